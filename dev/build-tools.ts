@@ -1,0 +1,76 @@
+// The tools that turn the crate into a Worker, each in the version that a lock file or this file names, none downloaded
+// behind our back: worker-build and wasm-bindgen are installed by cargo, esbuild and wasm-opt come with npm.
+
+import { existsSync } from "node:fs";
+import { readFile } from "node:fs/promises";
+import { join, resolve } from "node:path";
+import { cacheDir } from "./cache.ts";
+import { output, run } from "./command.ts";
+import type { Log } from "./progress.ts";
+
+/** Must share its minor version with the crate `worker` in Cargo.toml. */
+const WORKER_BUILD_VERSION = "0.8.7";
+const TARGET = "wasm32-unknown-unknown";
+const root = resolve(import.meta.dirname, "..");
+
+export interface BuildTools {
+  workerBuild: string;
+  wasmBindgen: string;
+  esbuild: string;
+  wasmOpt: string;
+  /** Changes when any of the tools does. */
+  fingerprint: string;
+}
+
+export async function buildTools(log: Log): Promise<BuildTools> {
+  const rustVersion = await requireRust(log);
+  const wasmBindgenVersion = await lockedVersion("wasm-bindgen");
+  const workerBuild = await cargoInstalled("worker-build", WORKER_BUILD_VERSION, log);
+  // worker-build falls back to downloading when wasm-bindgen is not exactly the version in Cargo.lock.
+  const wasmBindgen = await cargoInstalled("wasm-bindgen-cli", wasmBindgenVersion, log, "wasm-bindgen");
+  const npm = JSON.parse(await readFile(join(root, "package.json"), "utf8")).devDependencies;
+  return {
+    workerBuild,
+    wasmBindgen,
+    esbuild: join(root, "node_modules/.bin/esbuild"),
+    wasmOpt: join(root, "node_modules/.bin/wasm-opt"),
+    fingerprint: [rustVersion, WORKER_BUILD_VERSION, wasmBindgenVersion, npm.esbuild, npm.binaryen].join(" "),
+  };
+}
+
+async function requireRust(log: Log): Promise<string> {
+  const version = await output("rustc", ["--version"], root);
+  if (!version || !(await output("cargo", ["--version"], root))) {
+    throw new Error(`Rust is missing: install it from https://rustup.rs, then run \`rustup target add ${TARGET}\`.`);
+  }
+  const libraries = await output("rustc", ["--print", "target-libdir", "--target", TARGET], root);
+  if (!libraries || !existsSync(libraries)) {
+    if (!(await output("rustup", ["--version"], root))) {
+      throw new Error(
+        `The Rust target ${TARGET} is missing: install it (with rustup: \`rustup target add ${TARGET}\`).`,
+      );
+    }
+    log(`Adding the Rust target ${TARGET}`);
+    await run("rustup", ["target", "add", TARGET], { cwd: root, log });
+  }
+  return version;
+}
+
+async function lockedVersion(crate: string): Promise<string> {
+  const lock = await readFile(join(root, "Cargo.lock"), "utf8");
+  const version = lock.match(new RegExp(`^name = "${crate}"\nversion = "([^"]+)"`, "m"))?.[1];
+  if (!version) {
+    throw new Error(`Cargo.lock names no version of ${crate}; run \`cargo generate-lockfile\`.`);
+  }
+  return version;
+}
+
+async function cargoInstalled(crate: string, version: string, log: Log, binary = crate): Promise<string> {
+  const directory = join(cacheDir, "cargo-tools", `${crate}-${version}`);
+  const path = join(directory, "bin", binary);
+  if (!existsSync(path)) {
+    log(`Installing ${crate} ${version} (once, takes a few minutes)`);
+    await run("cargo", ["install", "--locked", "--root", directory, "--version", version, crate], { log });
+  }
+  return path;
+}
