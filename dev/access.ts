@@ -1,0 +1,179 @@
+// A stand-in for Cloudflare's edge with Access on it: a TLS server in front of the gateway that lets nobody through who has
+// no session, and gives every request of those who have one a freshly signed Cf-Access-Jwt-Assertion.
+//
+// Where Cloudflare recognises a caller by the device client (WARP), the stand-in does by a session token, which a kubeconfig
+// carries as its bearer token. It is consumed here: like Access's own credentials, it never reaches the gateway.
+
+import { randomBytes } from "node:crypto";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { type IncomingMessage, STATUS_CODES } from "node:http";
+import { createServer } from "node:https";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import type { Duplex } from "node:stream";
+import type { Certs, CertsFault } from "./access-certs.ts";
+import { Forwarder } from "./access-forward.ts";
+import type { AccessUser } from "./access-keys.ts";
+import { serverCertificate } from "./certificates.ts";
+import { listen } from "./listen.ts";
+
+export type { AccessUser } from "./access-keys.ts";
+
+export interface AccessOptions {
+  certs: Certs;
+  gateway: { host: string; port: number };
+  aud: string;
+  /** The team's origin, "https://<team>.cloudflareaccess.com". */
+  teamDomain: string;
+  users: AccessUser[];
+  port?: number;
+}
+
+export interface TokenOverrides {
+  claims?: Record<string, unknown>;
+  header?: Record<string, unknown>;
+}
+
+export interface Access {
+  /** Where kubectl connects to. */
+  url: string;
+  /** The authority behind the certificate of `url`: a file, and its contents. */
+  caFile: string;
+  ca: string;
+  certs: { host: string; port: number };
+  /** The bearer token by which the stand-in knows a user. */
+  session(user: string): string;
+  /** A token as Access would sign it for the user now. */
+  mint(user: string, overrides?: TokenOverrides): Promise<string>;
+  /** Any header and payload, signed with the key that signs now. */
+  signRaw(header: string | object, payload: string | object): Promise<string>;
+  /** The `kid` of the key that signs now. */
+  kid(): string;
+  rotate(): Promise<void>;
+  drop(): void;
+  fault(mode: CertsFault): void;
+  certsRequests(): number;
+  stop(): Promise<void>;
+}
+
+export async function startAccess(options: AccessOptions): Promise<Access> {
+  const { certs, gateway, aud, teamDomain, users } = options;
+  const sessions = new Map(users.map((user) => [randomBytes(32).toString("base64url"), user]));
+  const forwarder = new Forwarder(gateway);
+  const { ca, cert, key } = serverCertificate(["127.0.0.1", "localhost"]);
+  const server = createServer({ cert, key, keepAliveTimeout: 60_000, requestTimeout: 0 });
+
+  const admit = async (request: IncomingMessage): Promise<string[] | undefined> => {
+    const user = sessions.get(bearerToken(request) ?? "");
+    return user && edgeHeaders(request, user, await certs.keys.token(user, { aud, teamDomain }));
+  };
+  server.on("request", async (request, response) => {
+    const headers = await admit(request);
+    if (headers) {
+      forwarder.request(request, response, headers);
+    } else {
+      const { status, headers } = turnAway(request, teamDomain, aud);
+      response.writeHead(status, headers).end();
+    }
+  });
+  server.on("upgrade", async (request: IncomingMessage, socket: Duplex, head: Buffer) => {
+    socket.on("error", () => socket.destroy());
+    const headers = await admit(request);
+    if (headers) {
+      forwarder.upgrade(request, socket, head, headers);
+    } else {
+      const { status, headers } = turnAway(request, teamDomain, aud);
+      const lines = Object.entries({ ...headers, connection: "close" }).map(([name, value]) => `${name}: ${value}\r\n`);
+      socket.end(`HTTP/1.1 ${status} ${STATUS_CODES[status]}\r\n${lines.join("")}\r\n`);
+    }
+  });
+
+  const listening = await listen(server, options.port);
+  const dir = await mkdtemp(join(tmpdir(), "kube-access-edge-"));
+  const caFile = join(dir, "ca.crt");
+  await writeFile(caFile, ca);
+
+  const named = (name: string): AccessUser => {
+    const user = users.find((candidate) => candidate.name === name);
+    if (!user) {
+      throw new Error(`Access knows no user ${name}, only ${users.map((candidate) => candidate.name).join(", ")}`);
+    }
+    return user;
+  };
+  return {
+    url: `https://${listening.host}:${listening.port}`,
+    caFile,
+    ca,
+    certs,
+    session: (name) => [...sessions].find(([, user]) => user === named(name))?.[0] ?? "",
+    mint: async (name, overrides) => certs.keys.token(named(name), { aud, teamDomain, ...overrides }),
+    signRaw: async (header, payload) => certs.keys.signRaw(header, payload),
+    kid: () => certs.keys.current.kid,
+    rotate: () => certs.keys.rotate(),
+    drop: () => certs.keys.drop(),
+    fault: (mode) => certs.fault(mode),
+    certsRequests: () => certs.requests(),
+    stop: async () => {
+      forwarder.stop();
+      await listening.stop();
+      await rm(dir, { recursive: true, force: true });
+    },
+  };
+}
+
+function bearerToken(request: IncomingMessage): string | undefined {
+  return request.headers.authorization?.match(/^Bearer (\S+)$/)?.[1];
+}
+
+/** What the edge answers a stranger: a script gets 401, everybody else the way to the login page. */
+function turnAway(
+  request: IncomingMessage,
+  teamDomain: string,
+  aud: string,
+): { status: number; headers: Record<string, string> } {
+  if (request.headers["x-requested-with"] === "XMLHttpRequest") {
+    return { status: 401, headers: { "content-length": "0" } };
+  }
+  const query = new URLSearchParams({ kid: aud, redirect_url: request.url ?? "/" });
+  const location = `${teamDomain}/cdn-cgi/access/login/${request.headers.host ?? ""}?${query}`;
+  return { status: 302, headers: { location, "content-length": "0" } };
+}
+
+/** The caller's header lines as the edge passes them on: without what only the edge may say, and with what it says. */
+function edgeHeaders(request: IncomingMessage, user: AccessUser, token: string): string[] {
+  const lines: string[] = [];
+  for (let index = 0; index < request.rawHeaders.length; index += 2) {
+    const [name = "", value = ""] = request.rawHeaders.slice(index, index + 2);
+    if (!isTheEdgesToSay(name.toLowerCase())) {
+      lines.push(name, value);
+    }
+  }
+  const address = request.socket.remoteAddress ?? "127.0.0.1";
+  lines.push("Cf-Access-Jwt-Assertion", token);
+  if ("email" in user) {
+    lines.push("Cf-Access-Authenticated-User-Email", user.email);
+  }
+  lines.push("Cf-Connecting-Ip", address, "X-Forwarded-For", address, "X-Forwarded-Proto", "https");
+  lines.push(
+    "Cf-Ray",
+    `${randomBytes(8).toString("hex")}-FRA`,
+    "Cf-Ipcountry",
+    "DE",
+    "Cf-Visitor",
+    '{"scheme":"https"}',
+  );
+  return lines;
+}
+
+function isTheEdgesToSay(name: string): boolean {
+  const own = [
+    "authorization",
+    "cf-connecting-ip",
+    "cf-ray",
+    "cf-ipcountry",
+    "cf-visitor",
+    "x-forwarded-for",
+    "x-forwarded-proto",
+  ];
+  return name.startsWith("cf-access-") || own.includes(name);
+}

@@ -1,0 +1,116 @@
+// The gateway as it runs in production: the built Worker in workerd, with KUBE_API bound to an address of this machine.
+//
+// miniflare starts workerd and nothing more: requests go straight to the Worker's own socket, not through miniflare's entry
+// Worker, and both of the Worker's ways out (KUBE_API and fetch) are workerd's own HTTP client. So header lines, streams and
+// WebSockets are what production's runtime makes of them.
+
+import { createWriteStream } from "node:fs";
+import { readFile } from "node:fs/promises";
+import { join, resolve } from "node:path";
+import { LogLevel, Miniflare, Log as MiniflareLog } from "miniflare";
+import { output } from "./command.ts";
+
+const root = resolve(import.meta.dirname, "..");
+
+export interface GatewayOptions {
+  /** Answers the Worker's own fetches, whatever their host: the stand-in for Access's certs. */
+  certs: { host: string; port: number };
+  /** What KUBE_API points at. */
+  upstream: { host: string; port: number };
+  aud: string;
+  teamDomain: string;
+  /** More variables of wrangler.toml's [vars], such as LOG_LEVEL. */
+  vars?: Record<string, string>;
+  port?: number;
+  /** The built Worker: index.js, with index_bg.wasm beside it. */
+  script?: string;
+  /** Where every console line of the Worker goes besides `logs()`. */
+  logFile?: string;
+}
+
+export interface Gateway {
+  host: string;
+  port: number;
+  url: string;
+  /** Every console line of the Worker, and what workerd itself had to say. */
+  logs(): string[];
+  /** The process ID of workerd. */
+  pid(): number;
+  stop(): Promise<void>;
+}
+
+export async function startGateway(options: GatewayOptions): Promise<Gateway> {
+  const { certs, upstream, aud, teamDomain, vars = {}, port = 0 } = options;
+  const script = options.script ?? join(root, "build/index.js");
+  const lines: string[] = [];
+  const file = options.logFile ? createWriteStream(options.logFile, { flags: "a" }) : undefined;
+  const [contents, wasm, compatibility] = await Promise.all([
+    readFile(script, "utf8"),
+    readFile(join(script, "../index_bg.wasm")),
+    compatibilityOf(join(root, "wrangler.toml")),
+  ]);
+  const before = await workerds();
+  const miniflare = new Miniflare({
+    name: "kube-access",
+    modules: [
+      { type: "ESModule", path: "index.js", contents },
+      { type: "CompiledWasm", path: "index_bg.wasm", contents: wasm },
+    ],
+    ...compatibility,
+    bindings: {
+      ACCESS_TEAM_DOMAIN: teamDomain,
+      ACCESS_AUD: aud,
+      LOG_LEVEL: "info",
+      ENABLE_K8S_LOGGING: "false",
+      ...vars,
+    },
+    serviceBindings: { KUBE_API: { external: { address: `${upstream.host}:${upstream.port}`, http: {} } } },
+    outboundService: { external: { address: `${certs.host}:${certs.port}`, http: {} } },
+    unsafeDirectSockets: [{ host: "127.0.0.1", port }],
+    log: new MiniflareLog(LogLevel.NONE),
+    handleStructuredLogs: ({ message }: { message: string }) => {
+      lines.push(message);
+      file?.write(`${message}\n`);
+    },
+  });
+  await miniflare.ready;
+  const url = await miniflare.unsafeGetDirectURL();
+  const pid = (await workerds()).find((candidate) => !before.includes(candidate)) ?? 0;
+  return {
+    host: url.hostname,
+    port: Number(url.port),
+    url: url.origin,
+    logs: () => lines,
+    pid: () => pid,
+    stop: async () => {
+      await miniflare.dispose();
+      file?.end();
+    },
+  };
+}
+
+/** The two settings of wrangler.toml that change what workerd does. */
+async function compatibilityOf(
+  wranglerToml: string,
+): Promise<{ compatibilityDate: string; compatibilityFlags: string[] }> {
+  const text = await readFile(wranglerToml, "utf8");
+  const date = text.match(/^compatibility_date\s*=\s*"([^"]+)"/m)?.[1];
+  if (!date) {
+    throw new Error(`${wranglerToml} names no compatibility_date.`);
+  }
+  const flags = text.match(/^compatibility_flags\s*=\s*\[([^\]]*)\]/m)?.[1] ?? "";
+  return {
+    compatibilityDate: date,
+    compatibilityFlags: [...flags.matchAll(/"([^"]+)"/g)].map(([, flag]) => flag ?? ""),
+  };
+}
+
+/** The workerd processes that this process has started; miniflare does not tell which is its. */
+async function workerds(): Promise<number[]> {
+  const list = (await output("ps", ["-A", "-o", "pid=,ppid=,comm="])) ?? "";
+  return list
+    .split("\n")
+    .map((line) => line.trim().split(/\s+/))
+    .filter(([, parent, name]) => Number(parent) === process.pid && name?.endsWith("workerd"))
+    .map(([pid]) => Number(pid));
+}
