@@ -1,0 +1,144 @@
+// What the local cluster holds: two pods, a namespace for a team, and the rights of the test users and of the gateway.
+
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
+import { parse } from "yaml";
+
+export const gatewayUser = "system:serviceaccount:kube-access:kube-access";
+
+const rbac = "rbac.authorization.k8s.io";
+const identitiesFile = join(import.meta.dirname, "..", "identities.yaml");
+
+interface KubernetesObject {
+  apiVersion: string;
+  kind: string;
+  metadata: { name: string; namespace?: string };
+  [field: string]: unknown;
+}
+
+interface Rule {
+  apiGroups: string[];
+  resources: string[];
+  resourceNames?: string[];
+  verbs: string[];
+}
+
+interface Entry {
+  user: string;
+  groups?: string[];
+}
+
+/** Every object, in an order in which they can be created. */
+export async function clusterObjects(): Promise<KubernetesObject[]> {
+  const identities = parse(await readFile(identitiesFile, "utf8")) as { identities: Entry[] };
+  return [
+    ...["default", "team-a", "kube-access"].map(namespace),
+    ...gatewayAccount(identities.identities),
+    bind("ClusterRoleBinding", "platform-admins", group("platform-admins"), "cluster-admin"),
+    bind("RoleBinding", "developers-view", group("developers"), "view", "default"),
+    podAccess,
+    bind("RoleBinding", "developers-pod-access", group("developers"), podAccess, "default"),
+    bind("RoleBinding", "ci-edit", group("ci"), "edit", "team-a"),
+    pod("web", {
+      command: ["$(DEV_NODE)", "web"],
+      ports: [{ containerPort: 8080 }],
+    }),
+    pod("shell", {}),
+  ];
+}
+
+/**
+ * The rules of view, edit and admin, which a controller manager would collect from the roles labelled for them. This
+ * cluster has none, and these three roles are empty until somebody does it.
+ */
+export function aggregate(roles: (KubernetesObject & { rules?: Rule[] })[]): KubernetesObject[] {
+  const collected: Record<string, Rule[]> = {};
+  for (const [name, includes] of [["view"], ["edit", "view"], ["admin", "edit"]] as const) {
+    const own = roles.find((role) => role.metadata.name === `system:aggregate-to-${name}`)?.rules ?? [];
+    collected[name] = [...own, ...((includes && collected[includes]) || [])];
+  }
+  return Object.entries(collected).map(([name, rules]) => ({
+    apiVersion: `${rbac}/v1`,
+    kind: "ClusterRole",
+    metadata: { name },
+    rules,
+  }));
+}
+
+/** The gateway may impersonate whom identities.yaml names, and do nothing else: the same rule as in production. */
+function gatewayAccount(entries: Entry[]): KubernetesObject[] {
+  const users = new Set(entries.map((entry) => entry.user));
+  const groups = new Set(entries.flatMap((entry) => entry.groups ?? []));
+  const anyUser = [...users].some((user) => user.includes("{email}"));
+  const rules: Rule[] = [
+    {
+      apiGroups: [""],
+      resources: ["users"],
+      verbs: ["impersonate"],
+      ...(anyUser ? {} : { resourceNames: [...users] }),
+    },
+    {
+      apiGroups: ["authentication.k8s.io"],
+      resources: ["email", "subject", "ray"].map((key) => `userextras/kube-access.dev/${key}`),
+      verbs: ["impersonate"],
+    },
+  ];
+  if (groups.size > 0) {
+    rules.push({ apiGroups: [""], resources: ["groups"], resourceNames: [...groups], verbs: ["impersonate"] });
+  }
+  const metadata = { name: "kube-access", namespace: "kube-access" };
+  const account = { kind: "ServiceAccount", ...metadata };
+  return [
+    { apiVersion: "v1", kind: "ServiceAccount", metadata },
+    { apiVersion: `${rbac}/v1`, kind: "ClusterRole", metadata: { name: "kube-access" }, rules },
+    bind("ClusterRoleBinding", "kube-access", account, "kube-access"),
+  ];
+}
+
+const podAccess: KubernetesObject = {
+  apiVersion: `${rbac}/v1`,
+  kind: "Role",
+  metadata: { name: "pod-access", namespace: "default" },
+  rules: [
+    {
+      apiGroups: [""],
+      resources: ["pods/exec", "pods/attach", "pods/portforward", "pods/log"],
+      verbs: ["create", "get"],
+    },
+  ],
+};
+
+function bind(
+  kind: "ClusterRoleBinding" | "RoleBinding",
+  name: string,
+  subject: object,
+  role: string | KubernetesObject,
+  namespace?: string,
+): KubernetesObject {
+  const roleRef =
+    typeof role === "string"
+      ? { apiGroup: rbac, kind: "ClusterRole", name: role }
+      : { apiGroup: rbac, kind: role.kind, name: role.metadata.name };
+  const metadata = { name, ...(namespace ? { namespace } : {}) };
+  return { apiVersion: `${rbac}/v1`, kind, metadata, subjects: [subject], roleRef };
+}
+
+function group(name: string): object {
+  return { apiGroup: rbac, kind: "Group", name };
+}
+
+function namespace(name: string): KubernetesObject {
+  return { apiVersion: "v1", kind: "Namespace", metadata: { name } };
+}
+
+function pod(name: string, container: object): KubernetesObject {
+  return {
+    apiVersion: "v1",
+    kind: "Pod",
+    metadata: { name, namespace: "default" },
+    spec: {
+      terminationGracePeriodSeconds: 1,
+      containers: [{ name, image: `local/${name}`, ...container }],
+    },
+  };
+}

@@ -1,0 +1,92 @@
+// One long-running program of the local cluster: started, watched, stopped, and never left behind.
+
+import { type ChildProcess, spawn } from "node:child_process";
+import { once } from "node:events";
+import { closeSync, openSync, readFileSync } from "node:fs";
+import { createServer } from "node:net";
+import { setTimeout as sleep } from "node:timers/promises";
+
+const POLL_MS = 100;
+const STOP_MS = 5_000;
+const SHOWN_LINES = 20;
+
+export interface Program {
+  name: string;
+  binary: string;
+  args: string[];
+  logFile: string;
+  /** What asks it to end; SIGKILL for those with nothing to tidy up. */
+  endsOn: "SIGTERM" | "SIGKILL";
+}
+
+export class Service {
+  readonly #program: Program;
+  #child: ChildProcess | undefined;
+
+  constructor(program: Program) {
+    this.#program = program;
+  }
+
+  start(): void {
+    const { binary, args, logFile } = this.#program;
+    const log = openSync(logFile, "a");
+    // A process group of its own: a Ctrl-C in the terminal reaches us alone, and we end everything in order.
+    this.#child = spawn(binary, args, { detached: true, stdio: ["ignore", log, log] });
+    this.#child.on("error", () => {}); // seen by isRunning; the log of a program that does not start is empty
+    closeSync(log);
+  }
+
+  /** Waits until the check holds. Fails with the program's last words when it ends, or when the time is over. */
+  async ready(check: () => Promise<boolean>, seconds: number): Promise<void> {
+    const deadline = Date.now() + seconds * 1000;
+    while (!(await check())) {
+      if (!this.isRunning) {
+        throw new Error(`${this.#program.name} ended before it was ready:\n${this.#lastLines()}`);
+      }
+      if (Date.now() > deadline) {
+        throw new Error(`${this.#program.name} is not ready after ${seconds} s:\n${this.#lastLines()}`);
+      }
+      await sleep(POLL_MS);
+    }
+  }
+
+  async stop(): Promise<void> {
+    const child = this.#child;
+    if (child && this.isRunning) {
+      const ended = once(child, "exit");
+      this.#signal(this.#program.endsOn);
+      const overdue = setTimeout(() => this.#signal("SIGKILL"), STOP_MS);
+      await ended;
+      clearTimeout(overdue);
+    }
+    this.#child = undefined;
+  }
+
+  /** Ends the program without waiting for it: all that is possible when this process exits. */
+  abandon(): void {
+    if (this.isRunning) {
+      this.#signal(this.#program.endsOn);
+    }
+  }
+
+  get isRunning(): boolean {
+    return this.#child?.pid !== undefined && this.#child.exitCode === null && this.#child.signalCode === null;
+  }
+
+  #signal(signal: NodeJS.Signals): void {
+    this.#child?.kill(signal);
+  }
+
+  #lastLines(): string {
+    return readFileSync(this.#program.logFile, "utf8").trimEnd().split("\n").slice(-SHOWN_LINES).join("\n");
+  }
+}
+
+/** Ports that were free a moment ago, all different. */
+export async function freePorts(count: number): Promise<number[]> {
+  const servers = Array.from({ length: count }, () => createServer().listen(0, "127.0.0.1"));
+  await Promise.all(servers.map((server) => once(server, "listening")));
+  const ports = servers.map((server) => (server.address() as { port: number }).port);
+  await Promise.all(servers.map((server) => once(server.close(), "close")));
+  return ports;
+}

@@ -1,0 +1,202 @@
+// A real Kubernetes API server on this machine: etcd, kube-apiserver, one node whose containers are processes
+// (cluster/node), and `kubectl proxy` running as the gateway's service account, the last hop as in production.
+//
+// `node dev/cluster.ts` starts one to look around in.
+
+import { once } from "node:events";
+import { rmSync } from "node:fs";
+import { mkdtemp, readFile, writeFile } from "node:fs/promises";
+import { get as httpGet, type IncomingMessage } from "node:http";
+import { get as httpsGet } from "node:https";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { buildCluster } from "./cluster-binaries.ts";
+import { apiServerArgs, etcdArgs, nodeArgs, proxyArgs, writeFiles } from "./cluster-config.ts";
+import { aggregate, clusterObjects } from "./cluster-objects.ts";
+import { freePorts, Service } from "./cluster-service.ts";
+import { output, run } from "./command.ts";
+import { type Log, progress } from "./progress.ts";
+
+export { buildCluster, type ClusterBinaries } from "./cluster-binaries.ts";
+
+export interface Cluster {
+  /** The API server's own address; callers of the gateway use the gateway's. */
+  server: string;
+  caFile: string;
+  /** A user who may do everything, past the gateway. */
+  adminKubeconfig: string;
+  /** `kubectl proxy`: what the Worker's KUBE_API points at. */
+  proxy: { host: "127.0.0.1"; port: number };
+  kubectl: string;
+  /** The cluster's audit log: one audit.k8s.io/v1 Event a line, written before the request is answered. */
+  auditLog: string;
+  /** Every file of this cluster; `stop` removes it. */
+  dir: string;
+  /** Outages on demand. What is started again has the port it had. */
+  stopProxy(): Promise<void>;
+  startProxy(): Promise<void>;
+  restartProxy(): Promise<void>;
+  stopApiServer(): Promise<void>;
+  startApiServer(): Promise<void>;
+  stop(): Promise<void>;
+}
+
+export interface ClusterOptions {
+  log?: Log;
+  /** Write the audit log (the default). */
+  auditLog?: boolean;
+}
+
+const ETCD_SECONDS = 20;
+const API_SERVER_SECONDS = 60;
+const PROXY_SECONDS = 10;
+const PODS_SECONDS = 30;
+
+/** Starts a cluster of its own, on free ports, with the state it needs in a temporary folder. */
+export async function startCluster(options: ClusterOptions = {}): Promise<Cluster> {
+  const log = options.log ?? progress();
+  const binaries = await buildCluster(log);
+  const started = performance.now();
+  const dir = await mkdtemp(join(tmpdir(), "kube-access-cluster-"));
+  const [etcdPort = 0, peerPort = 0, apiPort = 0, nodePort = 0, proxyPort = 0] = await freePorts(5);
+  const server = `https://127.0.0.1:${apiPort}`;
+  const files = await writeFiles(dir, server);
+
+  const service = (name: string, binary: string, endsOn: "SIGTERM" | "SIGKILL", args: string[]) =>
+    new Service({ name, binary, args, endsOn, logFile: join(dir, `${name}.log`) });
+  const services = {
+    proxy: service("kubectl-proxy", binaries.kubectl, "SIGKILL", proxyArgs(files, proxyPort)),
+    node: service("node", binaries.node, "SIGTERM", nodeArgs(files, nodePort)),
+    apiServer: service(
+      "kube-apiserver",
+      binaries.kubeApiserver,
+      "SIGKILL",
+      apiServerArgs(files, etcdPort, apiPort, options.auditLog ?? true),
+    ),
+    etcd: service("etcd", binaries.etcd, "SIGKILL", etcdArgs(dir, etcdPort, peerPort)),
+  };
+  const forget = cleanUpOnExit(Object.values(services), dir);
+
+  const startProxy = async () => {
+    services.proxy.start();
+    // Any answer will do: while the API server is down, the proxy answers 502.
+    await services.proxy.ready(
+      async () => (await statusOf(`http://127.0.0.1:${proxyPort}/readyz`)) !== undefined,
+      PROXY_SECONDS,
+    );
+  };
+  const startApiServer = async () => {
+    services.apiServer.start();
+    await services.apiServer.ready(
+      async () => (await statusOf(`${server}/readyz`, files.caFile)) === 200,
+      API_SERVER_SECONDS,
+    );
+  };
+  const stop = async () => {
+    for (const one of Object.values(services)) {
+      await one.stop();
+    }
+    forget();
+  };
+
+  try {
+    log("starting etcd and kube-apiserver");
+    services.etcd.start();
+    await services.etcd.ready(
+      async () => (await statusOf(`http://127.0.0.1:${etcdPort}/health`)) === 200,
+      ETCD_SECONDS,
+    );
+    await startApiServer();
+    services.node.start();
+    log("creating pods, namespaces and RBAC");
+    await Promise.all([startProxy(), createObjects(binaries.kubectl, files.adminKubeconfig, dir)]);
+  } catch (error) {
+    await stop();
+    throw error;
+  }
+  log(`cluster is ready, ${((performance.now() - started) / 1000).toFixed(1)} s after its start`);
+
+  return {
+    server,
+    caFile: files.caFile,
+    adminKubeconfig: files.adminKubeconfig,
+    proxy: { host: "127.0.0.1", port: proxyPort },
+    kubectl: binaries.kubectl,
+    auditLog: files.auditLog,
+    dir,
+    stopProxy: () => services.proxy.stop(),
+    startProxy,
+    restartProxy: async () => {
+      await services.proxy.stop();
+      await startProxy();
+    },
+    stopApiServer: () => services.apiServer.stop(),
+    startApiServer,
+    stop,
+  };
+}
+
+async function createObjects(kubectl: string, kubeconfig: string, dir: string): Promise<void> {
+  const admin = ["--kubeconfig", kubeconfig];
+  const roles = await output(kubectl, [...admin, "get", "clusterroles", "-o", "json"]);
+  if (!roles) {
+    throw new Error("The new cluster does not list its cluster roles: see kube-apiserver.log");
+  }
+  const items = [...aggregate(JSON.parse(roles).items), ...(await clusterObjects())];
+  const file = join(dir, "objects.json");
+  await writeFile(file, JSON.stringify({ apiVersion: "v1", kind: "List", items }));
+  await run(kubectl, [...admin, "apply", "--server-side", "--force-conflicts", "-f", file]);
+  await run(kubectl, [...admin, "wait", "--for=condition=Ready", "pod", "--all", `--timeout=${PODS_SECONDS}s`]);
+}
+
+/** Sees that nothing outlives this process, however it ends. Returns what to call after an orderly stop. */
+function cleanUpOnExit(services: Service[], dir: string): () => void {
+  const abandon = () => {
+    for (const service of services) {
+      service.abandon();
+    }
+    rmSync(dir, { recursive: true, force: true });
+  };
+  const onSignal = (signal: NodeJS.Signals) => {
+    if (process.listenerCount(signal) === 1) {
+      process.off(signal, onSignal); // nobody else wants to stop us in order
+      abandon();
+      process.kill(process.pid, signal);
+    }
+  };
+  const signals = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
+  process.on("exit", abandon);
+  for (const signal of signals) {
+    process.on(signal, onSignal);
+  }
+  return () => {
+    process.off("exit", abandon);
+    for (const signal of signals) {
+      process.off(signal, onSignal);
+    }
+    rmSync(dir, { recursive: true, force: true, maxRetries: 3 });
+  };
+}
+
+/** The status of an answer, or undefined when there is none. */
+async function statusOf(url: string, caFile?: string): Promise<number | undefined> {
+  try {
+    const request = caFile
+      ? httpsGet(url, { ca: await readFile(caFile), timeout: 1000 })
+      : httpGet(url, { timeout: 1000 });
+    request.on("timeout", () => request.destroy());
+    const [response] = (await once(request, "response")) as [IncomingMessage];
+    response.resume();
+    return response.statusCode;
+  } catch {
+    return undefined; // not listening yet, or its certificate is still to be made
+  }
+}
+
+if (import.meta.main) {
+  const cluster = await startCluster();
+  console.log(`export KUBECONFIG=${cluster.adminKubeconfig}\nPress Ctrl-C to stop the cluster.`);
+  const [signal] = await Promise.race(["SIGINT", "SIGTERM"].map((name) => once(process, name)));
+  console.log(`${signal}: stopping`);
+  await cluster.stop();
+}
