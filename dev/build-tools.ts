@@ -50,7 +50,7 @@ async function requireRust(log: Log): Promise<string> {
         `The Rust target ${TARGET} is missing: install it (with rustup: \`rustup target add ${TARGET}\`).`,
       );
     }
-    log(`Adding the Rust target ${TARGET}`);
+    log(`adding the Rust target ${TARGET}`);
     await run("rustup", ["target", "add", TARGET], { cwd: root, log });
   }
   return version;
@@ -68,9 +68,24 @@ async function lockedVersion(crate: string): Promise<string> {
 async function cargoInstalled(crate: string, version: string, log: Log, binary = crate): Promise<string> {
   const directory = join(cacheDir, "cargo-tools", `${crate}-${version}`);
   const path = join(directory, "bin", binary);
-  if (!existsSync(path)) {
-    log(`Installing ${crate} ${version} (once, takes a few minutes)`);
-    await run("cargo", ["install", "--locked", "--root", directory, "--version", version, crate], { log });
+  if (existsSync(path)) {
+    return path;
+  }
+  log(`installing ${crate} ${version} (once; takes a few minutes)`);
+  // Without default features wasm-bindgen-cli leaves out the TLS stack, which only its test runner uses.
+  const features = crate === "wasm-bindgen-cli" ? ["--no-default-features"] : [];
+  const install = ["install", ...features, "--root", directory, "--version", version, crate];
+  // The tools run for a second or two: compiling them quickly matters more than their speed.
+  const env = { ...process.env, CARGO_PROFILE_RELEASE_OPT_LEVEL: "1", CARGO_PROFILE_RELEASE_CODEGEN_UNITS: "16" };
+  try {
+    await run("cargo", [...install, "--locked"], { log, env });
+  } catch (error) {
+    if (!(error as Error).message.includes("failed to select a version")) {
+      throw error;
+    }
+    // A mirror of crates.io may lag behind, and lack a patch release that the crate's own lock file names.
+    log(`${crate} ${version} locks a dependency that this registry lacks: installing it with what there is`);
+    await run("cargo", install, { log, env });
   }
   return path;
 }

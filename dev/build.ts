@@ -24,14 +24,14 @@ export async function buildWorker(log: Log = progress()): Promise<BuiltWorker> {
   const tools = await buildTools(log);
   const inputs = await hashOfInputs(tools.fingerprint);
   if ((await isBuiltFrom(inputs)) && existsSync(worker.script) && existsSync(worker.wasm)) {
-    log(`Worker is up to date: ${await sizes(worker)}`);
+    log(`the Worker is up to date: ${await sizes(worker)}`);
     return worker;
   }
-  log("Building the Worker (worker-build --release)");
+  log("building the Worker (worker-build --release)");
   await rm(stamp, { force: true });
   await run(tools.workerBuild, ["--release"], { cwd: root, log, env: environment(tools) });
   await writeFile(stamp, inputs);
-  log(`Worker built: ${await sizes(worker)}`);
+  log(`the Worker is built: ${await sizes(worker)}`);
   return worker;
 }
 

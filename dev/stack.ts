@@ -1,0 +1,46 @@
+// Everything in front of the cluster, wired together: Access's certs, the gateway in workerd, and the edge with Access on it.
+
+import { type Access, type AccessUser, startAccess } from "./access.ts";
+import { startCerts } from "./access-certs.ts";
+import { type Gateway, startGateway } from "./gateway.ts";
+import { localApplication, localUsers } from "./users.ts";
+
+export interface StackOptions {
+  /** What KUBE_API points at: the cluster's `kubectl proxy`, or an upstream that records what it is sent. */
+  upstream: { host: string; port: number };
+  /** The port of the edge; a free one if left out. */
+  port?: number;
+  users?: AccessUser[];
+  vars?: Record<string, string>;
+  script?: string;
+  logFile?: string;
+}
+
+export interface Stack {
+  access: Access;
+  gateway: Gateway;
+  stop(): Promise<void>;
+}
+
+/** Needs the Worker built (buildWorker). Whatever had started is stopped again when a later part does not start. */
+export async function startStack(options: StackOptions): Promise<Stack> {
+  const { port, users = localUsers, ...gatewayOptions } = options;
+  const started: { stop(): Promise<void> }[] = [];
+  const stop = async () => {
+    for (const part of started.splice(0).reverse()) {
+      await part.stop();
+    }
+  };
+  try {
+    const certs = await startCerts();
+    started.push(certs);
+    const gateway = await startGateway({ ...localApplication, ...gatewayOptions, certs });
+    started.push(gateway);
+    const access = await startAccess({ ...localApplication, certs, gateway, users, ...(port ? { port } : {}) });
+    started.push(access);
+    return { access, gateway, stop };
+  } catch (error) {
+    await stop();
+    throw error;
+  }
+}

@@ -1,0 +1,189 @@
+// `npm start`: a real cluster and the gateway in front of it, on this machine, with users to try it as.
+
+import { rmSync } from "node:fs";
+import { mkdtemp, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { dirname, join } from "node:path";
+import { parseArgs } from "node:util";
+import { buildWorker } from "./build.ts";
+import { type Cluster, startCluster } from "./cluster.ts";
+import { kubeconfig } from "./kubeconfig.ts";
+import { signalDescendants } from "./processes.ts";
+import { progress } from "./progress.ts";
+import { type Stack, startStack } from "./stack.ts";
+import { localUsers } from "./users.ts";
+import { firstToFail } from "./watch.ts";
+
+const USAGE = `usage: npm start -- [options]
+
+Builds the Worker, starts a local cluster and the gateway in front of it, and prints what to type next.
+
+  --port PORT        where the gateway listens (default: a free port)
+  --log-level LEVEL  the Worker's LOG_LEVEL: debug, info, warn or error (default: info)
+  --audit            one audit event for each request, from the Worker and from the API server
+  --help             this text`;
+
+const STOP_LIMIT_MS = 20_000;
+/** One Ctrl-C can arrive several times: from the terminal, and passed on by npm and by run.mjs. */
+const SAME_CTRL_C_MS = 1_000;
+
+const options = readOptions();
+const log = progress();
+const dir = await mkdtemp(join(tmpdir(), "kube-access-"));
+process.on("exit", () => rmSync(dir, { recursive: true, force: true }));
+
+/** What is up or coming up, in the order of starting. */
+const parts: Promise<object & { stop?: () => Promise<void> }>[] = [];
+const stopping = new AbortController();
+let isUp = false;
+
+stopOnSignals();
+try {
+  await up();
+} catch (error) {
+  if (!stopping.signal.aborted) {
+    console.error(`\nkube-access does not run: ${(error as Error).message}`);
+    await stop(1);
+  }
+}
+
+async function up(): Promise<void> {
+  const [cluster] = await Promise.all([part(startCluster({ log, auditLog: options.audit })), part(buildWorker(log))]);
+  log("starting the gateway");
+  const stack = await part(
+    startStack({
+      upstream: cluster.proxy,
+      logFile: join(dir, "gateway.log"),
+      vars: { LOG_LEVEL: options.logLevel, ENABLE_K8S_LOGGING: String(options.audit) },
+      ...(options.port ? { port: options.port } : {}),
+    }),
+  );
+  const combined = await writeKubeconfigs(stack);
+  isUp = true;
+  log("kube-access is up");
+  console.log(whatToTypeNext(stack, cluster, combined));
+
+  const apiServer = new URL(cluster.server);
+  const failed = await firstToFail(
+    [
+      { name: "workerd", host: stack.gateway.host, port: stack.gateway.port },
+      { name: "kubectl proxy", ...cluster.proxy },
+      { name: "kube-apiserver", host: apiServer.hostname, port: Number(apiServer.port) },
+    ],
+    stopping.signal,
+  );
+  if (failed) {
+    throw new Error(`${failed} has stopped answering.`);
+  }
+}
+
+function part<Part extends object & { stop?: () => Promise<void> }>(starting: Promise<Part>): Promise<Part> {
+  parts.push(starting);
+  return starting;
+}
+
+async function writeKubeconfigs({ access }: Stack): Promise<string> {
+  const users = localUsers.map(({ name, namespace }) => ({ name, namespace, token: access.session(name) }));
+  for (const user of users) {
+    await writeFile(join(dir, `${user.name}.kubeconfig`), kubeconfig(access.url, access.ca, [user]), { mode: 0o600 });
+  }
+  const combined = join(dir, "kubeconfig");
+  await writeFile(combined, kubeconfig(access.url, access.ca, users), { mode: 0o600 });
+  return combined;
+}
+
+function whatToTypeNext({ access, gateway }: Stack, cluster: Cluster, combined: string): string {
+  const users = localUsers.map((user) => {
+    const identity = "email" in user ? user.email : user.commonName;
+    return `  ${user.name.padEnd(8)} ${identity.padEnd(26)} may ${user.may}`;
+  });
+  const audit = options.audit ? `\n  cluster audit  ${cluster.auditLog}` : "";
+  return `
+  gateway        ${access.url}  (Access stand-in, in front of workerd on ${gateway.url})
+  gateway log    ${join(dir, "gateway.log")}${audit}
+
+Users, each with a kubeconfig ${join(dir, "NAME.kubeconfig")} and a context in the one below:
+
+${users.join("\n")}
+
+In another terminal:
+
+  export KUBECONFIG=${combined} PATH="${dirname(cluster.kubectl)}:$PATH"
+
+  kubectl get pods
+  kubectl exec -it shell -- sh
+  kubectl port-forward pod/web 18080:8080        # and: curl http://127.0.0.1:18080/
+  kubectl --context bob get secrets              # another user, other rights
+
+Ctrl-C stops everything and removes these files.`;
+}
+
+function stopOnSignals(): void {
+  let first = 0;
+  for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
+    process.on(signal, () => {
+      if (first === 0) {
+        first = Date.now();
+        void stop(isUp ? 0 : 130);
+      } else if (Date.now() - first > SAME_CTRL_C_MS) {
+        killEverything();
+      }
+    });
+  }
+}
+
+/** Stops all parts, last one first, and leaves. Parts that are still starting lose their processes, which ends the start. */
+async function stop(status: number): Promise<void> {
+  stopping.abort();
+  log("stopping (Ctrl-C again: at once)");
+  setTimeout(killEverything, STOP_LIMIT_MS).unref();
+  if (!isUp) {
+    signalDescendants("SIGTERM");
+  }
+  for (const starting of parts.reverse()) {
+    try {
+      await (await starting).stop?.();
+    } catch (error) {
+      // A start that was cut short has nothing to tell; a stop that fails has.
+      if (isUp) {
+        console.error(`A part did not stop cleanly: ${(error as Error).message}`);
+      }
+    }
+  }
+  signalDescendants("SIGKILL");
+  log("stopped");
+  process.exit(status);
+}
+
+function killEverything(): void {
+  signalDescendants("SIGKILL");
+  process.exit(130);
+}
+
+function readOptions(): { port: number | undefined; logLevel: string; audit: boolean } {
+  try {
+    const { values } = parseArgs({
+      options: {
+        port: { type: "string" },
+        "log-level": { type: "string", default: "info" },
+        audit: { type: "boolean", default: false },
+        help: { type: "boolean", default: false },
+      },
+    });
+    if (values.help) {
+      console.log(USAGE);
+      process.exit(0);
+    }
+    const port = values.port === undefined ? undefined : Number(values.port);
+    if (port !== undefined && !(Number.isInteger(port) && port > 0 && port < 65_536)) {
+      throw new Error(`--port ${values.port}: a number from 1 to 65535 was expected`);
+    }
+    if (!["debug", "info", "warn", "error"].includes(values["log-level"])) {
+      throw new Error(`--log-level ${values["log-level"]}: debug, info, warn or error was expected`);
+    }
+    return { port, logLevel: values["log-level"], audit: values.audit };
+  } catch (error) {
+    console.error(`${(error as Error).message}\n\n${USAGE}`);
+    process.exit(2);
+  }
+}
