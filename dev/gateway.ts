@@ -43,13 +43,14 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
   const { certs, upstream, aud, teamDomain, vars = {}, port = 0 } = options;
   const script = options.script ?? join(root, "build/index.js");
   const lines: string[] = [];
-  const file = options.logFile ? createWriteStream(options.logFile, { flags: "a" }) : undefined;
+  const file = options.logFile ? createWriteStream(options.logFile, { flags: "a", mode: 0o600 }) : undefined;
   const [contents, wasm, compatibility] = await Promise.all([
     readFile(script, "utf8"),
     readFile(join(script, "../index_bg.wasm")),
     compatibilityOf(join(root, "wrangler.toml")),
   ]);
   const before = await workerds();
+  const leaveSignalsAlone = keepSignalListeners();
   const miniflare = new Miniflare({
     name: "kube-access",
     modules: [
@@ -74,6 +75,7 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
     },
   });
   await miniflare.ready;
+  leaveSignalsAlone();
   const url = await miniflare.unsafeGetDirectURL();
   const pid = (await workerds()).find((candidate) => !before.includes(candidate)) ?? 0;
   return {
@@ -102,6 +104,25 @@ async function compatibilityOf(
   return {
     compatibilityDate: date,
     compatibilityFlags: [...flags.matchAll(/"([^"]+)"/g)].map(([, flag]) => flag ?? ""),
+  };
+}
+
+/**
+ * miniflare ends the process by itself on SIGINT and SIGTERM. Where the program already listens for them, because it has
+ * more to stop than workerd, the function returned removes what was added since.
+ */
+function keepSignalListeners(): () => void {
+  const signals = ["SIGINT", "SIGTERM"] as const;
+  const before = signals.map((signal) => process.listeners(signal));
+  return () => {
+    signals.forEach((signal, index) => {
+      const ours = before[index] ?? [];
+      for (const listener of ours.length > 0 ? process.listeners(signal) : []) {
+        if (!ours.includes(listener)) {
+          process.removeListener(signal, listener);
+        }
+      }
+    });
   };
 }
 
