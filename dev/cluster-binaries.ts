@@ -25,7 +25,8 @@ export async function buildCluster(log: Log): Promise<ClusterBinaries> {
   const modules = [join(moduleDir, "go.mod"), join(moduleDir, "go.sum")];
   const tools = join(cacheDir, "cluster", `kubernetes-${kubernetes}-${await digest(modules)}`);
   const nodeDir = join(moduleDir, "node");
-  const sources = (await readdir(nodeDir)).sort().map((file) => join(nodeDir, file));
+  const files = (await readdir(nodeDir)).filter((file) => !file.endsWith("_test.go"));
+  const sources = files.sort().map((file) => join(nodeDir, file));
   const node = join(cacheDir, "cluster", `node-${await digest([...modules, ...sources])}`, "node");
 
   const build = (target: string, source: string) => buildOnce({ target, source, kubernetes, log });

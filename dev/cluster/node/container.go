@@ -96,10 +96,8 @@ func (c *container) supervise() {
 }
 
 func (c *container) restartsAfter(exitCode int32) bool {
-	select {
-	case <-c.stopping:
+	if c.isStopping() {
 		return false
-	default:
 	}
 	return c.policy == corev1.RestartPolicyAlways || c.policy == corev1.RestartPolicyOnFailure && exitCode != 0
 }
@@ -154,6 +152,9 @@ func (c *container) runCommand(started metav1.Time) (int32, error) {
 	}
 	c.set(corev1.ContainerState{Running: &corev1.ContainerStateRunning{StartedAt: started}}, r)
 	c.changed()
+	if c.isStopping() {
+		r.process.signal(syscall.SIGKILL) // stop came too early to see this run
+	}
 
 	code, ok := exitCode(r.process.wait())
 	if !ok {
@@ -299,14 +300,9 @@ func (c *container) restartCount() int32 {
 	return c.restarts
 }
 
-func (c *container) isFinished() bool {
-	select {
-	case <-c.finished:
-		return true
-	default:
-		return false
-	}
-}
+func (c *container) isStopping() bool { return isClosed(c.stopping) }
+
+func (c *container) isFinished() bool { return isClosed(c.finished) }
 
 func (c *container) set(state corev1.ContainerState, current *run) {
 	c.mu.Lock()
@@ -316,4 +312,13 @@ func (c *container) set(state corev1.ContainerState, current *run) {
 
 func waiting(reason string) corev1.ContainerState {
 	return corev1.ContainerState{Waiting: &corev1.ContainerStateWaiting{Reason: reason}}
+}
+
+func isClosed(signal <-chan struct{}) bool {
+	select {
+	case <-signal:
+		return true
+	default:
+		return false
+	}
 }
