@@ -1,0 +1,77 @@
+# From an empty account to kubectl through Cloudflare Access. README.md has the commands in their order.
+
+locals {
+  # Each way to reach a cluster fills the same fields; the kubernetes provider reads them.
+  no_cluster = {
+    config_path    = null
+    config_context = null
+    host           = null
+    ca_certificate = null
+    token          = null
+    exec           = null
+  }
+  clusters = {
+    digitalocean = {
+      host           = one(module.digitalocean[*].host)
+      ca_certificate = one(module.digitalocean[*].ca_certificate)
+      token          = one(module.digitalocean[*].token)
+    }
+    kubeconfig = {
+      config_path    = try(pathexpand(var.kubeconfig.path), null)
+      config_context = try(var.kubeconfig.context, null)
+    }
+    endpoint = {
+      host           = try(var.endpoint.host, null)
+      ca_certificate = try(var.endpoint.ca_certificate, null)
+      exec           = try(var.endpoint.exec, null)
+    }
+  }
+  cluster = merge(local.no_cluster, local.clusters[var.cluster])
+
+  identities = try(yamldecode(file(var.identities_file)).identities, [])
+}
+
+module "digitalocean" {
+  source = "./modules/digitalocean"
+  count  = var.cluster == "digitalocean" ? 1 : 0
+
+  name               = var.digitalocean.name
+  region             = var.digitalocean.region
+  kubernetes_version = var.digitalocean.kubernetes_version
+  node_size          = var.digitalocean.node_size
+  node_count         = var.digitalocean.node_count
+  high_availability  = var.digitalocean.high_availability
+  vpc_cidr           = var.digitalocean.vpc_cidr
+  api_allowed_cidrs  = var.digitalocean.api_allowed_cidrs
+}
+
+module "k8s" {
+  source = "./modules/k8s"
+
+  account_id           = var.account_id
+  tunnel_name          = var.worker_name
+  identities           = local.identities
+  impersonate_any_user = var.impersonate_any_user
+  kv_users             = var.kv_users
+  kv_groups            = var.kv_groups
+  cloudflared_image    = var.cloudflared_image
+  kubectl_image        = var.kubectl_image
+  replicas             = var.replicas
+  wait_for_rollout     = var.wait_for_rollout
+  api_server           = var.api_server
+  metrics_namespace    = var.metrics_namespace
+}
+
+module "worker" {
+  source = "./modules/worker"
+
+  account_id          = var.account_id
+  hostname            = var.hostname
+  worker_name         = var.worker_name
+  tunnel_id           = module.k8s.tunnel_id
+  api_port            = module.k8s.api_port
+  allow               = var.allow
+  session_duration    = var.session_duration
+  warp_authentication = var.warp_authentication
+  identities_kv       = var.identities_kv
+}

@@ -1,0 +1,239 @@
+# One pod, two containers: cloudflared holds the tunnel, `kubectl proxy` carries what arrives to the API server.
+
+locals {
+  token_directory = "/etc/cloudflared"
+  # Where client-go looks for in-cluster credentials.
+  account_directory = "/var/run/secrets/kubernetes.io/serviceaccount"
+}
+
+resource "kubernetes_deployment_v1" "this" {
+  metadata {
+    name      = local.name
+    namespace = kubernetes_namespace_v1.this.metadata[0].name
+    labels    = local.labels
+  }
+
+  wait_for_rollout = var.wait_for_rollout
+
+  spec {
+    replicas = var.replicas
+
+    selector {
+      match_labels = local.labels
+    }
+
+    # A new pod is up before an old one ends: streams break once, the service never.
+    strategy {
+      type = "RollingUpdate"
+
+      rolling_update {
+        max_surge       = "1"
+        max_unavailable = "0"
+      }
+    }
+
+    template {
+      metadata {
+        labels = local.labels
+        annotations = {
+          # A new token rolls the pods. The hash of a long random token tells nothing about it.
+          "kube-access.dev/tunnel-token-sha256" = nonsensitive(sha256(data.cloudflare_zero_trust_tunnel_cloudflared_token.this.token))
+        }
+      }
+
+      spec {
+        service_account_name            = kubernetes_service_account_v1.this.metadata[0].name
+        automount_service_account_token = false
+        enable_service_links            = false
+        # cloudflared lets running streams finish for 30 seconds.
+        termination_grace_period_seconds = 45
+
+        security_context {
+          run_as_non_root = true
+          run_as_user     = "65532"
+          run_as_group    = "65532"
+          fs_group        = "65532"
+
+          seccomp_profile {
+            type = "RuntimeDefault"
+          }
+        }
+
+        dynamic "topology_spread_constraint" {
+          for_each = ["kubernetes.io/hostname", "topology.kubernetes.io/zone"]
+
+          content {
+            max_skew           = 1
+            topology_key       = topology_spread_constraint.value
+            when_unsatisfiable = "ScheduleAnyway"
+
+            label_selector {
+              match_labels = local.labels
+            }
+          }
+        }
+
+        container {
+          name  = "cloudflared"
+          image = var.cloudflared_image
+          # Workers VPC needs QUIC; without `--protocol quic` cloudflared may fall back to HTTP/2.
+          args = [
+            "tunnel", "--no-autoupdate", "--protocol", "quic", "--metrics", "0.0.0.0:${local.metrics_port}", "run",
+            "--token-file", "${local.token_directory}/token",
+          ]
+
+          port {
+            name           = "metrics"
+            container_port = local.metrics_port
+          }
+
+          # Ready: at least one connection to Cloudflare.
+          readiness_probe {
+            period_seconds    = 10
+            failure_threshold = 3
+
+            http_get {
+              path = "/ready"
+              port = "metrics"
+            }
+          }
+
+          # Alive whether or not Cloudflare can be reached: a restart would mend no outage.
+          liveness_probe {
+            period_seconds    = 20
+            failure_threshold = 3
+
+            http_get {
+              path = "/healthcheck"
+              port = "metrics"
+            }
+          }
+
+          resources {
+            requests = { cpu = "50m", memory = "64Mi" }
+            limits   = { memory = "256Mi" }
+          }
+
+          security_context {
+            allow_privilege_escalation = false
+            read_only_root_filesystem  = true
+            run_as_non_root            = true
+
+            capabilities {
+              drop = ["ALL"]
+            }
+          }
+
+          volume_mount {
+            name       = "tunnel-token"
+            mount_path = local.token_directory
+            read_only  = true
+          }
+        }
+
+        container {
+          name  = "kubectl-proxy"
+          image = var.kubectl_image
+          # Loopback only: whoever reaches this port is the service account. The default reject-paths would refuse exec and attach.
+          args = [
+            "proxy", "--address=127.0.0.1", "--port=${local.api_port}",
+            "--accept-hosts=^localhost$,^127\\.0\\.0\\.1$", "--reject-paths=^$",
+          ]
+
+          # From outside, the kubelet cannot reach loopback; so ask from inside, through the proxy. Every service account may read
+          # these two paths.
+          readiness_probe {
+            period_seconds    = 15
+            timeout_seconds   = 5
+            failure_threshold = 3
+
+            exec {
+              command = ["kubectl", "--server=http://127.0.0.1:${local.api_port}", "get", "--raw=/readyz"]
+            }
+          }
+
+          liveness_probe {
+            period_seconds    = 30
+            timeout_seconds   = 10
+            failure_threshold = 6
+
+            exec {
+              command = ["kubectl", "--server=http://127.0.0.1:${local.api_port}", "get", "--raw=/livez"]
+            }
+          }
+
+          # The probes' kubectl runs in this memory too.
+          resources {
+            requests = { cpu = "50m", memory = "96Mi" }
+            limits   = { memory = "256Mi" }
+          }
+
+          security_context {
+            allow_privilege_escalation = false
+            read_only_root_filesystem  = true
+            run_as_non_root            = true
+
+            capabilities {
+              drop = ["ALL"]
+            }
+          }
+
+          volume_mount {
+            name       = "service-account"
+            mount_path = local.account_directory
+            read_only  = true
+          }
+        }
+
+        volume {
+          name = "tunnel-token"
+
+          secret {
+            secret_name  = kubernetes_secret_v1.tunnel_token.metadata[0].name
+            default_mode = "0440"
+          }
+        }
+
+        # The service account's credentials, for the one container that uses them.
+        volume {
+          name = "service-account"
+
+          projected {
+            default_mode = "0440"
+
+            sources {
+              service_account_token {
+                path               = "token"
+                expiration_seconds = 3607
+              }
+            }
+            sources {
+              config_map {
+                name = "kube-root-ca.crt"
+
+                items {
+                  key  = "ca.crt"
+                  path = "ca.crt"
+                }
+              }
+            }
+            sources {
+              downward_api {
+                items {
+                  path = "namespace"
+
+                  field_ref {
+                    field_path = "metadata.namespace"
+                  }
+                }
+              }
+            }
+          }
+        }
+      }
+    }
+  }
+
+  # The pods come when everything that limits them stands.
+  depends_on = [kubernetes_cluster_role_binding_v1.this, kubernetes_network_policy_v1.this]
+}

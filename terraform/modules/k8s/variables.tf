@@ -1,0 +1,173 @@
+variable "account_id" {
+  description = "Cloudflare account ID."
+  type        = string
+
+  validation {
+    condition     = can(regex("^[0-9a-f]{32}$", var.account_id))
+    error_message = "account_id must be the account's 32 hexadecimal digits, lower case."
+  }
+}
+
+variable "tunnel_name" {
+  description = "Name of the tunnel in the Cloudflare dashboard."
+  type        = string
+
+  validation {
+    condition     = can(regex("^[A-Za-z0-9][A-Za-z0-9 _-]{0,99}$", var.tunnel_name))
+    error_message = "tunnel_name must have 1 to 100 letters, digits, blanks, hyphens and underscores."
+  }
+}
+
+variable "identities" {
+  description = "The identity map's entries: the users and groups that the gateway may impersonate."
+  type = list(object({
+    email                = optional(string)
+    email_domain         = optional(string)
+    service_token        = optional(string)
+    user                 = string
+    groups               = optional(list(string), [])
+    allow_system_masters = optional(bool, false)
+  }))
+
+  validation {
+    condition     = length(var.identities) > 0
+    error_message = "identities must not be empty: nobody could enter."
+  }
+
+  validation {
+    condition = alltrue([
+      for identity in var.identities :
+      length([for caller in [identity.email, identity.email_domain, identity.service_token] : caller if caller != null]) == 1
+    ])
+    error_message = "identities: each entry must have exactly one of email, email_domain and service_token."
+  }
+
+  # Printable ASCII without a comma, no blank at either end.
+  validation {
+    condition = alltrue([
+      for name in flatten([for identity in var.identities : concat([identity.user], identity.groups)]) :
+      can(regex("^[!-+\\--~]([ -+\\--~]{0,254}[!-+\\--~])?$", name))
+    ])
+    error_message = "identities: users and groups must be 1 to 256 printable ASCII characters without a comma, and without a blank at either end."
+  }
+
+  validation {
+    condition = alltrue([
+      for identity in var.identities : !startswith(identity.user, "system:") && alltrue([
+        for group in identity.groups : !startswith(group, "system:") || (group == "system:masters" && identity.allow_system_masters)
+      ])
+    ])
+    error_message = "identities: names that begin with \"system:\" are Kubernetes' own. Only the group system:masters can be given, by an entry that also says allow_system_masters: true."
+  }
+
+  validation {
+    condition = alltrue([
+      for identity in var.identities :
+      !strcontains(identity.user, "{") || (identity.user == "{email}" && identity.service_token == null)
+    ])
+    error_message = "identities: the only template is the whole user \"{email}\", in an entry with email or email_domain."
+  }
+}
+
+variable "impersonate_any_user" {
+  description = "Let the gateway impersonate every user name, for a map that gives a whole domain the user \"{email}\"."
+  type        = bool
+  default     = false
+
+  validation {
+    condition = var.impersonate_any_user || alltrue([
+      for identity in var.identities : identity.email_domain == null || identity.user != "{email}"
+    ])
+    error_message = "identities has an email_domain with the user \"{email}\": RBAC cannot name users that are not known yet. Set impersonate_any_user = true to let the gateway impersonate any user name (groups stay limited to the map), or name a fixed user."
+  }
+}
+
+variable "kv_users" {
+  description = "User names that entries in the KV namespace may hand out, beside those of the map."
+  type        = set(string)
+  default     = []
+
+  validation {
+    condition     = alltrue([for name in var.kv_users : can(regex("^[!-+\\--~]([ -+\\--~]{0,254}[!-+\\--~])?$", name)) && !startswith(name, "system:")])
+    error_message = "kv_users must be printable ASCII without commas, and must not begin with \"system:\"."
+  }
+}
+
+variable "kv_groups" {
+  description = "Groups that entries in the KV namespace may hand out, beside those of the map."
+  type        = set(string)
+  default     = []
+
+  validation {
+    condition     = alltrue([for name in var.kv_groups : can(regex("^[!-+\\--~]([ -+\\--~]{0,254}[!-+\\--~])?$", name)) && !startswith(name, "system:")])
+    error_message = "kv_groups must be printable ASCII without commas, and must not begin with \"system:\"."
+  }
+}
+
+variable "cloudflared_image" {
+  description = "Image of cloudflared, pinned by digest. 2025.7.0 or newer: Workers VPC asks for it."
+  type        = string
+
+  validation {
+    condition     = can(regex("^[a-z0-9.-]+(:[0-9]+)?/[^@\\s]+@sha256:[0-9a-f]{64}$", var.cloudflared_image))
+    error_message = "cloudflared_image must name a registry and be pinned by digest: docker.io/cloudflare/cloudflared:VERSION@sha256:DIGEST."
+  }
+}
+
+variable "kubectl_image" {
+  description = "Image with kubectl as its entry point, pinned by digest."
+  type        = string
+
+  validation {
+    condition     = can(regex("^[a-z0-9.-]+(:[0-9]+)?/[^@\\s]+@sha256:[0-9a-f]{64}$", var.kubectl_image))
+    error_message = "kubectl_image must name a registry and be pinned by digest: registry.k8s.io/kubectl:VERSION@sha256:DIGEST."
+  }
+}
+
+variable "replicas" {
+  description = "Number of gateway pods."
+  type        = number
+
+  validation {
+    condition     = var.replicas >= 1 && var.replicas <= 25 && floor(var.replicas) == var.replicas
+    error_message = "replicas must be a whole number from 1 to 25, the most connectors that one tunnel takes."
+  }
+}
+
+variable "wait_for_rollout" {
+  description = "Wait until the pods are ready."
+  type        = bool
+  default     = true
+}
+
+variable "api_server" {
+  description = "Addresses and ports at which the pods may reach the API server."
+  type = object({
+    cidrs = optional(set(string), ["0.0.0.0/0", "::/0"])
+    ports = optional(set(number), [443, 6443])
+  })
+  default = {}
+
+  validation {
+    condition     = length(var.api_server.cidrs) > 0 && alltrue([for cidr in var.api_server.cidrs : can(cidrhost(cidr, 0))])
+    error_message = "api_server.cidrs must hold at least one range, such as \"10.245.0.1/32\"."
+  }
+
+  validation {
+    condition = length(var.api_server.ports) > 0 && alltrue([
+      for port in var.api_server.ports : port >= 1 && port <= 65535 && floor(port) == port
+    ])
+    error_message = "api_server.ports must hold at least one port from 1 to 65535."
+  }
+}
+
+variable "metrics_namespace" {
+  description = "Namespace whose pods may scrape cloudflared's metrics, or null."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.metrics_namespace == null || can(regex("^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$", var.metrics_namespace))
+    error_message = "metrics_namespace must be the name of a namespace."
+  }
+}

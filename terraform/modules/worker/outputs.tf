@@ -1,0 +1,19 @@
+output "aud" {
+  description = "The Access application's audience tag."
+  value       = cloudflare_zero_trust_access_application.this.aud
+}
+
+output "kv_namespace_id" {
+  description = "ID of the KV namespace, or null."
+  value       = one(cloudflare_workers_kv_namespace.identities[*].id)
+}
+
+output "vpc_service_id" {
+  description = "ID of the VPC service, the Worker's way to the API server."
+  value       = cloudflare_connectivity_directory_service.kube_api.service_id
+}
+
+output "worker_is_deployed" {
+  description = "Whether the Worker existed when Terraform looked, and so has its host name."
+  value       = local.worker_is_deployed
+}

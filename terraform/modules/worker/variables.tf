@@ -1,0 +1,102 @@
+variable "account_id" {
+  description = "Cloudflare account ID."
+  type        = string
+
+  validation {
+    condition     = can(regex("^[0-9a-f]{32}$", var.account_id))
+    error_message = "account_id must be the account's 32 hexadecimal digits, lower case."
+  }
+}
+
+variable "hostname" {
+  description = "The host name that kubectl will call, in a zone of this account."
+  type        = string
+
+  validation {
+    condition     = can(regex("^([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\\.)+[a-z]{2,63}$", var.hostname)) && !endswith(var.hostname, ".workers.dev")
+    error_message = "hostname must be a bare host name in lower case, such as \"kube.example.com\": no scheme, port, path or wildcard, and not under workers.dev."
+  }
+}
+
+variable "worker_name" {
+  description = "The Worker's name, as in wrangler.toml."
+  type        = string
+
+  validation {
+    condition     = can(regex("^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$", var.worker_name))
+    error_message = "worker_name must have 1 to 63 lower-case letters, digits and hyphens."
+  }
+}
+
+variable "tunnel_id" {
+  description = "The tunnel that leads to the gateway pods."
+  type        = string
+
+  validation {
+    condition     = can(regex("^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$", var.tunnel_id))
+    error_message = "tunnel_id must be a UUID."
+  }
+}
+
+variable "api_port" {
+  description = "Port on which `kubectl proxy` listens inside the gateway pod."
+  type        = number
+
+  validation {
+    condition     = var.api_port >= 1 && var.api_port <= 65535 && floor(var.api_port) == var.api_port
+    error_message = "api_port must be a whole number from 1 to 65535."
+  }
+}
+
+variable "allow" {
+  description = "Who passes Cloudflare Access. At least one entry is required."
+  type = object({
+    emails            = optional(set(string), [])
+    email_domains     = optional(set(string), [])
+    group_ids         = optional(set(string), [])
+    service_token_ids = optional(set(string), [])
+  })
+
+  validation {
+    condition     = length(setunion(var.allow.emails, var.allow.email_domains, var.allow.group_ids, var.allow.service_token_ids)) > 0
+    error_message = "allow must name at least one email, email domain, group or service token: an empty policy would lock everybody out."
+  }
+
+  validation {
+    condition     = alltrue([for email in var.allow.emails : can(regex("^[^@\\s*,]+@[^@\\s*,]+\\.[^@\\s*,]+$", email))])
+    error_message = "allow.emails must hold whole addresses, such as \"alice@example.com\"; for everybody of a domain use allow.email_domains."
+  }
+
+  validation {
+    condition     = alltrue([for domain in var.allow.email_domains : can(regex("^([a-z0-9]([a-z0-9-]*[a-z0-9])?\\.)+[a-z]{2,}$", domain))])
+    error_message = "allow.email_domains must hold bare domains in lower case, such as \"example.com\": no @, no wildcard."
+  }
+
+  validation {
+    condition = alltrue([
+      for id in setunion(var.allow.group_ids, var.allow.service_token_ids) :
+      can(regex("^[0-9a-f]{8}-?([0-9a-f]{4}-?){3}[0-9a-f]{12}$", id))
+    ])
+    error_message = "allow.group_ids and allow.service_token_ids must hold IDs (UUIDs), not names or client IDs."
+  }
+}
+
+variable "session_duration" {
+  description = "How long an Access session lasts before its owner signs in again."
+  type        = string
+
+  validation {
+    condition     = can(regex("^([1-9][0-9]*h)?([1-9][0-9]*m)?$", var.session_duration)) && var.session_duration != ""
+    error_message = "session_duration must be hours and minutes, such as \"8h\", \"30m\" or \"1h30m\"."
+  }
+}
+
+variable "warp_authentication" {
+  description = "Accept the sign-in of the Cloudflare One Client (WARP)."
+  type        = bool
+}
+
+variable "identities_kv" {
+  description = "Make a KV namespace for identities that are granted or revoked without a deploy."
+  type        = bool
+}

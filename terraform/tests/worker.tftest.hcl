@@ -1,0 +1,147 @@
+# Access in front of the host name, and the Worker's way to the tunnel.
+
+mock_provider "cloudflare" {
+  source = "./tests/mocks/cloudflare"
+}
+
+variables {
+  account_id          = "0123456789abcdef0123456789abcdef"
+  hostname            = "kube.example.com"
+  worker_name         = "kube-access"
+  tunnel_id           = "11111111-1111-4111-8111-111111111111"
+  api_port            = 8001
+  allow               = { emails = ["alice@example.com"] }
+  session_duration    = "8h"
+  warp_authentication = true
+  identities_kv       = false
+}
+
+run "the_application_protects_the_host_name" {
+  module {
+    source = "./modules/worker"
+  }
+
+  assert {
+    condition     = cloudflare_zero_trust_access_application.this.type == "self_hosted"
+    error_message = "the kind of application"
+  }
+  assert {
+    condition     = [for destination in cloudflare_zero_trust_access_application.this.destinations : "${destination.type} ${destination.uri}"] == ["public kube.example.com"]
+    error_message = "the application protects something else"
+  }
+  assert {
+    condition = (
+      cloudflare_zero_trust_access_application.this.allow_authenticate_via_warp &&
+      !cloudflare_zero_trust_access_application.this.enable_binding_cookie &&
+      cloudflare_zero_trust_access_application.this.service_auth_401_redirect
+    )
+    error_message = "kubectl could not sign in"
+  }
+  assert {
+    condition     = cloudflare_zero_trust_access_application.this.session_duration == "8h"
+    error_message = "the session's length"
+  }
+}
+
+run "only_who_is_named_passes" {
+  module {
+    source = "./modules/worker"
+  }
+
+  assert {
+    condition     = length(cloudflare_zero_trust_access_policy.people) == 1 && length(cloudflare_zero_trust_access_policy.machines) == 0
+    error_message = "a policy for nobody"
+  }
+  assert {
+    condition     = cloudflare_zero_trust_access_policy.people[0].decision == "allow"
+    error_message = "the decision"
+  }
+  assert {
+    condition     = [for rule in cloudflare_zero_trust_access_policy.people[0].include : rule.email.email] == ["alice@example.com"]
+    error_message = "somebody else passes"
+  }
+  assert {
+    condition = !anytrue([
+      for rule in cloudflare_zero_trust_access_policy.people[0].include : rule.everyone != null || rule.any_valid_service_token != null
+    ])
+    error_message = "everybody passes"
+  }
+}
+
+run "people_and_machines_have_a_policy_each" {
+  module {
+    source = "./modules/worker"
+  }
+
+  variables {
+    allow = {
+      emails            = ["alice@example.com"]
+      email_domains     = ["example.com"]
+      group_ids         = ["77777777-7777-4777-8777-777777777777"]
+      service_token_ids = ["88888888-8888-4888-8888-888888888888"]
+    }
+  }
+
+  assert {
+    condition     = length(cloudflare_zero_trust_access_policy.people[0].include) == 3
+    error_message = "a rule is missing"
+  }
+  assert {
+    condition = (
+      cloudflare_zero_trust_access_policy.machines[0].decision == "non_identity" &&
+      [for rule in cloudflare_zero_trust_access_policy.machines[0].include : rule.service_token.token_id] == ["88888888-8888-4888-8888-888888888888"]
+    )
+    error_message = "the machines' policy"
+  }
+  assert {
+    condition     = cloudflare_zero_trust_access_application.this.policies[*].precedence == tolist([1, 2])
+    error_message = "the policies' order"
+  }
+}
+
+run "an_empty_policy_is_refused" {
+  command = plan
+
+  module {
+    source = "./modules/worker"
+  }
+
+  variables {
+    allow = {}
+  }
+
+  expect_failures = [var.allow]
+}
+
+run "the_vpc_service_leads_to_the_pods_loopback_without_tls" {
+  module {
+    source = "./modules/worker"
+  }
+
+  assert {
+    condition = (
+      cloudflare_connectivity_directory_service.kube_api.type == "http" &&
+      cloudflare_connectivity_directory_service.kube_api.http_port == 8001 &&
+      cloudflare_connectivity_directory_service.kube_api.https_port == null
+    )
+    error_message = "the port"
+  }
+  assert {
+    condition = (
+      cloudflare_connectivity_directory_service.kube_api.host.ipv4 == "127.0.0.1" &&
+      cloudflare_connectivity_directory_service.kube_api.host.network.tunnel_id == var.tunnel_id
+    )
+    error_message = "the host"
+  }
+}
+
+run "a_host_name_waits_for_its_worker" {
+  module {
+    source = "./modules/worker"
+  }
+
+  assert {
+    condition     = length(cloudflare_workers_custom_domain.this) == 0 && !output.worker_is_deployed
+    error_message = "a host name for a Worker that does not exist"
+  }
+}

@@ -1,0 +1,215 @@
+# Values that one module alone uses are validated there, beside what they are for.
+
+variable "account_id" {
+  description = "Cloudflare account ID (dashboard, Workers & Pages, right-hand column)."
+  type        = string
+}
+
+variable "team_domain" {
+  description = "The Zero Trust team's origin: \"https://<team>.cloudflareaccess.com\"."
+  type        = string
+
+  validation {
+    condition     = can(regex("^https://[a-z0-9]([a-z0-9-]*[a-z0-9])?\\.cloudflareaccess\\.com$", var.team_domain))
+    error_message = "team_domain must be \"https://<team>.cloudflareaccess.com\": lower case, no path, no slash at the end."
+  }
+}
+
+variable "hostname" {
+  description = "The host name that kubectl will call, in a zone of this account: kube.example.com."
+  type        = string
+}
+
+variable "worker_name" {
+  description = "The Worker's name, as in wrangler.toml. The tunnel and the Access objects carry it too."
+  type        = string
+  default     = "kube-access"
+}
+
+variable "allow" {
+  description = "Who passes Cloudflare Access. Nobody by default; at least one entry is required. Groups and service tokens are named by their IDs."
+  type = object({
+    emails            = optional(set(string), [])
+    email_domains     = optional(set(string), [])
+    group_ids         = optional(set(string), [])
+    service_token_ids = optional(set(string), [])
+  })
+}
+
+variable "session_duration" {
+  description = "How long an Access session lasts before its owner signs in again."
+  type        = string
+  default     = "8h"
+}
+
+variable "warp_authentication" {
+  description = "Accept the sign-in of the Cloudflare One Client (WARP): what lets plain kubectl pass without a plug-in. Needs \"WARP authentication\" among the device enrolment's login methods."
+  type        = bool
+  default     = true
+}
+
+variable "identities_file" {
+  description = "The identity map that is compiled into the Worker. Relative to this folder."
+  type        = string
+  default     = "../identities.yaml"
+
+  validation {
+    condition     = try(fileexists(var.identities_file), false)
+    error_message = "identities_file does not exist. The path is relative to the terraform folder; run terraform with -chdir=terraform."
+  }
+
+  validation {
+    condition     = !try(fileexists(var.identities_file), false) || can(length(yamldecode(file(var.identities_file)).identities))
+    error_message = "identities_file must be YAML with a list named \"identities\"."
+  }
+
+  validation {
+    condition = alltrue([
+      for entry in try(yamldecode(file(var.identities_file)).identities, []) :
+      length(setsubtract(keys(entry), ["email", "email_domain", "service_token", "user", "groups", "allow_system_masters"])) == 0
+    ])
+    error_message = "identities_file has an entry with an unknown field. Known: email, email_domain, service_token, user, groups, allow_system_masters."
+  }
+}
+
+variable "impersonate_any_user" {
+  description = "Let the gateway impersonate every user name. Needed when the map gives a whole email domain the user \"{email}\", because RBAC cannot name users that are not known yet. Groups stay limited to the map."
+  type        = bool
+  default     = false
+}
+
+variable "kv_users" {
+  description = "User names that entries in the KV namespace may hand out, beside those of the map."
+  type        = set(string)
+  default     = []
+}
+
+variable "kv_groups" {
+  description = "Groups that entries in the KV namespace may hand out, beside those of the map."
+  type        = set(string)
+  default     = []
+}
+
+variable "identities_kv" {
+  description = "Make a KV namespace, in which access is granted for an hour or revoked in a minute without a deploy."
+  type        = bool
+  default     = false
+}
+
+variable "cluster" {
+  description = "Which cluster: \"digitalocean\" makes a new one; \"kubeconfig\" and \"endpoint\" use yours, as the variables of these names say."
+  type        = string
+
+  validation {
+    condition     = contains(["digitalocean", "kubeconfig", "endpoint"], var.cluster)
+    error_message = "cluster must be \"digitalocean\", \"kubeconfig\" or \"endpoint\"."
+  }
+}
+
+variable "digitalocean" {
+  description = "The new cluster. Region and version have no default: `doctl kubernetes options versions` and `doctl kubernetes options regions` list them."
+  type = object({
+    name               = optional(string, "kube-access")
+    region             = string
+    kubernetes_version = string
+    node_size          = optional(string, "s-2vcpu-4gb")
+    node_count         = optional(number, 2)
+    high_availability  = optional(bool, false)
+    vpc_cidr           = optional(string, "10.77.0.0/20")
+    api_allowed_cidrs  = optional(set(string), [])
+  })
+  default = null
+
+  validation {
+    condition     = (var.cluster == "digitalocean") == (var.digitalocean != null)
+    error_message = "digitalocean must be set when cluster = \"digitalocean\", and only then."
+  }
+}
+
+variable "kubeconfig" {
+  description = "Your cluster by a kubeconfig. The context is named, so that a later `kubectl config use-context` cannot redirect an apply."
+  type = object({
+    path    = optional(string, "~/.kube/config")
+    context = string
+  })
+  default = null
+
+  validation {
+    condition     = (var.cluster == "kubeconfig") == (var.kubeconfig != null)
+    error_message = "kubeconfig must be set when cluster = \"kubeconfig\", and only then."
+  }
+
+  validation {
+    condition     = var.kubeconfig == null ? true : try(fileexists(pathexpand(var.kubeconfig.path)), false)
+    error_message = "kubeconfig.path does not exist."
+  }
+}
+
+variable "endpoint" {
+  description = "Your cluster by its address, its CA certificate (PEM) and a command that prints credentials, as in a kubeconfig's exec section. Without exec the token is read from KUBE_TOKEN."
+  type = object({
+    host           = string
+    ca_certificate = string
+    exec = optional(object({
+      api_version = optional(string, "client.authentication.k8s.io/v1")
+      command     = string
+      args        = optional(list(string), [])
+      env         = optional(map(string), {})
+    }))
+  })
+  default = null
+
+  validation {
+    condition     = (var.cluster == "endpoint") == (var.endpoint != null)
+    error_message = "endpoint must be set when cluster = \"endpoint\", and only then."
+  }
+
+  validation {
+    condition     = var.endpoint == null || can(regex("^https://[^/ ]+$", var.endpoint.host))
+    error_message = "endpoint.host must be an https origin: \"https://api.example.com:6443\"."
+  }
+
+  validation {
+    condition     = var.endpoint == null || can(regex("^-----BEGIN CERTIFICATE-----", var.endpoint.ca_certificate))
+    error_message = "endpoint.ca_certificate must be PEM text, beginning with -----BEGIN CERTIFICATE-----."
+  }
+}
+
+variable "cloudflared_image" {
+  description = "Image of cloudflared, pinned by digest."
+  type        = string
+  default     = "docker.io/cloudflare/cloudflared:2026.7.3@sha256:e39ee8da81ad5e05d77f38d2f51c60ca51bf2a8450ac3abab50c17fdb91d91bf"
+}
+
+variable "kubectl_image" {
+  description = "Image whose kubectl serves as the last hop (`kubectl proxy`), pinned by digest."
+  type        = string
+  default     = "registry.k8s.io/kubectl:v1.37.0@sha256:5ed410ebac5dc976cc717098994dcdb29bbbd38f6bd65f582311f5be4ba719cf"
+}
+
+variable "replicas" {
+  description = "Number of gateway pods. Two survive the loss of a node."
+  type        = number
+  default     = 2
+}
+
+variable "wait_for_rollout" {
+  description = "Wait until the pods are ready, so that an apply that succeeds means a tunnel that is up."
+  type        = bool
+  default     = true
+}
+
+variable "api_server" {
+  description = "Where the pods may reach the API server: the addresses and ports behind the Service `kubernetes`. Narrow the addresses when they are known and stable."
+  type = object({
+    cidrs = optional(set(string), ["0.0.0.0/0", "::/0"])
+    ports = optional(set(number), [443, 6443])
+  })
+  default = {}
+}
+
+variable "metrics_namespace" {
+  description = "Namespace whose pods may scrape cloudflared's metrics (port 2000). Nobody may by default."
+  type        = string
+  default     = null
+}
