@@ -1,0 +1,200 @@
+//! Who was recognised already: verified tokens, remembered until they expire.
+//!
+//! A token is its own key, whole: nothing but the same bytes finds it. What is remembered is bounded, and is forgotten
+//! when its signing key is withdrawn.
+
+use std::collections::HashMap;
+use std::rc::Rc;
+
+use crate::identity::Identity;
+use crate::keys::{Key, Keys};
+use crate::upstream;
+
+/// The most tokens of one generation. There are two, of at most 2 x 8192 tokens, about 1 KiB each as Access signs them.
+const MAX_TOKENS: usize = 8192;
+
+/// The most bytes of one generation's tokens.
+const MAX_BYTES: usize = 16 * 1024 * 1024;
+
+/// A recognised caller: its identity, and the header lines that say so.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Caller {
+    identity: Identity,
+    lines: String,
+}
+
+/// The tokens that this isolate has verified. The older generation is dropped whole when the younger one is full.
+#[derive(Debug, Default)]
+pub struct Callers {
+    young: Generation,
+    old: Generation,
+}
+
+#[derive(Debug, Default)]
+struct Generation {
+    remembered: HashMap<String, Remembered>,
+    bytes: usize,
+}
+
+#[derive(Debug, Clone)]
+struct Remembered {
+    caller: Rc<Caller>,
+    key: Rc<Key>,
+    expires: u64,
+}
+
+impl Caller {
+    /// A caller of this identity.
+    #[must_use]
+    pub fn new(identity: Identity) -> Self {
+        let lines = upstream::identity_lines(&identity);
+        Self { identity, lines }
+    }
+
+    /// Who the caller is to the API server.
+    #[must_use]
+    pub fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
+    /// The header lines that say who the caller is.
+    #[must_use]
+    pub fn lines(&self) -> &str {
+        &self.lines
+    }
+}
+
+impl Callers {
+    /// The caller of a token that was verified before and has not expired. `now` is in seconds since the Unix epoch.
+    pub fn recall(&mut self, token: &str, now: u64) -> Option<Rc<Caller>> {
+        let is_young = self.young.remembered.contains_key(token);
+        let found = self
+            .young
+            .remembered
+            .get(token)
+            .or_else(|| self.old.remembered.get(token))?;
+        if found.expires <= now {
+            return None;
+        }
+        let found = found.clone();
+        let caller = Rc::clone(&found.caller);
+        if !is_young {
+            self.insert(token, found);
+        }
+        Some(caller)
+    }
+
+    /// Remembers whom a verified token names, until `expires`.
+    pub fn remember(&mut self, token: &str, caller: Rc<Caller>, key: Rc<Key>, expires: u64) {
+        self.insert(
+            token,
+            Remembered {
+                caller,
+                key,
+                expires,
+            },
+        );
+    }
+
+    /// Forgets the tokens whose signing key is no longer published.
+    pub fn retain(&mut self, keys: &Keys) {
+        for generation in [&mut self.young, &mut self.old] {
+            generation
+                .remembered
+                .retain(|_, remembered| keys.contains(&remembered.key));
+            generation.bytes = generation.remembered.keys().map(String::len).sum();
+        }
+    }
+
+    fn insert(&mut self, token: &str, remembered: Remembered) {
+        if self.young.remembered.len() >= MAX_TOKENS || self.young.bytes + token.len() > MAX_BYTES {
+            self.old = std::mem::take(&mut self.young);
+        }
+        if self
+            .young
+            .remembered
+            .insert(token.to_owned(), remembered)
+            .is_none()
+        {
+            self.young.bytes += token.len();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::identity::tests_support::identity;
+    use crate::keys::tests_support::{key, keys};
+
+    fn callers(tokens: &[(&str, u64)]) -> Callers {
+        let mut callers = Callers::default();
+        for (token, expires) in tokens {
+            callers.remember(token, Rc::new(Caller::new(identity())), key("a"), *expires);
+        }
+        callers
+    }
+
+    #[test]
+    fn case_145_only_the_same_token_is_recalled() {
+        let mut callers = callers(&[("head.body.signature", 10)]);
+        assert!(callers.recall("head.body.signature", 9).is_some());
+        for other in [
+            "head.body.signaturf",
+            "head.body.",
+            "head.body",
+            "head.body.signature ",
+            "HEAD.body.signature",
+            "",
+        ] {
+            assert!(callers.recall(other, 9).is_none(), "{other}");
+        }
+    }
+
+    #[test]
+    fn an_expired_token_is_not_recalled() {
+        let mut callers = callers(&[("token", 10)]);
+        assert!(callers.recall("token", 9).is_some());
+        assert!(callers.recall("token", 10).is_none());
+    }
+
+    #[test]
+    fn case_21_tokens_of_a_withdrawn_key_are_forgotten() {
+        let mut callers = callers(&[("token", 10)]);
+        callers.retain(&keys(&["a", "b"]));
+        assert!(callers.recall("token", 9).is_some());
+        callers.retain(&keys(&["b"]));
+        assert!(callers.recall("token", 9).is_none());
+    }
+
+    #[test]
+    fn case_145_what_is_remembered_is_bounded_and_what_is_used_stays() {
+        let mut callers = callers(&[("used", 10)]);
+        for index in 0..3 * MAX_TOKENS {
+            callers.remember(
+                &format!("token-{index}"),
+                Rc::new(Caller::new(identity())),
+                key("a"),
+                10,
+            );
+            if index % 1000 == 0 {
+                assert!(callers.recall("used", 9).is_some());
+            }
+        }
+        assert!(
+            callers.young.remembered.len() <= MAX_TOKENS
+                && callers.old.remembered.len() <= MAX_TOKENS
+        );
+        assert!(callers.recall("token-0", 9).is_none());
+        let large = "x".repeat(MAX_BYTES / 4);
+        for index in 0..9 {
+            callers.remember(
+                &format!("{large}{index}"),
+                Rc::new(Caller::new(identity())),
+                key("a"),
+                10,
+            );
+        }
+        assert!(callers.young.bytes <= MAX_BYTES && callers.old.bytes <= MAX_BYTES);
+    }
+}

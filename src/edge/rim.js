@@ -1,0 +1,111 @@
+// The few operations that are cheaper here than across the Wasm boundary: each crosses it once, with everything.
+// Nothing is decided here.
+
+/** Method, URL, arrival (ms since the Unix epoch), a fresh UUID, then `name:value` for each header: one line each. */
+export function open(request) {
+  let head = `${request.method}\n${request.url}\n${Date.now()}\n${crypto.randomUUID()}`;
+  for (const [name, value] of request.headers) head += `\n${name}:${value}`;
+  return head;
+}
+
+/**
+ * Sends a request to the cluster. `lines` are the head, `name:value`, each sent as a header line of its own. The body
+ * streams through. Redirects are the client's to follow: they lead wherever a workload says. `milliseconds` bound the
+ * wait for the answer's head, 0 for no bound; the body may take its time.
+ */
+export async function send(binding, request, target, lines, milliseconds) {
+  const headers = lines.split("\n", lines.length).slice(0, -1).map((line) => {
+    const colon = line.indexOf(":");
+    return [line.slice(0, colon), line.slice(colon + 1)];
+  });
+  const init = { method: request.method, headers, body: request.body, redirect: "manual" };
+  if (milliseconds === 0) return binding.fetch(`http://localhost${target}`, init);
+  const controller = new AbortController();
+  const timer = setTimeout(() => controller.abort(new Error("timeout")), milliseconds);
+  try {
+    return await binding.fetch(`http://localhost${target}`, { ...init, signal: controller.signal });
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+/** What the cluster answered: the status in the low 16 bits, and a flag for each thing that needs a second look. */
+export function outline(response) {
+  let outline = response.status;
+  if (response.webSocket) outline |= 1 << 16;
+  if (STRIPPED.some((name) => response.headers.has(name))) outline |= 1 << 17;
+  if (response.status >= 500) {
+    const type = response.headers.get("content-type") ?? "";
+    if (type.startsWith("text/html")) outline |= 1 << 18;
+    if (type.startsWith("text/plain")) outline |= 1 << 19;
+  }
+  return outline;
+}
+
+/** The beginning of a text answer, which stays whole for the client. */
+export async function peek(response, bytes) {
+  return read(response.clone().body, bytes, true);
+}
+
+/** The answer without the headers that a workload could set for the gateway's own origin. */
+export function strip(response) {
+  const { webSocket } = response;
+  const copy = new Response(response.body, { status: response.status, statusText: response.statusText, headers: response.headers, webSocket });
+  for (const name of STRIPPED) copy.headers.delete(name);
+  return copy;
+}
+
+const STRIPPED = ["set-cookie", "authorization", "alt-svc", "server", "clear-site-data"];
+
+/** An answer of the gateway's own. */
+export function answer(status, contentType, retryAfter, body) {
+  const headers = { "content-type": contentType, "cache-control": "no-store" };
+  if (retryAfter !== undefined) headers["retry-after"] = String(retryAfter);
+  return new Response(body, { status, headers });
+}
+
+/** The text of a JWKS endpoint, or undefined. An answer of more than `bytes` comes cut, with at least one byte too many. */
+export async function certs(url, bytes, milliseconds) {
+  try {
+    const response = await fetch(url, { redirect: "manual", signal: AbortSignal.timeout(milliseconds) });
+    if (response.status === 200 && response.body) return await read(response.body, bytes, false);
+    await response.body?.cancel();
+  } catch {
+    // Unreachable, slow or broken: all the same to the caller.
+  }
+  return undefined;
+}
+
+async function read(body, bytes, isPeek) {
+  const decoder = new TextDecoder();
+  let text = "";
+  for await (const chunk of body ?? []) {
+    text += decoder.decode(chunk, { stream: true });
+    if (text.length > bytes) break;
+  }
+  return isPeek ? text.slice(0, bytes) : text;
+}
+
+/** Settles as `promise` does, or with undefined after `milliseconds`. */
+export function wait(promise, milliseconds) {
+  return Promise.race([promise, new Promise((resolve) => setTimeout(resolve, milliseconds))]);
+}
+
+const imported = new Map();
+
+/** RSASSA-PKCS1-v1_5 with SHA-256 (RS256). An imported key is kept under its own JWK; there are a handful at a time. */
+export async function verify(jwk, signature, input) {
+  let key = imported.get(jwk);
+  if (key === undefined) {
+    const algorithm = { name: "RSASSA-PKCS1-v1_5", hash: "SHA-256" };
+    key = await crypto.subtle.importKey("jwk", JSON.parse(jwk), algorithm, false, ["verify"]);
+    if (imported.size >= 32) imported.clear();
+    imported.set(jwk, key);
+  }
+  return crypto.subtle.verify("RSASSA-PKCS1-v1_5", key, signature, new TextEncoder().encode(input));
+}
+
+/** One line of the log. */
+export function log(level, line) {
+  console[level](line);
+}

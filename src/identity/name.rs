@@ -1,0 +1,83 @@
+//! Which user and group names may ever be sent to the cluster.
+//!
+//! `build.rs` compiles this file too: the map is held to the same rules when it is written and when it is read.
+
+/// The longest user or group name, in bytes.
+pub const MAX_NAME_BYTES: usize = 256;
+
+/// The one `system:` group that an entry may ask for, and only in so many words.
+pub const MASTERS: &str = "system:masters";
+
+/// Whether `name` is safe as the value of one `Impersonate-*` header line: 1 to 256 bytes of printable ASCII, no comma,
+/// no blank at either end.
+///
+/// Commas are out because `Headers` objects join repeated lines by ", ", and a joined line is one group to the API
+/// server. Blanks at the ends are out because HTTP trims them, so the cluster would see another name.
+#[must_use]
+pub fn is_well_formed(name: &str) -> bool {
+    (1..=MAX_NAME_BYTES).contains(&name.len())
+        && name
+            .bytes()
+            .all(|byte| matches!(byte, b' '..=b'~') && byte != b',')
+        && !name.starts_with(' ')
+        && !name.ends_with(' ')
+}
+
+/// Whether Kubernetes keeps `name` for itself: `system:masters`, `system:serviceaccount:…`, `system:node:…` and so on.
+#[must_use]
+pub fn is_reserved(name: &str) -> bool {
+    name.get(..7)
+        .is_some_and(|start| start.eq_ignore_ascii_case("system:"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn case_36_37_a_name_that_cannot_be_one_header_line_is_malformed() {
+        let long = "g".repeat(MAX_NAME_BYTES + 1);
+        for name in [
+            "",
+            "a,b",
+            "x,system:masters",
+            "a\rb",
+            "a\nb",
+            "a\0b",
+            " a",
+            "a ",
+            "grüppe",
+            "\u{7f}",
+            "\t",
+            &long,
+        ] {
+            assert!(!is_well_formed(name), "{name:?}");
+        }
+        for name in [
+            "a",
+            "platform admins",
+            "oidc:team/x",
+            "alice@example.com",
+            &long[1..],
+        ] {
+            assert!(is_well_formed(name), "{name:?}");
+        }
+    }
+
+    #[test]
+    fn case_34_35_names_of_the_system_are_reserved() {
+        for name in [
+            "system:admin",
+            "system:anonymous",
+            "system:serviceaccount:a:b",
+            "system:node:n",
+            "System:Masters",
+            MASTERS,
+        ] {
+            assert!(is_reserved(name), "{name}");
+        }
+        for name in ["system", "systems:x", "my-system:masters", "é"] {
+            assert!(!is_reserved(name), "{name}");
+        }
+    }
+}

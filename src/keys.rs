@@ -1,0 +1,254 @@
+//! The team's public keys: JWKS text -> [`Keys`], which key fits a token, and when to fetch again.
+//!
+//! Rules only: `edge` fetches, and imports the keys into WebCrypto. RFC 7517 (JWK), RFC 7518 section 6.3 (RSA).
+
+use std::rc::Rc;
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde::Deserialize;
+use thiserror::Error;
+
+/// The longest JWKS that is read, in bytes. Access publishes two keys, about 6 KB with their certificates.
+pub const MAX_JWKS_BYTES: usize = 64 * 1024;
+
+/// How long one fetch may take, in seconds.
+pub const FETCH_SECONDS: u64 = 5;
+
+/// How long fetched keys are used without asking again, in seconds: what a key that Access withdrew lives on here.
+const FRESH_SECONDS: u64 = 300;
+
+/// How long keys are used while Access cannot be asked, in seconds. That is safe as far as the keys are: Access
+/// announces a new key six weeks ahead and withdraws an old one a week late.
+const STALE_SECONDS: u64 = 6 * 3600;
+
+/// The least time between two fetches, in seconds, so that made-up key IDs cannot turn this isolate on Access.
+const COOL_DOWN_SECONDS: u64 = 30;
+
+/// The shortest modulus that is trusted, in bits (RFC 7518 section 3.3).
+const MIN_MODULUS_BITS: usize = 2048;
+
+/// The longest modulus that is imported, in bits: verification time grows with it.
+const MAX_MODULUS_BITS: usize = 8192;
+
+/// One RSA public key. Equal keys have equal members, and only equal keys do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Key {
+    id: String,
+    modulus: String,
+    exponent: String,
+}
+
+/// The usable keys of one JWKS.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Keys(Vec<Rc<Key>>);
+
+/// Why a fetched JWKS was not taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum KeysError {
+    /// The fetch failed, or the answer was not 200.
+    #[error("the certs endpoint did not answer")]
+    Unreachable,
+    /// The answer exceeds [`MAX_JWKS_BYTES`].
+    #[error("the certs endpoint answered too much")]
+    TooLarge,
+    /// The answer is not a JWKS.
+    #[error("the certs endpoint did not answer a JWKS")]
+    Malformed,
+    /// The JWKS has no key that can have signed a token.
+    #[error("the certs endpoint published no usable key")]
+    Empty,
+}
+
+/// What to do about a token's key, now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Plan {
+    /// Verify with this key.
+    Use(Rc<Key>),
+    /// Fetch, then ask [`KeyRing::key`].
+    Fetch,
+    /// The team has no such key.
+    Unknown,
+    /// No keys are at hand, and Access was asked too recently to ask again.
+    Unavailable,
+}
+
+/// The keys of one isolate, with their age. Times are in seconds since the Unix epoch.
+#[derive(Debug, Clone, Default)]
+pub struct KeyRing {
+    keys: Keys,
+    fetched: Option<u64>,
+    asked: Option<u64>,
+}
+
+#[derive(Deserialize)]
+struct Jwks {
+    keys: Vec<serde_json::Value>,
+}
+
+#[derive(Deserialize)]
+struct Jwk {
+    kid: String,
+    kty: String,
+    alg: Option<String>,
+    r#use: Option<String>,
+    key_ops: Option<Vec<String>>,
+    n: String,
+    e: String,
+}
+
+impl Key {
+    /// `kid`.
+    #[must_use]
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// The key as a JWK that WebCrypto imports: nothing but what this file has checked.
+    #[must_use]
+    pub fn to_jwk(&self) -> String {
+        format!(
+            r#"{{"kty":"RSA","alg":"RS256","n":"{}","e":"{}"}}"#,
+            self.modulus, self.exponent
+        )
+    }
+
+    /// The key, if it can be one that Access signs with.
+    fn parse(jwk: serde_json::Value) -> Option<Self> {
+        let jwk: Jwk = serde_json::from_value(jwk).ok()?;
+        let is_for_signatures = jwk.kty == "RSA"
+            && jwk.alg.is_none_or(|alg| alg == "RS256")
+            && jwk.r#use.is_none_or(|usage| usage == "sig")
+            && jwk
+                .key_ops
+                .is_none_or(|operations| operations.iter().any(|operation| operation == "verify"));
+        let modulus = URL_SAFE_NO_PAD.decode(&jwk.n).ok()?;
+        let exponent = URL_SAFE_NO_PAD.decode(&jwk.e).ok()?;
+        let bits = modulus.len() * 8 - usize::try_from(modulus.first()?.leading_zeros()).ok()?;
+        let is_sound = (MIN_MODULUS_BITS..=MAX_MODULUS_BITS).contains(&bits)
+            && (1..=4).contains(&exponent.len())
+            && exponent.last().is_some_and(|last| last % 2 == 1)
+            && exponent != [1];
+        let is_named = (1..=256).contains(&jwk.kid.len());
+        (is_for_signatures && is_sound && is_named).then_some(Self {
+            id: jwk.kid,
+            modulus: jwk.n,
+            exponent: jwk.e,
+        })
+    }
+}
+
+impl Keys {
+    /// Reads a JWKS. Keys that cannot have signed a token are left out, and so are two different keys of one `kid`.
+    pub fn parse(jwks: &str) -> Result<Self, KeysError> {
+        if jwks.len() > MAX_JWKS_BYTES {
+            return Err(KeysError::TooLarge);
+        }
+        let jwks: Jwks = serde_json::from_str(jwks).map_err(|_| KeysError::Malformed)?;
+        let mut keys: Vec<Rc<Key>> = jwks
+            .keys
+            .into_iter()
+            .filter_map(Key::parse)
+            .map(Rc::new)
+            .collect();
+        keys.dedup();
+        let all = keys.clone();
+        keys.retain(|key| all.iter().filter(|other| other.id == key.id).count() == 1);
+        if keys.is_empty() {
+            Err(KeysError::Empty)
+        } else {
+            Ok(Self(keys))
+        }
+    }
+
+    fn find(&self, id: &str) -> Option<&Rc<Key>> {
+        self.0.iter().find(|key| key.id == id)
+    }
+
+    /// Whether `key` is still published.
+    #[must_use]
+    pub fn contains(&self, key: &Key) -> bool {
+        self.find(&key.id).is_some_and(|found| **found == *key)
+    }
+}
+
+impl KeyRing {
+    /// Whether what was verified with these keys may be relied on without asking Access: they are fresh, or Access was
+    /// asked a moment ago and they are not too old.
+    #[must_use]
+    pub fn is_reliable(&self, now: u64) -> bool {
+        self.is_younger_than(FRESH_SECONDS, now)
+            || (self.is_younger_than(STALE_SECONDS, now) && !self.may_ask(now))
+    }
+
+    /// What to do about a token of this `kid`.
+    #[must_use]
+    pub fn plan(&self, id: &str, now: u64) -> Plan {
+        let is_settled = self.is_younger_than(FRESH_SECONDS, now) && self.keys.find(id).is_some();
+        if self.may_ask(now) && !is_settled {
+            Plan::Fetch
+        } else {
+            self.key(id, now)
+        }
+    }
+
+    /// The key of this `kid`, if the keys at hand can still be relied on. Never asks for a fetch.
+    #[must_use]
+    pub fn key(&self, id: &str, now: u64) -> Plan {
+        if !self.is_younger_than(STALE_SECONDS, now) {
+            return Plan::Unavailable;
+        }
+        self.keys
+            .find(id)
+            .map_or(Plan::Unknown, |key| Plan::Use(Rc::clone(key)))
+    }
+
+    /// Notes that Access is being asked.
+    pub fn ask(&mut self, now: u64) {
+        self.asked = Some(now);
+    }
+
+    /// Takes the keys that a fetch brought.
+    pub fn renew(&mut self, keys: Keys, now: u64) {
+        self.keys = keys;
+        self.fetched = Some(now);
+    }
+
+    /// The keys at hand.
+    #[must_use]
+    pub fn keys(&self) -> &Keys {
+        &self.keys
+    }
+
+    fn is_younger_than(&self, seconds: u64, now: u64) -> bool {
+        self.fetched
+            .is_some_and(|fetched| now < fetched.saturating_add(seconds))
+    }
+
+    fn may_ask(&self, now: u64) -> bool {
+        self.asked
+            .is_none_or(|asked| now >= asked.saturating_add(COOL_DOWN_SECONDS))
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests_support {
+    use super::{Key, Keys, Rc};
+
+    /// A key of this ID.
+    pub(crate) fn key(id: &str) -> Rc<Key> {
+        Rc::new(Key {
+            id: id.to_owned(),
+            modulus: "n".to_owned(),
+            exponent: "AQAB".to_owned(),
+        })
+    }
+
+    /// A set of such keys.
+    pub(crate) fn keys(ids: &[&str]) -> Keys {
+        Keys(ids.iter().map(|id| key(id)).collect())
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,97 @@
+//! What kube-apiserver's `ListOptions` read from a query, as far as they change a request's verb or name.
+
+/// Whether the query asks for a watch: `watch` is there, and is neither `0` nor `false`. Its first value counts.
+pub(super) fn is_watch(query: &str) -> bool {
+    values(query, "watch")
+        .next()
+        .is_some_and(|value| !(value == "0" || value.eq_ignore_ascii_case("false")))
+}
+
+/// The name that `fieldSelector=metadata.name=NAME` asks for.
+pub(super) fn name(query: &str) -> Option<String> {
+    let selector = values(query, "fieldSelector").next()?;
+    let mut name = None;
+    for term in split_terms(&selector)
+        .into_iter()
+        .filter(|term| !term.is_empty())
+    {
+        let (field, is_equal, value) = split_term(&term)?;
+        if field == "metadata.name" && is_equal && name.is_none() {
+            name = Some(unescape(value)?);
+        }
+    }
+    name.filter(|name| !matches!(name.as_str(), "" | "." | "..") && !name.contains(['/', '%']))
+}
+
+/// The decoded values of a parameter, as Go's `url.ParseQuery` finds them: a pair that does not decode is left out, and
+/// so is one with a semicolon.
+fn values<'a>(query: &'a str, name: &'a str) -> impl Iterator<Item = String> + 'a {
+    query
+        .split('&')
+        .filter(|pair| !pair.contains(';'))
+        .filter_map(move |pair| {
+            let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
+            (decode(key)? == name).then(|| decode(value)).flatten()
+        })
+}
+
+fn decode(text: &str) -> Option<String> {
+    let mut decoded = Vec::with_capacity(text.len());
+    let mut bytes = text.bytes();
+    while let Some(byte) = bytes.next() {
+        decoded.push(match byte {
+            b'%' => super::hex(bytes.next()?)? << 4 | super::hex(bytes.next()?)?,
+            b'+' => b' ',
+            other => other,
+        });
+    }
+    Some(String::from_utf8_lossy(&decoded).into_owned())
+}
+
+/// Splits a field selector at its commas; a backslash escapes one.
+fn split_terms(selector: &str) -> Vec<String> {
+    let mut terms = vec![String::new()];
+    let mut is_escaped = false;
+    for character in selector.chars() {
+        if character == ',' && !is_escaped {
+            terms.push(String::new());
+            continue;
+        }
+        is_escaped = character == '\\' && !is_escaped;
+        if let Some(term) = terms.last_mut() {
+            term.push(character);
+        }
+    }
+    terms
+}
+
+/// A term's field, whether it asks for equality, and its value, still escaped. A term without operator is no selector.
+fn split_term(term: &str) -> Option<(&str, bool, &str)> {
+    let operator = term.find(['=', '!'])?;
+    let (field, rest) = term.split_at_checked(operator)?;
+    let is = |operator: &str| rest.strip_prefix(operator);
+    if let Some(value) = is("!=") {
+        return Some((field, false, value));
+    }
+    is("==")
+        .or_else(|| is("="))
+        .map(|value| (field, true, value))
+}
+
+/// Undoes `\\`, `\,` and `\=`; no other escape exists, and an unescaped `=` or `,` is an error.
+fn unescape(value: &str) -> Option<String> {
+    let mut text = String::with_capacity(value.len());
+    let mut characters = value.chars();
+    while let Some(character) = characters.next() {
+        match character {
+            '\\' => text.push(
+                characters
+                    .next()
+                    .filter(|escaped| matches!(escaped, '\\' | ',' | '='))?,
+            ),
+            '=' | ',' => return None,
+            other => text.push(other),
+        }
+    }
+    Some(text)
+}
