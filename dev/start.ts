@@ -138,7 +138,7 @@ async function stop(status: number): Promise<void> {
   log("stopping (Ctrl-C again: at once)");
   setTimeout(killEverything, STOP_LIMIT_MS).unref();
   if (!isUp) {
-    signalDescendants("SIGTERM");
+    signalDescendants("SIGKILL");
   }
   for (const starting of parts.reverse()) {
     try {
