@@ -34,7 +34,7 @@ export interface Gateway {
   url: string;
   /** Every console line of the Worker, and what workerd itself had to say. */
   logs(): string[];
-  /** The process ID of workerd. */
+  /** The process ID that workerd started with. (Should it crash, miniflare starts it again on the same port.) */
   pid(): number;
   stop(): Promise<void>;
 }

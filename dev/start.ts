@@ -66,7 +66,7 @@ async function up(): Promise<void> {
   const apiServer = new URL(cluster.server);
   const failed = await firstToFail(
     [
-      { name: "workerd", host: stack.gateway.host, port: stack.gateway.port },
+      { name: "the gateway", host: stack.gateway.host, port: stack.gateway.port },
       { name: "kubectl proxy", ...cluster.proxy },
       { name: "kube-apiserver", host: apiServer.hostname, port: Number(apiServer.port) },
     ],
