@@ -79,7 +79,7 @@ export async function startCluster(options: ClusterOptions = {}): Promise<Cluste
 
   const startProxy = async () => {
     services.proxy.start();
-    // Any answer will do: while the API server is down, the proxy answers 502.
+    // Any answer will do: while the API server is down, the proxy answers with an error of its own.
     await services.proxy.ready(
       async () => (await statusOf(`http://127.0.0.1:${proxyPort}/readyz`)) !== undefined,
       PROXY_SECONDS,
