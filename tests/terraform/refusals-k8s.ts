@@ -1,0 +1,77 @@
+// The module that turns the identity map into rights: what it must not take.
+
+import type { Module, Refusal } from "./refusals.ts";
+
+const alice = { email: "alice@example.com", user: "alice", groups: ["platform-admins"] };
+const digest = `sha256:${"0".repeat(64)}`;
+
+const names: Refusal[] = ["", " alice", "alice ", "alice,bob", "älice", "alice\nbob", "a".repeat(257)].map((user) => ({
+  values: { identities: [{ ...alice, user }] },
+  says: "users and groups must be 1 to 256 printable ASCII characters",
+}));
+
+const reserved: Refusal[] = [
+  { ...alice, user: "system:admin" },
+  { ...alice, groups: ["system:masters"] },
+  { ...alice, groups: ["system:authenticated"], allow_system_masters: true },
+].map((identity) => ({
+  values: { identities: [identity] },
+  says: 'names that begin with "system:" are Kubernetes\' own',
+}));
+
+const callers: Refusal[] = [
+  { user: "alice" },
+  { ...alice, email_domain: "example.com" },
+  { ...alice, service_token: "0123456789abcdef.access" },
+].map((identity) => ({
+  values: { identities: [identity] },
+  says: "each entry must have exactly one of email, email_domain and service_token",
+}));
+
+const templates: Refusal[] = [
+  { email: "alice@example.com", user: "sso-{email}" },
+  { email: "alice@example.com", user: "{name}" },
+  { service_token: "0123456789abcdef.access", user: "{email}" },
+].map((identity) => ({ values: { identities: [identity] }, says: 'the only template is the whole user "{email}"' }));
+
+export const k8sRefusals: Omit<Module, "path"> = {
+  valid: {
+    account_id: "0123456789abcdef0123456789abcdef",
+    tunnel_name: "kube-access",
+    identities: [alice, { ...alice, groups: ["system:masters"], allow_system_masters: true }],
+    cloudflared_image: `docker.io/cloudflare/cloudflared:1@${digest}`,
+    kubectl_image: `registry.example.com:5000/kubectl@${digest}`,
+    replicas: 2,
+  },
+  refusals: [
+    { values: { account_id: "acme" }, says: "account_id must be the account's 32 hexadecimal digits" },
+    { values: { tunnel_name: "" }, says: "tunnel_name must have 1 to 100" },
+    { values: { identities: [] }, says: "identities must not be empty" },
+    ...callers,
+    ...names,
+    { values: { identities: [{ ...alice, groups: ["a,b"] }] }, says: "users and groups must be 1 to 256 printable" },
+    ...reserved,
+    ...templates,
+    {
+      values: { identities: [{ email_domain: "example.com", user: "{email}" }] },
+      says: "Set impersonate_any_user = true",
+    },
+    { values: { kv_users: ["system:admin"] }, says: "kv_users must be printable ASCII" },
+    { values: { kv_users: ["a,b"] }, says: "kv_users must be printable ASCII" },
+    { values: { kv_groups: ["system:masters"] }, says: "kv_groups must be printable ASCII" },
+    {
+      values: { cloudflared_image: "docker.io/cloudflare/cloudflared:latest" },
+      says: "cloudflared_image must name a registry and be pinned by digest",
+    },
+    {
+      values: { kubectl_image: "registry.k8s.io/kubectl:v1.37.0" },
+      says: "kubectl_image must name a registry and be pinned by digest",
+    },
+    { values: { replicas: 0 }, says: "replicas must be a whole number from 1 to 25" },
+    { values: { replicas: 26 }, says: "replicas must be a whole number from 1 to 25" },
+    { values: { api_server: { cidrs: [] } }, says: "api_server.cidrs must hold at least one range" },
+    { values: { api_server: { ports: [] } }, says: "api_server.ports must hold at least one port" },
+    { values: { api_server: { ports: [70000] } }, says: "api_server.ports must hold at least one port" },
+    { values: { metrics_namespace: "Monitoring" }, says: "metrics_namespace must be the name of a namespace" },
+  ],
+};

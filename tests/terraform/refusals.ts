@@ -1,0 +1,146 @@
+// For each module: values that are right, and for each validation a value that is wrong and what its message says.
+
+import { k8sRefusals } from "./refusals-k8s.ts";
+
+export interface Module {
+  /** Below terraform/. */
+  path: string;
+  valid: Record<string, unknown>;
+  refusals: Refusal[];
+  /** Files that the values name. */
+  files?: Record<string, string>;
+}
+
+export interface Refusal {
+  values: Record<string, unknown>;
+  says: string;
+}
+
+const root: Module = {
+  path: "",
+  files: {
+    "identities.yaml": "identities:\n  - email: alice@example.com\n    user: alice\n",
+    "typing-error.yaml": "identities:\n  - email: alice@example.com\n    user: alice\n    group: [admins]\n",
+    "list.yaml": "- email: alice@example.com\n",
+    kubeconfig: "apiVersion: v1\n",
+  },
+  valid: {
+    account_id: "0123456789abcdef0123456789abcdef",
+    team_domain: "https://acme.cloudflareaccess.com",
+    hostname: "kube.example.com",
+    identities_file: "identities.yaml",
+    allow: { emails: ["alice@example.com"] },
+    cluster: "kubeconfig",
+    kubeconfig: { path: "kubeconfig", context: "test" },
+  },
+  refusals: [
+    ...[
+      "acme.cloudflareaccess.com",
+      "https://acme.cloudflareaccess.com/",
+      "https://acme.example.com",
+      "<TEAM_DOMAIN>",
+    ].map((team_domain) => ({ values: { team_domain }, says: 'must be "https://<team>.cloudflareaccess.com"' })),
+    { values: { identities_file: "missing.yaml" }, says: "identities_file does not exist" },
+    { values: { identities_file: "list.yaml" }, says: 'must be YAML with a list named "identities"' },
+    { values: { identities_file: "typing-error.yaml" }, says: "an entry with an unknown field" },
+    {
+      values: { cluster: "minikube", kubeconfig: null },
+      says: 'cluster must be "digitalocean", "kubeconfig" or "endpoint"',
+    },
+    { values: { kubeconfig: null }, says: 'kubeconfig must be set when cluster = "kubeconfig", and only then' },
+    { values: { kubeconfig: { path: "missing", context: "test" } }, says: "kubeconfig.path does not exist" },
+    {
+      values: { digitalocean: { region: "fra1", kubernetes_version: "1.36.1-do.0" } },
+      says: 'digitalocean must be set when cluster = "digitalocean", and only then',
+    },
+    {
+      values: { cluster: "endpoint", kubeconfig: null },
+      says: 'endpoint must be set when cluster = "endpoint", and only then',
+    },
+    {
+      values: {
+        cluster: "endpoint",
+        kubeconfig: null,
+        endpoint: { host: "http://api.example.com", ca_certificate: "-----BEGIN CERTIFICATE-----" },
+      },
+      says: "endpoint.host must be an https origin",
+    },
+    {
+      values: {
+        cluster: "endpoint",
+        kubeconfig: null,
+        endpoint: { host: "https://api.example.com:6443", ca_certificate: "LS0tLS1CRUdJTg==" },
+      },
+      says: "endpoint.ca_certificate must be PEM text",
+    },
+  ],
+};
+
+const digitalocean: Module = {
+  path: "modules/digitalocean",
+  valid: {
+    name: "kube-access",
+    region: "fra1",
+    kubernetes_version: "1.36.1-do.0",
+    node_size: "s-2vcpu-4gb",
+    node_count: 2,
+    high_availability: false,
+    vpc_cidr: "10.77.0.0/20",
+    api_allowed_cidrs: ["198.51.100.7/32"],
+  },
+  refusals: [
+    { values: { name: "Kube_Access" }, says: "name must have 2 to 48 lower-case letters" },
+    { values: { region: "frankfurt" }, says: "region must be a DigitalOcean region slug" },
+    { values: { kubernetes_version: "latest" }, says: "kubernetes_version must be a full DigitalOcean version slug" },
+    { values: { kubernetes_version: "1.36" }, says: "kubernetes_version must be a full DigitalOcean version slug" },
+    { values: { node_size: "big" }, says: "node_size must be a droplet size slug" },
+    { values: { node_count: 0 }, says: "node_count must be a whole number from 1 to 512" },
+    { values: { node_count: 1.5 }, says: "node_count must be a whole number from 1 to 512" },
+    ...["10.77.0.0", "8.8.8.0/20", "10.0.0.0/8"].map((vpc_cidr) => ({
+      values: { vpc_cidr },
+      says: "vpc_cidr must be a private IPv4 range",
+    })),
+    { values: { api_allowed_cidrs: ["office"] }, says: "api_allowed_cidrs must be IP addresses or CIDR ranges" },
+  ],
+};
+
+const worker: Module = {
+  path: "modules/worker",
+  valid: {
+    account_id: "0123456789abcdef0123456789abcdef",
+    hostname: "kube.example.com",
+    worker_name: "kube-access",
+    tunnel_id: "11111111-1111-4111-8111-111111111111",
+    api_port: 8001,
+    allow: { emails: ["alice@example.com"], email_domains: ["example.com"] },
+    session_duration: "1h30m",
+    warp_authentication: true,
+    identities_kv: false,
+  },
+  refusals: [
+    { values: { account_id: "acme" }, says: "account_id must be the account's 32 hexadecimal digits" },
+    ...[
+      "https://kube.example.com",
+      "kube",
+      "*.example.com",
+      "kube.example.com/api",
+      "kube-access.acme.workers.dev",
+    ].map((hostname) => ({ values: { hostname }, says: "hostname must be a bare host name" })),
+    { values: { worker_name: "Kube Access" }, says: "worker_name must have 1 to 63 lower-case letters" },
+    { values: { tunnel_id: "kube-access" }, says: "tunnel_id must be a UUID" },
+    { values: { api_port: 0 }, says: "api_port must be a whole number" },
+    { values: { allow: {} }, says: "allow must name at least one email, email domain, group or service token" },
+    { values: { allow: { emails: ["*@example.com"] } }, says: "allow.emails must hold whole addresses" },
+    { values: { allow: { email_domains: ["@example.com"] } }, says: "allow.email_domains must hold bare domains" },
+    { values: { allow: { email_domains: ["*.example.com"] } }, says: "allow.email_domains must hold bare domains" },
+    { values: { allow: { group_ids: ["admins"] } }, says: "must hold IDs (UUIDs), not names or client IDs" },
+    {
+      values: { allow: { service_token_ids: ["0123456789abcdef.access"] } },
+      says: "must hold IDs (UUIDs), not names or client IDs",
+    },
+    { values: { session_duration: "1 day" }, says: "session_duration must be hours and minutes" },
+    { values: { session_duration: "" }, says: "session_duration must be hours and minutes" },
+  ],
+};
+
+export const modules: Module[] = [root, digitalocean, { path: "modules/k8s", ...k8sRefusals }, worker];
