@@ -49,6 +49,7 @@ func newNode(kubeconfig, name, dir string) (*node, error) {
 	if err != nil {
 		return nil, err
 	}
+	config.QPS = -1 // one client, one server, one machine: no throttling
 	client, err := kubernetes.NewForConfig(config)
 	if err != nil {
 		return nil, err
