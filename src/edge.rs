@@ -151,7 +151,7 @@ async fn recognise(head: &Head<'_>, config: &Config, ctx: &Context) -> Result<Rc
     ISOLATE.with_borrow_mut(|isolate| {
         isolate
             .callers
-            .remember(text, Rc::clone(&caller), key, claims.expires())
+            .remember(text, Rc::clone(&caller), key, claims.expires());
     });
     Ok(caller)
 }

@@ -27,6 +27,7 @@ impl<'a> Head<'a> {
     /// headers joined by ", " as the runtime's `Headers` does. No part can hold a line feed: HTTP allows none.
     ///
     /// What is too large is refused here, before anything else looks at it.
+    #[must_use]
     pub fn read(text: &'a str) -> (Self, Option<Refusal>) {
         let mut lines = text.split('\n');
         let method = lines.next().unwrap_or_default();

@@ -1,6 +1,6 @@
 //! The team's public keys: JWKS text -> [`Keys`], which key fits a token, and when to fetch again.
 //!
-//! Rules only: `edge` fetches, and imports the keys into WebCrypto. RFC 7517 (JWK), RFC 7518 section 6.3 (RSA).
+//! Rules only: `edge` fetches, and imports the keys into `WebCrypto`. RFC 7517 (JWK), RFC 7518 section 6.3 (RSA).
 
 use std::rc::Rc;
 
@@ -104,7 +104,7 @@ impl Key {
         &self.id
     }
 
-    /// The key as a JWK that WebCrypto imports: nothing but what this file has checked.
+    /// The key as a JWK that `WebCrypto` imports: nothing but what this file has checked.
     #[must_use]
     pub fn to_jwk(&self) -> String {
         format!(

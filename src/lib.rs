@@ -11,7 +11,7 @@
 //! | 1 | `edge` | the request | [`head::Head`]: method, URL, header lines, the time, an audit ID |
 //! | 2 | [`token`] | `Cf-Access-Jwt-Assertion` | [`token::Untrusted`]: well-formed, and no more |
 //! | 3 | [`keys`] | its `kid` | the team's key, fetched when needed |
-//! | 4 | `edge` | key and token | [`token::Signed`], by WebCrypto |
+//! | 4 | `edge` | key and token | [`token::Signed`], by `WebCrypto` |
 //! | 5 | [`token`] | issuer, audience, times | [`token::Claims`] |
 //! | 6 | [`identity`] | the claims, the compiled map | [`identity::Identity`] |
 //! | 7 | [`caller`] | the identity | [`caller::Caller`], remembered until the token expires |

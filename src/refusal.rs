@@ -90,6 +90,11 @@ pub enum Upstream {
     /// Nothing answers at the tunnel's end: the request went nowhere.
     #[error("kubectl proxy does not answer behind the tunnel ({0}): is its container running?")]
     ProxyDown(String),
+    /// `kubectl proxy` finds no API server: the request went nowhere.
+    #[error(
+        "kube-apiserver does not answer kubectl proxy: is the API server running, and reachable from the pod?"
+    )]
+    ApiServerDown,
     /// The connection broke: the request may or may not have been carried out.
     #[error("the connection to the cluster broke ({0}): the request may have been carried out")]
     Broken(String),
@@ -130,9 +135,10 @@ impl Refusal {
     /// The check that failed, for logs; the caller is not told more than [`Self::to_string`].
     #[must_use]
     pub fn detail(&self) -> String {
-        match self {
-            Self::Unauthenticated(reason) => reason.to_string(),
-            other => other.to_string(),
+        if let Self::Unauthenticated(reason) = self {
+            reason.to_string()
+        } else {
+            self.to_string()
         }
     }
 
@@ -186,8 +192,11 @@ impl Refusal {
             Self::TargetTooLong => (414, "RequestURITooLong"),
             Self::HeadTooLarge => (431, "RequestHeaderFieldsTooLarge"),
             Self::Reserved => (404, "NotFound"),
-            Self::Misconfigured(_) | Self::KeysUnavailable(_) => (503, "ServiceUnavailable"),
-            Self::Upstream(Upstream::TunnelDown(_)) => (503, "ServiceUnavailable"),
+            Self::Misconfigured(_)
+            | Self::KeysUnavailable(_)
+            | Self::Upstream(Upstream::TunnelDown(_) | Upstream::ApiServerDown) => {
+                (503, "ServiceUnavailable")
+            }
             Self::Upstream(Upstream::TimedOut(_)) => (504, "Timeout"),
             Self::Upstream(_) => (502, "InternalError"),
             Self::Internal => (500, "InternalError"),
@@ -197,13 +206,15 @@ impl Refusal {
     /// kubectl repeats a request up to ten times when it is told to. That helps while a tunnel or a pod comes back, and
     /// is safe when the request went nowhere or changes nothing.
     fn retry_after(&self, method: &str) -> Option<u32> {
-        let may_repeat = match self {
-            Self::Upstream(Upstream::TunnelDown(_) | Upstream::ProxyDown(_))
-            | Self::KeysUnavailable(_) => true,
-            Self::Upstream(Upstream::Broken(_)) => matches!(method, "GET" | "HEAD"),
-            _ => false,
-        };
-        may_repeat.then_some(1)
+        let went_nowhere = matches!(
+            self,
+            Self::Upstream(
+                Upstream::TunnelDown(_) | Upstream::ProxyDown(_) | Upstream::ApiServerDown
+            ) | Self::KeysUnavailable(_)
+        );
+        let changes_nothing = matches!(method, "GET" | "HEAD");
+        let is_broken = matches!(self, Self::Upstream(Upstream::Broken(_)));
+        (went_nowhere || (is_broken && changes_nothing)).then_some(1)
     }
 }
 
@@ -246,6 +257,31 @@ impl Upstream {
                 Self::ProxyDown("connection refused".into())
             }
             None => Self::Broken("connection lost".into()),
+        }
+    }
+
+    /// Reads the beginning of a `500 text/plain`: Workers VPC's error as an answer, or that of `kubectl proxy`, which
+    /// gives the bare words of Go's network library when it cannot reach kube-apiserver. `None` for everything else.
+    #[must_use]
+    pub fn of_text(text: &str) -> Option<Self> {
+        let starts_with = |starts: &[&str]| starts.iter().any(|start| text.starts_with(start));
+        if starts_with(&["ProxyError: "]) {
+            Some(Self::parse(text))
+        } else if starts_with(&["dial tcp ", "dial: "]) {
+            Some(Self::ApiServerDown)
+        } else if starts_with(&[
+            "read tcp ",
+            "write tcp ",
+            "EOF",
+            "unexpected EOF",
+            "http2: ",
+            "net/http: ",
+        ]) {
+            Some(Self::Broken(
+                "between kubectl proxy and kube-apiserver".into(),
+            ))
+        } else {
+            None
         }
     }
 
@@ -395,6 +431,23 @@ mod tests {
                 status,
                 "{error}"
             );
+        }
+        for (text, status) in [
+            ("ProxyError: connection_refused", Some(502)),
+            (
+                "dial tcp 10.0.0.1:443: connect: connection refused",
+                Some(503),
+            ),
+            ("EOF", Some(502)),
+            (
+                "read tcp 10.0.0.2:1->10.0.0.1:443: read: connection reset by peer",
+                Some(502),
+            ),
+            ("Internal Server Error: \"/api\"", None),
+            ("", None),
+        ] {
+            let found = Upstream::of_text(text).map(|failure| Refusal::Upstream(failure).status());
+            assert_eq!(found, status, "{text}");
         }
         for (status, is_html, ours) in [
             (530, true, Some(503)),

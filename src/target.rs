@@ -190,7 +190,7 @@ fn classify(method: &'static str, path: &str, query: &str) -> Target {
         ["proxy" | "watch"] => return non_resource,
         _ => None,
     };
-    target.verb = verb_in_path.unwrap_or_else(|| match method {
+    target.verb = verb_in_path.unwrap_or(match method {
         "POST" => "create",
         "PUT" => "update",
         "PATCH" => "patch",

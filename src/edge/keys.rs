@@ -1,4 +1,4 @@
-//! The team's keys in this isolate: one fetch at a time, and WebCrypto.
+//! The team's keys in this isolate: one fetch at a time, and `WebCrypto`.
 
 use std::rc::Rc;
 

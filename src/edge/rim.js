@@ -14,10 +14,13 @@ export function open(request) {
  * wait for the answer's head, 0 for no bound; the body may take its time.
  */
 export async function send(binding, request, target, lines, milliseconds) {
-  const headers = lines.split("\n", lines.length).slice(0, -1).map((line) => {
-    const colon = line.indexOf(":");
-    return [line.slice(0, colon), line.slice(colon + 1)];
-  });
+  const headers = lines
+    .split("\n", lines.length)
+    .slice(0, -1)
+    .map((line) => {
+      const colon = line.indexOf(":");
+      return [line.slice(0, colon), line.slice(colon + 1)];
+    });
   const init = { method: request.method, headers, body: request.body, redirect: "manual" };
   if (milliseconds === 0) return binding.fetch(`http://localhost${target}`, init);
   const controller = new AbortController();
@@ -50,7 +53,12 @@ export async function peek(response, bytes) {
 /** The answer without the headers that a workload could set for the gateway's own origin. */
 export function strip(response) {
   const { webSocket } = response;
-  const copy = new Response(response.body, { status: response.status, statusText: response.statusText, headers: response.headers, webSocket });
+  const copy = new Response(response.body, {
+    status: response.status,
+    statusText: response.statusText,
+    headers: response.headers,
+    webSocket,
+  });
   for (const name of STRIPPED) copy.headers.delete(name);
   return copy;
 }

@@ -76,20 +76,17 @@ pub(super) fn compile(yaml: &str) -> Result<Tables, MapError> {
     for entry in &map.identities {
         let line = entry.referenced.line();
         let entry = &entry.value;
-        match (&entry.email, &entry.email_domain, &entry.service_token) {
-            (Some(email), None, None) => emails.insert(email_key(email)?, email, entry)?,
-            (None, Some(domain), None) => {
-                email_domains.insert(domain_key(domain)?, domain, entry)?
-            }
-            (None, None, Some(token)) => service_tokens.insert(token_key(token)?, token, entry)?,
+        let (table, key, at) = match (&entry.email, &entry.email_domain, &entry.service_token) {
+            (Some(at), None, None) => (&mut emails, email_key(at)?, at),
+            (None, Some(at), None) => (&mut email_domains, domain_key(at)?, at),
+            (None, None, Some(at)) => (&mut service_tokens, token_key(at)?, at),
             _ => {
-                return Err(MapError {
-                    line,
-                    message: "an entry names exactly one of email, email_domain, service_token"
-                        .into(),
-                });
+                let message =
+                    "an entry names exactly one of email, email_domain, service_token".into();
+                return Err(MapError { line, message });
             }
-        }
+        };
+        table.insert(key, at, entry)?;
     }
     Ok(Tables {
         emails: emails.into_text(),

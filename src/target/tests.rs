@@ -1,3 +1,5 @@
+#![allow(clippy::too_many_lines, reason = "tables")]
+
 use proptest::prelude::*;
 
 use super::*;
