@@ -1,0 +1,272 @@
+// The whole configuration applied by the real providers: the Kubernetes half to a real API server, the Cloudflare half to a
+// stand-in for its REST API. Then `kubectl proxy` runs under the very service account that was made, with the arguments of the
+// very Deployment that was made.
+
+import assert from "node:assert/strict";
+import { once } from "node:events";
+import { writeFile } from "node:fs/promises";
+import { get as httpGet, type IncomingMessage } from "node:http";
+import { join } from "node:path";
+import { after, before, test } from "node:test";
+import { type Cluster, startCluster } from "../../dev/cluster.ts";
+import { freePorts, Service } from "../../dev/cluster-service.ts";
+import { openWorkspace, terraform, type Workspace } from "../../dev/terraform-workspace.ts";
+import { type Cloudflare, startCloudflare } from "./cloudflare.ts";
+import { kubectl, withControllers } from "./controllers.ts";
+
+const namespace = "kube-access";
+const accountId = "0123456789abcdef0123456789abcdef";
+// Of terraform/tests/identities.yaml.
+const alice = { "Impersonate-User": "alice@example.com", "Impersonate-Group": "platform-admins" };
+
+let workspace: Workspace;
+let cloudflare: Cloudflare;
+let cluster: Cluster;
+let proxy: { url: string; stop(): Promise<void> } | undefined;
+
+before(async () => {
+  workspace = await openWorkspace();
+  cloudflare = await startCloudflare(accountId);
+  cluster = await startCluster();
+  await removeReadyMadeAccount();
+  await writeFile(join(workspace.dir, "terraform.tfvars.json"), JSON.stringify(await variables()));
+});
+
+after(async () => {
+  await proxy?.stop();
+  await cluster?.stop();
+  await cloudflare?.stop();
+  await workspace?.remove();
+});
+
+test("the first apply makes everything but the host name", async () => {
+  await run("apply", "-auto-approve");
+  assert.deepEqual(collections(), [
+    "access/apps",
+    "access/policies",
+    "access/policies",
+    "cfd_tunnel",
+    "connectivity/directory/services",
+    "storage/kv/namespaces",
+  ]);
+  assert.match(await run("output", "-raw", "next_steps"), /^npm run deploy\nterraform -chdir=terraform apply$/m);
+});
+
+test("a second plan has nothing to do", async () => {
+  await run("plan", "-detailed-exitcode");
+});
+
+test("the outputs are Cloudflare's own", async () => {
+  const outputs = JSON.parse(await run("output", "-json"));
+  assert.equal(outputs.access_aud.value, made("access/apps").aud);
+  assert.equal(outputs.vpc_service_id.value, made("connectivity/directory/services").service_id);
+  assert.equal(outputs.identities_kv_id.value, made("storage/kv/namespaces").id);
+  assert.deepEqual(
+    Object.values<{ sensitive: boolean }>(outputs).filter(({ sensitive }) => sensitive),
+    [],
+    "a cluster of one's own has no secret to tell",
+  );
+});
+
+test("the application asks for its policies in order, people first", () => {
+  const policies = cloudflare.objects().filter(({ collection }) => collection === "access/policies");
+  const decisions = new Map(policies.map(({ fields }) => [fields.id, fields.decision]));
+  const asked = made("access/apps").policies as { id: string; precedence: number }[];
+  assert.deepEqual(
+    asked.map(({ id, precedence }) => [decisions.get(id), precedence]),
+    [
+      ["allow", 1],
+      ["non_identity", 2],
+    ],
+  );
+});
+
+test("once the Worker is deployed, an apply gives it the host name", async () => {
+  cloudflare.deployWorker("kube-access");
+  await run("apply", "-auto-approve");
+  const { hostname, service } = made("workers/domains");
+  assert.deepEqual({ hostname, service }, { hostname: "kube.example.com", service: "kube-access" });
+  await run("plan", "-detailed-exitcode");
+  assert.match(await run("output", "-raw", "next_steps"), /auth whoami/);
+});
+
+test("the Secret holds the tunnel's token", async () => {
+  const secret = await get("secret", "tunnel-token");
+  const token = Buffer.from(secret.data.token, "base64").toString();
+  assert.equal(token, cloudflare.tokenOf(String(made("cfd_tunnel").id)));
+});
+
+test("the API server takes the pod template under the restricted standard without a warning", async () => {
+  const { spec } = await get("deployment", "kube-access");
+  const pod = { apiVersion: "v1", kind: "Pod", metadata: { name: "dry-run", namespace }, spec: spec.template.spec };
+  await kubectl(cluster, ["create", "--dry-run=server", "--warnings-as-errors", "-f", "-"], JSON.stringify(pod));
+});
+
+test("without Impersonate-User the service account may do nothing", async () => {
+  proxy = await startProxy();
+  for (const path of ["/api/v1/pods", "/api/v1/namespaces/kube-access/secrets", "/apis/apps/v1/deployments"]) {
+    const { status, text } = await ask(path, {});
+    assert.equal(status, 403, text);
+    assert.match(text, /User \\"system:serviceaccount:kube-access:kube-access\\" cannot list/);
+  }
+});
+
+test("of rights it has the impersonations more than any other service account", async () => {
+  const common = await rights("somebody-else");
+  const own = (await rights("kube-access")).filter((right) => !common.includes(right));
+  assert.deepEqual(own, [
+    ...["ci", "developers", "on-call", "platform-admins"].map((group) => `groups [] [${group}] [impersonate]`),
+    ...["email", "ray", "subject"].map(
+      (key) => `userextras.authentication.k8s.io/kube-access.dev/${key} [] [] [impersonate]`,
+    ),
+    ...["alice@example.com", "bob", "ci-deployer", "contractor"].map((user) => `users [] [${user}] [impersonate]`),
+  ]);
+});
+
+test("the probes' paths are open to it", async () => {
+  assert.equal((await ask("/readyz", {})).status, 200);
+  assert.equal((await ask("/livez", {})).status, 200);
+});
+
+test("a user and a group of the map are impersonated, with the extras", async () => {
+  const { status, text } = await ask("/api/v1/pods", {
+    ...alice,
+    "Impersonate-Extra-Kube-Access.dev%2femail": "alice@example.com",
+    "Impersonate-Extra-Kube-Access.dev%2fsubject": "7f1a",
+    "Impersonate-Extra-Kube-Access.dev%2fray": "8f00ba",
+  });
+  assert.equal(status, 200, text);
+});
+
+for (const [what, headers] of [
+  ["a user that is not in the map", { "Impersonate-User": "mallory" }],
+  ["a group that is not in the map", { ...alice, "Impersonate-Group": "system:masters" }],
+  ["another service account", { "Impersonate-User": "system:serviceaccount:kube-system:default" }],
+  ["an extra that is not ours", { ...alice, "Impersonate-Extra-Scopes": "all" }],
+  ["a UID", { ...alice, "Impersonate-Uid": "1" }],
+] as const) {
+  test(`${what} is refused`, async () => {
+    const { status, text } = await ask("/api/v1/pods", headers);
+    assert.equal(status, 403, text);
+    assert.match(text, /cannot impersonate/);
+  });
+}
+
+test("the proxy accepts exec, and no Host but its own", async () => {
+  const exec = await ask("/api/v1/namespaces/default/pods/web/exec?command=true", alice);
+  assert.equal(exec.status, 400, exec.text); // "Upgrade request required": the API server's answer, not the proxy's 403
+  const elsewhere = await ask("/version", alice, "kube.example.com");
+  assert.equal(elsewhere.status, 403, elsewhere.text);
+});
+
+test("destroy leaves nothing behind", async () => {
+  await withControllers(cluster, namespace, run("destroy", "-auto-approve"));
+  assert.deepEqual(collections(), []);
+  const roles = await kubectl(cluster, ["get", "clusterroles,clusterrolebindings,namespaces", "-o", "name"]);
+  assert.doesNotMatch(roles, /kube-access/);
+});
+
+function run(command: string, ...args: string[]): Promise<string> {
+  const settings = command === "output" ? [] : ["-input=false"];
+  const env = { CLOUDFLARE_BASE_URL: cloudflare.url, CLOUDFLARE_API_TOKEN: cloudflare.apiToken };
+  return terraform(workspace.dir, [command, ...settings, ...args], env);
+}
+
+async function variables(): Promise<object> {
+  return {
+    account_id: accountId,
+    team_domain: "https://acme.cloudflareaccess.com",
+    hostname: "kube.example.com",
+    identities_file: "tests/identities.yaml",
+    identities_kv: true,
+    cluster: "kubeconfig",
+    kubeconfig: {
+      path: cluster.adminKubeconfig,
+      context: (await kubectl(cluster, ["config", "current-context"])).trim(),
+    },
+    // Nothing here makes pods of a Deployment.
+    wait_for_rollout: false,
+    allow: {
+      emails: ["alice@example.com", "bob@example.com"],
+      email_domains: ["contractors.example"],
+      group_ids: ["77777777-7777-4777-8777-777777777777"],
+      service_token_ids: ["88888888-8888-4888-8888-888888888888"],
+    },
+  };
+}
+
+/** The local cluster brings the gateway's account along: here Terraform must make it. */
+async function removeReadyMadeAccount(): Promise<void> {
+  await kubectl(cluster, ["delete", "serviceaccount", "kube-access", "--namespace", namespace]);
+  await kubectl(cluster, ["delete", "clusterrolebinding,clusterrole", "kube-access"]);
+  await withControllers(cluster, namespace, kubectl(cluster, ["delete", "namespace", namespace]));
+}
+
+async function startProxy(): Promise<{ url: string; stop(): Promise<void> }> {
+  const [port = 0] = await freePorts(1);
+  const token = (await kubectl(cluster, ["create", "token", "kube-access", "--namespace", namespace])).trim();
+  const kubeconfig = join(cluster.dir, "terraform-account.kubeconfig");
+  const connection = { server: cluster.server, "certificate-authority": cluster.caFile };
+  const config = {
+    apiVersion: "v1",
+    kind: "Config",
+    "current-context": "account",
+    clusters: [{ name: "local", cluster: connection }],
+    users: [{ name: "account", user: { token } }],
+    contexts: [{ name: "account", context: { cluster: "local", user: "account" } }],
+  };
+  await writeFile(kubeconfig, JSON.stringify(config));
+  const { spec } = await get("deployment", "kube-access");
+  const containers = spec.template.spec.containers as { name: string; args: string[] }[];
+  const args = containers.find(({ name }) => name === "kubectl-proxy")?.args ?? [];
+  const service = new Service({
+    name: "kubectl proxy",
+    binary: cluster.kubectl,
+    args: [...args.map((arg) => (arg.startsWith("--port=") ? `--port=${port}` : arg)), `--kubeconfig=${kubeconfig}`],
+    logFile: join(cluster.dir, "terraform-proxy.log"),
+    endsOn: "SIGKILL",
+  });
+  service.start();
+  const url = `http://127.0.0.1:${port}`;
+  await service.ready(async () => (await fetch(`${url}/readyz`).catch(() => undefined)) !== undefined, 10);
+  return { url, stop: () => service.stop() };
+}
+
+/** One request to the proxy. With node:http, because fetch sets the Host itself. */
+async function ask(path: string, headers: object, host = "localhost"): Promise<{ status: number; text: string }> {
+  const request = httpGet(`${proxy?.url}${path}`, { headers: { ...headers, host }, agent: false });
+  const [response] = (await once(request, "response")) as [IncomingMessage];
+  return { status: response.statusCode ?? 0, text: Buffer.concat(await response.toArray()).toString() };
+}
+
+async function rights(account: string): Promise<string[]> {
+  const user = `--as=system:serviceaccount:${namespace}:${account}`;
+  const groups = ["system:serviceaccounts", `system:serviceaccounts:${namespace}`, "system:authenticated"];
+  const list = await kubectl(cluster, [
+    "auth",
+    "can-i",
+    "--list",
+    user,
+    ...groups.map((group) => `--as-group=${group}`),
+  ]);
+  const [, ...lines] = list.trim().split("\n");
+  return lines.map((line) => line.trim().replaceAll(/ {2,}/g, " ")).sort();
+}
+
+async function get(kind: string, name: string) {
+  return JSON.parse(await kubectl(cluster, ["get", kind, name, "--namespace", namespace, "-o", "json"]));
+}
+
+function collections(): string[] {
+  return cloudflare
+    .objects()
+    .map(({ collection }) => collection)
+    .sort();
+}
+
+/** The one object of a collection. */
+function made(collection: string): Record<string, unknown> {
+  const found = cloudflare.objects().filter((object) => object.collection === collection);
+  assert.equal(found.length, 1, collection);
+  return found[0]?.fields ?? {};
+}
