@@ -42,7 +42,7 @@ const parts: Part[] = [
       const log = progress();
       await buildWorker(log);
       await buildCluster(log);
-      await nodeTest("tests/e2e/*.test.ts");
+      await nodeTest("tests/e2e/**/*.test.ts");
     },
   },
   {

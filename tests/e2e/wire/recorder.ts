@@ -1,0 +1,126 @@
+// The cluster's end of the wire: a server that keeps every request as it came, and answers as a test's script says.
+
+import { once } from "node:events";
+import { type AddressInfo, createServer, type Server, type Socket } from "node:net";
+import { type Head, names, pieces, readHead, values, Wire, whole } from "./wire.ts";
+
+export class Received {
+  readonly head: Head;
+  readonly wire: Wire;
+  readonly #pieces: AsyncGenerator<Buffer>;
+
+  constructor(head: Head, wire: Wire) {
+    this.head = head;
+    this.wire = wire;
+    this.#pieces = pieces(wire, head, false);
+  }
+
+  get method(): string {
+    return this.head.start.split(" ")[0] ?? "";
+  }
+
+  /** The raw path and query. */
+  get target(): string {
+    return this.head.start.split(" ")[1] ?? "";
+  }
+
+  values(name: string): string[] {
+    return values(this.head, name);
+  }
+
+  names(): string[] {
+    return names(this.head);
+  }
+
+  /** The body as it arrives. */
+  pieces(): AsyncGenerator<Buffer> {
+    return this.#pieces;
+  }
+
+  /** What has not been read of the body yet. */
+  body(): Promise<Buffer> {
+    return whole(this.#pieces);
+  }
+
+  /** A whole answer. `lines` are its header lines; the framing is added. */
+  answer(status: string, lines: string[] = [], body: string | Uint8Array = ""): void {
+    const bytes = Buffer.from(body);
+    this.begin(status, [...lines, `Content-Length: ${bytes.length}`]);
+    this.wire.write(bytes);
+  }
+
+  /** The head of an answer and nothing more. */
+  begin(status: string, lines: string[]): void {
+    this.wire.write(`HTTP/1.1 ${status}\r\n${lines.map((line) => `${line}\r\n`).join("")}\r\n`);
+  }
+}
+
+/** Answers one request. An upgraded connection is the script's until it returns. */
+export type Script = (request: Received) => void | Promise<void>;
+
+export interface Recorder {
+  host: string;
+  port: number;
+  /** Everything that came since `reset`. */
+  received: Received[];
+  script(script: Script): void;
+  /** Forgets what came, and answers `200 {}` again. */
+  reset(): void;
+  /** Breaks the connections there are, and refuses new ones. */
+  stop(): Promise<void>;
+}
+
+export async function startRecorder(port = 0): Promise<Recorder> {
+  let script: Script = ok;
+  let received: Received[] = [];
+  const server = createServer(async (socket: Socket) => {
+    const wire = new Wire(socket);
+    for (let head = await readHead(wire); head; head = await readHead(wire)) {
+      const request = new Received(head, wire);
+      received.push(request);
+      await script(request);
+      if (wire.hasEnded || request.values("upgrade").length > 0) {
+        return socket.end();
+      }
+      // The next request on this connection begins after this one's body.
+      await request.body();
+    }
+    socket.end();
+  });
+  return {
+    ...(await listen(server, port)),
+    get received() {
+      return received;
+    },
+    script: (next) => {
+      script = next;
+    },
+    reset: () => {
+      script = ok;
+      received = [];
+    },
+  };
+}
+
+function ok(request: Received): void {
+  request.answer("200 OK", ["Content-Type: application/json"], "{}\n");
+}
+
+async function listen(server: Server, port: number): Promise<{ host: string; port: number; stop(): Promise<void> }> {
+  const sockets = new Set<Socket>();
+  server.on("connection", (socket) => {
+    sockets.add(socket);
+    socket.on("close", () => sockets.delete(socket));
+  });
+  server.listen(port, "127.0.0.1");
+  await once(server, "listening");
+  const stop = async () => {
+    const closed = once(server, "close");
+    server.close();
+    for (const socket of sockets) {
+      socket.destroy();
+    }
+    await closed;
+  };
+  return { host: "127.0.0.1", port: (server.address() as AddressInfo).port, stop };
+}

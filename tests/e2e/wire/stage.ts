@@ -1,0 +1,221 @@
+// What every test of the wire stands on: the built Worker in workerd, the certs of the Access stand-in before it, and a
+// recording upstream behind it. Requests are written to workerd's socket byte by byte, so that they can be odd.
+
+import assert from "node:assert/strict";
+import { once } from "node:events";
+import { cp, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { connect } from "node:net";
+import { tmpdir } from "node:os";
+import { join, resolve } from "node:path";
+import { type Certs, startCerts } from "../../../dev/access-certs.ts";
+import type { AccessKeys } from "../../../dev/access-keys.ts";
+import { type Gateway, startGateway } from "../../../dev/gateway.ts";
+import { localApplication, localUsers } from "../../../dev/users.ts";
+import { type Recorder, startRecorder } from "./recorder.ts";
+import { type Head, pieces, readHead, values, Wire, whole } from "./wire.ts";
+
+export const { aud, teamDomain } = localApplication;
+
+export interface TokenChange {
+  /** Laid over the claims of Access; `undefined` leaves a claim out. */
+  claims?: Record<string, unknown>;
+  header?: Record<string, unknown>;
+  /** Other keys than the team's. */
+  keys?: AccessKeys;
+}
+
+export interface Call {
+  method?: string;
+  target?: string;
+  /** Whole header lines, sent as they are. */
+  lines?: string[];
+  body?: string | Uint8Array;
+  /** The user whose token goes along: alice unless told otherwise, null for none. */
+  as?: string | null;
+  /** This token instead. */
+  token?: string;
+}
+
+export class Answer {
+  readonly status: number;
+  readonly head: Head;
+  readonly body: Buffer;
+
+  constructor(head: Head, body: Buffer) {
+    this.status = Number(head.start.split(" ")[1]);
+    this.head = head;
+    this.body = body;
+  }
+
+  get text(): string {
+    return this.body.toString();
+  }
+
+  values(name: string): string[] {
+    return values(this.head, name);
+  }
+}
+
+export interface Stage {
+  gateway: Gateway;
+  upstream: Recorder;
+  certs: Certs;
+  token(user: string, change?: TokenChange): Promise<string>;
+  /** Sends a request, and returns the whole answer. */
+  call(call?: Call): Promise<Answer>;
+  /** Sends a request's head (and body, if there is one), and leaves the connection to the test. */
+  open(call?: Call): Promise<Wire>;
+  /** Puts the Worker's clock forward; needs `hasClock`. */
+  advance(seconds: number): Promise<void>;
+  stop(): Promise<void>;
+}
+
+export interface StageOptions {
+  vars?: Record<string, string>;
+  aud?: string;
+  teamDomain?: string;
+  certs?: Certs;
+  /** Lets the test move the Worker's clock. */
+  hasClock?: boolean;
+}
+
+export async function startStage(options: StageOptions = {}): Promise<Stage> {
+  const certs = options.certs ?? (await startCerts());
+  const upstream = await startRecorder();
+  const clock = options.hasClock ? await clockedWorker() : undefined;
+  const gateway = await startGateway({
+    certs,
+    upstream,
+    aud: options.aud ?? aud,
+    teamDomain: options.teamDomain ?? teamDomain,
+    vars: options.vars ?? {},
+    ...(clock && { script: clock.script }),
+  });
+  const token = (user: string, { keys = certs.keys, ...change }: TokenChange = {}) => {
+    const named = localUsers.find(({ name }) => name === user);
+    assert.ok(named, `there is no user ${user}`);
+    return keys.token(named, { aud, teamDomain, ...change });
+  };
+  const open = async (call: Call = {}) => {
+    const { method = "GET", target = "/api/v1/pods", lines = [], body, as = "alice" } = call;
+    const jwt = call.token ?? (as === null ? undefined : await token(as));
+    const head = [`${method} ${target} HTTP/1.1`];
+    if (!lines.some((line) => /^host:/i.test(line))) {
+      head.push("Host: kube.example.com");
+    }
+    if (jwt !== undefined) {
+      head.push(`Cf-Access-Jwt-Assertion: ${jwt}`);
+    }
+    head.push(...lines);
+    if (body !== undefined) {
+      head.push(`Content-Length: ${Buffer.from(body).length}`);
+    }
+    const wire = await dial(gateway);
+    wire.write(`${head.join("\r\n")}\r\n\r\n`);
+    if (body !== undefined) {
+      wire.write(Buffer.from(body));
+    }
+    return wire;
+  };
+  return {
+    gateway,
+    upstream,
+    certs,
+    token,
+    open,
+    call: async (call = {}) => {
+      const wire = await open(call);
+      try {
+        return await readAnswer(wire, call.method === "HEAD");
+      } finally {
+        wire.socket.destroy();
+      }
+    },
+    advance: async (seconds) => {
+      const wire = await dial(gateway);
+      wire.write(`GET /.kube-access/healthz HTTP/1.1\r\nHost: k\r\nX-Clock-Forward: ${seconds}\r\n\r\n`);
+      assert.equal((await readAnswer(wire)).status, 200);
+      wire.socket.destroy();
+    },
+    stop: async () => {
+      await gateway.stop();
+      await upstream.stop();
+      if (!options.certs) {
+        await certs.stop();
+      }
+      await clock?.remove();
+    },
+  };
+}
+
+/** Reads an answer's head and body; HEAD and the statuses that have no body are known. */
+export async function readAnswer(wire: Wire, isHead = false): Promise<Answer> {
+  const head = await readHead(wire);
+  assert.ok(head, "the gateway ended the connection without an answer");
+  const hasNoBody = isHead || / (1\d\d|204|304) /.test(head.start);
+  return new Answer(head, hasNoBody ? Buffer.alloc(0) : await whole(pieces(wire, head, true)));
+}
+
+/** The answer is a refusal in the form that makes kubectl print its sentence. */
+export function assertRefused(answer: Answer, code: number, message?: RegExp): void {
+  assert.equal(answer.status, code, answer.text);
+  assert.deepEqual(answer.values("content-type"), ["application/json"], answer.text);
+  const status = JSON.parse(answer.text);
+  assert.deepEqual([status.kind, status.apiVersion, status.status, status.code], ["Status", "v1", "Failure", code]);
+  assert.ok(status.reason, "a Status has a reason");
+  assert.match(status.message, message ?? /./);
+}
+
+/** The answer is a refusal with this text, and nothing went upstream (U0). */
+export function assertStopped(stage: Stage, answer: Answer, code: number, message?: RegExp): void {
+  assertRefused(answer, code, message);
+  assert.deepEqual(
+    stage.upstream.received.map(({ head }) => head.start),
+    [],
+    "nothing may go upstream",
+  );
+}
+
+/** The one request that reached the upstream. */
+export function theOnly<Item>(items: Item[]): Item {
+  assert.equal(items.length, 1);
+  return items[0] as Item;
+}
+
+/** Waits until something is true. */
+export async function eventually(what: string, isTrue: () => boolean, limitMs = 20_000): Promise<void> {
+  const deadline = performance.now() + limitMs;
+  while (!isTrue()) {
+    assert.ok(performance.now() < deadline, `not within ${limitMs} ms: ${what}`);
+    await new Promise((resolve) => setTimeout(resolve, 10));
+  }
+}
+
+async function dial({ host, port }: Gateway): Promise<Wire> {
+  const socket = connect({ host, port });
+  await once(socket, "connect");
+  return new Wire(socket);
+}
+
+/** A copy of the built Worker whose Date.now() a request can put forward. All else is as built. */
+async function clockedWorker(): Promise<{ script: string; remove(): Promise<void> }> {
+  const build = resolve(import.meta.dirname, "../../../build");
+  const dir = await mkdtemp(join(tmpdir(), "kube-access-clock-"));
+  const script = join(dir, "index.js");
+  const built = await readFile(join(build, "index.js"), "utf8");
+  const entry = built.match(/(\w+) as default/)?.[1];
+  assert.ok(entry, "the built Worker has a default export");
+  const clock = `
+    let forward = 0;
+    const now = Date.now;
+    Date.now = () => now() + forward * 1000;
+    export default class extends ${entry} {
+      fetch(request) {
+        forward += Number(request.headers.get("x-clock-forward"));
+        return super.fetch(request);
+      }
+    }`;
+  await writeFile(script, built.replace(`${entry} as default`, `${entry} as Unclocked`) + clock);
+  await cp(join(build, "index_bg.wasm"), join(dir, "index_bg.wasm"));
+  return { script, remove: () => rm(dir, { recursive: true, force: true }) };
+}
