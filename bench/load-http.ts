@@ -1,0 +1,123 @@
+// Keep-alive connections that each send a request when the answer to the last one is complete. No pipelining.
+
+import { connect, type Socket } from "node:net";
+
+export interface HttpLoad {
+  host: string;
+  port: number;
+  /** Request line and headers, one for each request in turn. */
+  requests: string[];
+  connections: number;
+  /** The load ends after so many milliseconds or so many answers, whichever comes first. */
+  milliseconds: number;
+  answers?: number;
+}
+
+export interface HttpResult {
+  answers: number;
+  bytes: number;
+  milliseconds: number;
+  /** Latencies in milliseconds: the median, and the 99th percentile. */
+  p50: number;
+  p99: number;
+}
+
+const END_OF_HEAD = Buffer.from("\r\n\r\n");
+const END_OF_CHUNKS = Buffer.from("0\r\n\r\n");
+
+export async function loadHttp(load: HttpLoad): Promise<HttpResult> {
+  const sockets = await Promise.all(Array.from({ length: load.connections }, () => open(load)));
+  const latencies: number[] = [];
+  const requests = load.requests.map((request) => Buffer.from(request));
+  let bytes = 0;
+  let sent = 0;
+  const started = performance.now();
+  const end = started + load.milliseconds;
+  const wanted = load.answers ?? Number.POSITIVE_INFINITY;
+  const run = (socket: Socket) =>
+    new Promise<void>((resolve, reject) => {
+      let sentAt = 0;
+      const send = () => {
+        const request = requests[sent % requests.length];
+        if (!request || sent >= wanted || performance.now() >= end) {
+          resolve();
+          return;
+        }
+        sent += 1;
+        sentAt = performance.now();
+        socket.write(request);
+      };
+      const reader = new AnswerReader();
+      socket.on("data", (data) => {
+        bytes += data.length;
+        try {
+          if (reader.read(data)) {
+            latencies.push(performance.now() - sentAt);
+            send();
+          }
+        } catch (error) {
+          reject(error);
+        }
+      });
+      socket.on("error", reject);
+      socket.on("close", () => reject(new Error("the gateway closed a connection")));
+      send();
+    });
+  await Promise.all(sockets.map(run));
+  const milliseconds = performance.now() - started;
+  for (const socket of sockets) {
+    socket.removeAllListeners("close").destroy();
+  }
+  latencies.sort((a, b) => a - b);
+  const quantile = (part: number) => latencies[Math.floor((latencies.length - 1) * part)] ?? Number.NaN;
+  return { answers: latencies.length, bytes, milliseconds, p50: quantile(0.5), p99: quantile(0.99) };
+}
+
+/** Finds the end of one answer after the other. A status other than 200 ends the benchmark: it would measure something else. */
+class AnswerReader {
+  #head: Buffer = Buffer.alloc(0);
+  /** How many bytes of the body are still to come; undefined while chunks come, which end by themselves. */
+  #remaining: number | undefined = 0;
+  #isHead = true;
+  #tail: Buffer = Buffer.alloc(0);
+
+  /** Whether the answer is complete. */
+  read(data: Buffer): boolean {
+    let body = data;
+    if (this.#isHead) {
+      this.#head = this.#head.length === 0 ? data : Buffer.concat([this.#head, data]);
+      const end = this.#head.indexOf(END_OF_HEAD);
+      if (end < 0) {
+        return false;
+      }
+      body = this.#head.subarray(end + END_OF_HEAD.length);
+      this.#start(this.#head.toString("latin1", 0, end));
+    }
+    if (this.#remaining === undefined) {
+      this.#tail = Buffer.concat([this.#tail.subarray(-END_OF_CHUNKS.length), body.subarray(-END_OF_CHUNKS.length)]);
+      this.#isHead = this.#tail.subarray(-END_OF_CHUNKS.length).equals(END_OF_CHUNKS);
+    } else {
+      this.#remaining -= body.length;
+      this.#isHead = this.#remaining <= 0;
+    }
+    return this.#isHead;
+  }
+
+  #start(head: string): void {
+    if (!head.startsWith("HTTP/1.1 200 ")) {
+      throw new Error(`the gateway answered: ${head.slice(0, head.indexOf("\r\n"))}`);
+    }
+    const length = head.match(/^content-length: (\d+)$/im)?.[1];
+    this.#remaining = length ? Number(length) : undefined;
+    this.#isHead = false;
+    this.#head = Buffer.alloc(0);
+    this.#tail = Buffer.alloc(0);
+  }
+}
+
+function open({ host, port }: HttpLoad): Promise<Socket> {
+  return new Promise((resolve, reject) => {
+    const socket = connect({ host, port, noDelay: true }, () => resolve(socket));
+    socket.once("error", reject);
+  });
+}

@@ -1,0 +1,137 @@
+// Starts workerd itself, with nothing between it and the measurement: no miniflare, no log pipe.
+
+import { type ChildProcess, spawn } from "node:child_process";
+import { once } from "node:events";
+import { copyFile, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { createRequire } from "node:module";
+import { tmpdir } from "node:os";
+import { join, resolve } from "node:path";
+import type { Readable } from "node:stream";
+
+const root = resolve(import.meta.dirname, "..");
+
+/** The very workerd that miniflare runs in tests and `wrangler dev` on a desk. */
+const program: string = createRequire(createRequire(import.meta.url).resolve("miniflare"))("workerd").default;
+
+export interface Address {
+  host: string;
+  port: number;
+}
+
+export interface WorkerdOptions {
+  /** The Worker: its main module, and what lies beside it. */
+  script: string;
+  wasm?: string;
+  vars: Record<string, string>;
+  /** What KUBE_API points at. */
+  upstream: Address;
+  /** Answers every `fetch` of the Worker's own. */
+  certs: Address;
+  /** Opens workerd's inspector on this port, for a profiler. */
+  inspectorPort?: number;
+}
+
+export interface Running extends Address {
+  pid: number;
+  /** Milliseconds from the start of the process until it listens, with the Worker's global scope run. */
+  listening: number;
+  /** When the process was started, on the clock of `performance.now()`. */
+  started: number;
+  stop(): Promise<void>;
+}
+
+export async function startWorkerd(options: WorkerdOptions): Promise<Running> {
+  const dir = await mkdtemp(join(tmpdir(), "kube-access-bench-"));
+  const file = join(dir, "config.capnp");
+  // A configuration embeds files that lie beside it.
+  await copyFile(options.script, join(dir, "index.js"));
+  if (options.wasm) {
+    await copyFile(options.wasm, join(dir, "index_bg.wasm"));
+  }
+  await writeFile(file, await configuration(options));
+  const inspector = options.inspectorPort ? [`--inspector-addr=127.0.0.1:${options.inspectorPort}`] : [];
+  const started = performance.now();
+  const child = spawn(program, ["serve", "--control-fd=3", ...inspector, file, "config"], {
+    stdio: ["ignore", "ignore", "pipe", "pipe"],
+  });
+  const errors: Buffer[] = [];
+  child.stderr?.on("data", (chunk) => errors.push(chunk));
+  const port = await listeningPort(child).catch(async (error: Error) => {
+    await rm(dir, { recursive: true });
+    throw new Error(`workerd did not start with ${options.script}: ${error.message}\n${Buffer.concat(errors)}`);
+  });
+  const listening = performance.now() - started;
+  return {
+    host: "127.0.0.1",
+    port,
+    pid: child.pid ?? 0,
+    listening,
+    started,
+    stop: async () => {
+      if (child.exitCode === null) {
+        const exited = once(child, "exit");
+        child.kill("SIGKILL");
+        await exited;
+      }
+      await rm(dir, { recursive: true, force: true });
+    },
+  };
+}
+
+/** workerd reports on its control channel, one JSON object a line, when a socket listens. */
+async function listeningPort(child: ChildProcess): Promise<number> {
+  const exited = once(child, "exit").then(([code, signal]) => {
+    throw new Error(`it ended with ${code ?? signal}`);
+  });
+  const reported = (async () => {
+    let text = "";
+    for await (const chunk of child.stdio[3] as Readable) {
+      text += chunk;
+      const line = text.split("\n").find((candidate) => candidate.includes('"listen"') && candidate.endsWith("}"));
+      if (line) {
+        return Number(JSON.parse(line).port);
+      }
+    }
+    throw new Error("it closed its control channel");
+  })();
+  exited.catch(() => {});
+  return Promise.race([reported, exited]);
+}
+
+async function configuration({ wasm, vars, upstream, certs }: WorkerdOptions): Promise<string> {
+  const compatibility = await compatibilityDate();
+  const modules = ['(name = "index.js", esModule = embed "index.js")'];
+  if (wasm) {
+    modules.push('(name = "index_bg.wasm", wasm = embed "index_bg.wasm")');
+  }
+  const bindings = Object.entries(vars).map(([name, value]) => `(name = ${text(name)}, text = ${text(value)})`);
+  bindings.push('(name = "KUBE_API", service = "kube")');
+  return `using Workerd = import "/workerd/workerd.capnp";
+const config :Workerd.Config = (
+  services = [
+    (name = "main", worker = (
+      modules = [${modules.join(", ")}],
+      compatibilityDate = ${text(compatibility)},
+      bindings = [${bindings.join(", ")}],
+      globalOutbound = "certs",
+    )),
+    (name = "kube", external = (address = ${text(`${upstream.host}:${upstream.port}`)}, http = ())),
+    (name = "certs", external = (address = ${text(`${certs.host}:${certs.port}`)}, http = ())),
+  ],
+  sockets = [(name = "http", address = "127.0.0.1:0", http = (), service = "main")],
+);
+`;
+}
+
+async function compatibilityDate(): Promise<string> {
+  const toml = await readFile(join(root, "wrangler.toml"), "utf8");
+  const date = toml.match(/^compatibility_date\s*=\s*"([^"]+)"/m)?.[1];
+  if (!date) {
+    throw new Error("wrangler.toml names no compatibility_date.");
+  }
+  return date;
+}
+
+function text(value: string): string {
+  return JSON.stringify(value);
+}
