@@ -1,0 +1,61 @@
+// A whole site for tests: a real cluster, the gateway in workerd in front of it, and kubectl for each of its users.
+
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { parse } from "yaml";
+import { type Cluster, startCluster } from "../../../dev/cluster.ts";
+import { kubeconfig } from "../../../dev/kubeconfig.ts";
+import { type Stack, startStack } from "../../../dev/stack.ts";
+import { localUsers } from "../../../dev/users.ts";
+import { AuditLog } from "./audit-log.ts";
+import { Kubectl } from "./kubectl.ts";
+
+export interface Site {
+  cluster: Cluster;
+  stack: Stack;
+  /** A folder that goes away with the site. */
+  dir: string;
+  /** kubectl through the gateway as one of the local users; `binary` for another kubectl than the stack's own. */
+  as(user: string, binary?: string): Kubectl;
+  /** kubectl past the gateway, as somebody who may do everything. */
+  admin: Kubectl;
+  audit: AuditLog;
+  /** The service account's own credential, which nobody may ever see. */
+  gatewayToken: string;
+  stop(): Promise<void>;
+}
+
+/** The Worker must be built, as `npm test` and `npm run build` do. */
+export async function startSite(vars: Record<string, string> = {}): Promise<Site> {
+  const dir = await mkdtemp(join(tmpdir(), "kube-access-site-"));
+  const cluster = await startCluster({ log: () => {} });
+  try {
+    const stack = await startStack({
+      upstream: cluster.proxy,
+      vars: { LOG_LEVEL: "debug", ENABLE_K8S_LOGGING: "true", ...vars },
+    });
+    const { access } = stack;
+    for (const { name, namespace } of localUsers) {
+      const user = { name, namespace, token: access.session(name) };
+      await writeFile(join(dir, `${name}.kubeconfig`), kubeconfig(access.url, access.ca, [user]), { mode: 0o600 });
+    }
+    return {
+      cluster,
+      stack,
+      dir,
+      as: (user, binary = cluster.kubectl) => new Kubectl(binary, join(dir, `${user}.kubeconfig`), dir),
+      admin: new Kubectl(cluster.kubectl, cluster.adminKubeconfig, dir),
+      audit: new AuditLog(cluster.auditLog),
+      gatewayToken: parse(await readFile(join(cluster.dir, "gateway.kubeconfig"), "utf8")).users[0].user.token,
+      stop: async () => {
+        await stack.stop();
+        await cluster.stop();
+        await rm(dir, { recursive: true, force: true });
+      },
+    };
+  } catch (error) {
+    await cluster.stop();
+    throw error;
+  }
+}
