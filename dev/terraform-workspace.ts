@@ -43,7 +43,7 @@ export async function openWorkspace(): Promise<Workspace> {
 export function terraform(dir: string, args: string[], env: NodeJS.ProcessEnv = {}): Promise<string> {
   const options = { cwd: dir, env: { ...terraformEnv(), ...env }, maxBuffer: 64 * 1024 * 1024 };
   return new Promise((done, fail) => {
-    execFile("terraform", [...args, ...(takesNoColor(args) ? ["-no-color"] : [])], options, (error, stdout, stderr) => {
+    execFile("terraform", [...args, ...noColor(args)], options, (error, stdout, stderr) => {
       if (error) {
         fail(new Error(`terraform ${args.join(" ")} failed:\n${stdout}\n${stderr}`, { cause: error }));
       } else {
@@ -55,7 +55,8 @@ export function terraform(dir: string, args: string[], env: NodeJS.ProcessEnv = 
 
 /** Runs terraform with its output on this terminal; true when it succeeds. */
 export function showTerraform(dir: string, args: string[]): boolean {
-  return spawnSync("terraform", args, { cwd: dir, env: terraformEnv(), stdio: "inherit" }).status === 0;
+  const plain = process.stdout.isTTY ? [] : noColor(args);
+  return spawnSync("terraform", [...args, ...plain], { cwd: dir, env: terraformEnv(), stdio: "inherit" }).status === 0;
 }
 
 export function terraformIsInstalled(): boolean {
@@ -79,8 +80,8 @@ function terraformEnv(): NodeJS.ProcessEnv {
   return env;
 }
 
-function takesNoColor(args: string[]): boolean {
-  return !["fmt", "version"].includes(args[0] ?? "");
+function noColor(args: string[]): string[] {
+  return args[0] === "fmt" ? [] : ["-no-color"];
 }
 
 /** Leaves out what a person's own use of the folder has left there. */

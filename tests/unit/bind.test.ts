@@ -1,0 +1,246 @@
+import assert from "node:assert/strict";
+import { execFile } from "node:child_process";
+import { chmod, mkdtemp, readdir, readFile, rm, stat, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { delimiter, join, resolve } from "node:path";
+import { after, before, describe, test } from "node:test";
+import { unstable_readConfig } from "wrangler";
+import { toBindings } from "../../deploy/outputs.ts";
+import { unifiedDiff } from "../../deploy/unified-diff.ts";
+import { type Bindings, bind } from "../../deploy/wrangler-toml.ts";
+
+const root = resolve(import.meta.dirname, "../..");
+
+const bindings: Bindings = {
+  workerName: "kube-access",
+  teamDomain: "https://acme.cloudflareaccess.com",
+  aud: "4714c1358e65fe4b408ad6d432a5f878f08194bdb4752441fd56faefa9b2b6f2",
+  vpcServiceId: "0194b1e8-7b0c-7d4a-9f3e-1f6a3f6f5d10",
+  kvNamespaceId: undefined,
+};
+const withKv: Bindings = { ...bindings, kvNamespaceId: "0f2ac74b498b48028cb68387c421e279" };
+
+const sample = `# The Worker.
+name = "something-else"   # its name
+main = "build/index.js"
+compatibility_date = "2026-07-01"
+
+[vars]
+# The team.
+ACCESS_TEAM_DOMAIN = "<TEAM_DOMAIN>"
+ACCESS_AUD = '<AUD_TAG>' # the audience
+LOG_LEVEL = "info"
+
+# Another service comes first: order must not matter.
+[[vpc_services]]
+binding = "METRICS"
+service_id = "11111111-1111-4111-8111-111111111111"
+
+[[vpc_services]]
+service_id = "<VPC_SERVICE_ID>"
+binding = "KUBE_API"
+
+# Identities that are granted or revoked without a deploy.
+# [[kv_namespaces]]
+# binding = "IDENTITIES"
+# id = "<KV_NAMESPACE_ID>"
+
+[env.staging.vars]
+ACCESS_AUD = "staging"
+`;
+
+describe("bind", () => {
+  test("changes the values and nothing else", () => {
+    const changed = lineChanges(sample, bind(sample, bindings));
+    assert.deepEqual(changed, [
+      'name = "kube-access"   # its name',
+      `ACCESS_TEAM_DOMAIN = "${bindings.teamDomain}"`,
+      `ACCESS_AUD = "${bindings.aud}" # the audience`,
+      `service_id = "${bindings.vpcServiceId}"`,
+    ]);
+  });
+
+  test("leaves the other service and the other environment alone", () => {
+    const bound = bind(sample, bindings);
+    assert.match(bound, /binding = "METRICS"\nservice_id = "11111111/);
+    assert.match(bound, /\[env\.staging\.vars\]\nACCESS_AUD = "staging"/);
+  });
+
+  test("brings the commented KV namespace into force, and takes it out again", () => {
+    const bound = bind(sample, withKv);
+    const block = `without a deploy.\n[[kv_namespaces]]\nbinding = "IDENTITIES"\nid = "${withKv.kvNamespaceId}"\n\n`;
+    assert.ok(bound.includes(block), bound);
+    const back = bind(bound, bindings);
+    assert.match(back, /\n# \[\[kv_namespaces\]\]\n# binding = "IDENTITIES"\n# id = "0f2a/);
+    assert.equal(bind(back, withKv), bound);
+  });
+
+  for (const [what, toml] of [
+    ["the sample", sample],
+    ["an empty file", ""],
+    ["a file with Windows line ends", sample.replaceAll("\n", "\r\n")],
+    ["a table without its keys", '[vars]\n# nothing yet\n\n[[vpc_services]]\nbinding = "KUBE_API"\n'],
+  ] as const) {
+    for (const wanted of [bindings, withKv]) {
+      const kv = wanted.kvNamespaceId ? "with" : "without";
+      test(`of ${what}, ${kv} KV, is what wrangler then reads, and does not change again`, async () => {
+        const bound = bind(toml, wanted);
+        assert.equal(bind(bound, wanted), bound);
+        const config = await readAsWranglerDoes(bound);
+        assert.equal(config.name, wanted.workerName);
+        assert.equal(config.vars.ACCESS_TEAM_DOMAIN, wanted.teamDomain);
+        assert.equal(config.vars.ACCESS_AUD, wanted.aud);
+        const service = config.vpc_services.find(({ binding }) => binding === "KUBE_API");
+        assert.equal(service?.service_id, wanted.vpcServiceId);
+        assert.deepEqual(
+          config.kv_namespaces.map(({ binding, id }) => ({ binding, id })),
+          wanted.kvNamespaceId ? [{ binding: "IDENTITIES", id: wanted.kvNamespaceId }] : [],
+        );
+      });
+    }
+  }
+
+  test("binds the project's own wrangler.toml, comments kept", async () => {
+    const own = await readFile(join(root, "wrangler.toml"), "utf8");
+    const bound = bind(own, bindings);
+    // Not a block that is out of force, which a KV namespace may bring back.
+    const comments = (text: string) => text.split("\n").filter((line) => /^#(?! (\[\[|\w+ = ))/.test(line));
+    assert.deepEqual(comments(bound), comments(own));
+    assert.doesNotMatch(bound, /^[^#]*"<[A-Z_]+>"/m);
+    assert.equal(bound.split("\n").length, own.split("\n").length);
+  });
+
+  test("refuses notations that it cannot edit", () => {
+    assert.throws(() => bind('vars = { ACCESS_AUD = "a" }\n', bindings), /sets vars in one line: write it as a table/);
+    assert.throws(() => bind('[vars]\nTEXT = """\n[vars]\n"""\n', bindings), /a string of several lines/);
+  });
+});
+
+describe("outputs", () => {
+  const outputs = {
+    worker_name: { value: bindings.workerName },
+    access_team_domain: { value: bindings.teamDomain },
+    access_aud: { value: bindings.aud },
+    vpc_service_id: { value: bindings.vpcServiceId },
+  };
+
+  test("become bindings; a KV namespace that is absent or null is none", () => {
+    assert.deepEqual(toBindings(outputs), bindings);
+    assert.deepEqual(toBindings({ ...outputs, identities_kv_id: { value: null } }), bindings);
+    assert.deepEqual(toBindings({ ...outputs, identities_kv_id: { value: withKv.kvNamespaceId } }), withKv);
+  });
+
+  test("that are missing are named, with the command that makes them", () => {
+    assert.throws(() => toBindings({}), /made nothing yet\. Run:\n {2}terraform -chdir=terraform init &&/);
+    assert.throws(() => toBindings({ ...outputs, access_aud: undefined }), /"access_aud" is missing.*\n.*apply/);
+  });
+});
+
+describe("unifiedDiff", () => {
+  test("is empty for equal texts", () => assert.equal(unifiedDiff("a", "x\n", "x\n"), ""));
+
+  test("shows changes with three lines around, in hunks with positions", () => {
+    const lines = Array.from({ length: 20 }, (_, index) => `line ${index + 1}`);
+    const after = lines.with(1, "second").toSpliced(18, 0, "new");
+    assert.equal(
+      unifiedDiff("file", lines.join("\n"), after.join("\n")),
+      "--- file\n+++ file\n@@ -1,5 +1,5 @@\n line 1\n-line 2\n+second\n line 3\n line 4\n line 5\n" +
+        "@@ -16,5 +16,6 @@\n line 16\n line 17\n line 18\n+new\n line 19\n line 20\n",
+    );
+  });
+});
+
+describe("npm run deploy:bind", () => {
+  let dir: string;
+  let config: string;
+  before(async () => {
+    dir = await mkdtemp(join(tmpdir(), "kube-access-bind-"));
+    config = join(dir, "wrangler.toml");
+  });
+  after(() => rm(dir, { recursive: true, force: true }));
+
+  const made = JSON.stringify({
+    worker_name: { value: bindings.workerName },
+    access_team_domain: { value: bindings.teamDomain },
+    access_aud: { value: bindings.aud },
+    vpc_service_id: { value: bindings.vpcServiceId },
+  });
+
+  test("--dry-run shows the difference and writes nothing", async () => {
+    await prepare(`printf '%s' '${made}'`);
+    const { code, out } = await cli("--dry-run");
+    assert.equal(code, 0, out);
+    assert.match(out, /^--- wrangler\.toml\n\+\+\+ wrangler\.toml\n@@/);
+    assert.ok(out.includes("\n-ACCESS_AUD = '<AUD_TAG>' # the audience\n"), out);
+    assert.ok(out.includes(`\n+ACCESS_AUD = "${bindings.aud}" # the audience\n`), out);
+    assert.equal(await readFile(config, "utf8"), sample);
+  });
+
+  test("writes once, keeps the file's mode, and leaves no other file", async () => {
+    await prepare(`printf '%s' '${made}'`);
+    await chmod(config, 0o640);
+    assert.deepEqual(await cli(), { code: 0, out: "wrangler.toml is bound.\n", err: "" });
+    assert.equal(await readFile(config, "utf8"), bind(sample, bindings));
+    assert.equal((await stat(config)).mode & 0o777, 0o640);
+    assert.deepEqual(await cli(), { code: 0, out: "wrangler.toml is up to date.\n", err: "" });
+    assert.deepEqual((await readdir(dir)).sort(), ["terraform", "wrangler.toml"]);
+  });
+
+  test("says what to do when Terraform was not applied, fails, or is missing", async () => {
+    await prepare("printf '{}'");
+    assert.match((await cli()).err, /^Terraform has made nothing yet\. Run:\n {2}terraform -chdir=terraform init/);
+    await prepare("echo 'Error: backend is not initialised' >&2; exit 1");
+    const failed = await cli();
+    assert.equal(failed.code, 1);
+    assert.match(failed.err, /terraform output failed.*init.*Error: backend is not initialised/s);
+    await rm(join(dir, "terraform"));
+    assert.match((await cli()).err, /^terraform is not on the PATH: install Terraform/);
+    assert.equal(await readFile(config, "utf8"), sample);
+  });
+
+  test("--help says what it does", async () => {
+    assert.match((await cli("--help")).out, /npm run deploy:bind -- --dry-run/);
+  });
+
+  /** A fresh wrangler.toml, and a terraform that does what the shell line says. */
+  async function prepare(line: string): Promise<void> {
+    await writeFile(config, sample);
+    await writeFile(join(dir, "terraform"), `#!/bin/sh\n${line}\n`, { mode: 0o755 });
+  }
+
+  function cli(...args: string[]): Promise<{ code: number; out: string; err: string }> {
+    // Only this terraform, and the shell that runs it.
+    const env = { ...process.env, PATH: [dir, "/bin"].join(delimiter) };
+    return new Promise((done) => {
+      const script = [join(root, "deploy/bind.ts"), "--config", config, ...args];
+      execFile(process.execPath, script, { env }, (error, out, err) =>
+        done({ code: Number(error?.code ?? 0), out, err }),
+      );
+    });
+  }
+});
+
+/** The lines of the second text that the first does not have in the same place. */
+function lineChanges(before: string, after: string): string[] {
+  const [old, lines] = [before.split("\n"), after.split("\n")];
+  assert.equal(lines.length, old.length);
+  return lines.filter((line, index) => line !== old[index]);
+}
+
+interface Config {
+  name: string;
+  vars: Record<string, string>;
+  vpc_services: { binding: string; service_id: string }[];
+  kv_namespaces: { binding: string; id: string }[];
+}
+
+async function readAsWranglerDoes(toml: string): Promise<Config> {
+  const dir = await mkdtemp(join(tmpdir(), "kube-access-config-"));
+  try {
+    const config = join(dir, "wrangler.toml");
+    await writeFile(config, toml);
+    return unstable_readConfig({ config }, { hideWarnings: true });
+  } finally {
+    await rm(dir, { recursive: true, force: true });
+  }
+}
