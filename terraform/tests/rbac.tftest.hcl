@@ -12,7 +12,7 @@ variables {
   kubectl_image     = "registry.k8s.io/kubectl:v1@sha256:0000000000000000000000000000000000000000000000000000000000000000"
   replicas          = 2
   identities = [
-    { email = "Alice@Example.com", user = "{email}", groups = ["platform-admins"] },
+    { email = "Alice@Example.com", user = "sso:{email}", groups = ["platform-admins"] },
     { email = "bob@example.com", user = "bob", groups = ["developers", "on-call"] },
     { email_domain = "contractors.example", user = "contractor" },
     { service_token = "0123456789abcdef.access", user = "ci-deployer", groups = ["ci", "developers"] },
@@ -31,7 +31,7 @@ run "only_the_users_and_groups_of_the_map_may_be_impersonated" {
   assert {
     condition = one([
       for rule in kubernetes_cluster_role_v1.this.rule : tolist(rule.resource_names) if contains(rule.resources, "users")
-    ]) == tolist(["alice@example.com", "bob", "ci-deployer", "contractor"])
+    ]) == tolist(["bob", "ci-deployer", "contractor", "sso:alice@example.com"])
     error_message = "users"
   }
   assert {

@@ -12,6 +12,8 @@ const names: Refusal[] = ["", " alice", "alice ", "alice,bob", "älice", "alice\
 
 const reserved: Refusal[] = [
   { ...alice, user: "system:admin" },
+  { ...alice, user: "System:Masters" },
+  { email: "system:node@example.com", user: "{email}" },
   { ...alice, groups: ["system:masters"] },
   { ...alice, groups: ["system:authenticated"], allow_system_masters: true },
 ].map((identity) => ({
@@ -29,16 +31,19 @@ const callers: Refusal[] = [
 }));
 
 const templates: Refusal[] = [
-  { email: "alice@example.com", user: "sso-{email}" },
-  { email: "alice@example.com", user: "{name}" },
+  { email: "alice@example.com", user: "{email}-{email}" },
   { service_token: "0123456789abcdef.access", user: "{email}" },
-].map((identity) => ({ values: { identities: [identity] }, says: 'the only template is the whole user "{email}"' }));
+].map((identity) => ({ values: { identities: [identity] }, says: '"{email}" may stand once in the user' }));
 
 export const k8sRefusals: Omit<Module, "path"> = {
   valid: {
     account_id: "0123456789abcdef0123456789abcdef",
     tunnel_name: "kube-access",
-    identities: [alice, { ...alice, groups: ["system:masters"], allow_system_masters: true }],
+    identities: [
+      alice,
+      { email: "bob@example.com", user: "sso:{email}" },
+      { ...alice, groups: ["system:masters"], allow_system_masters: true },
+    ],
     cloudflared_image: `docker.io/cloudflare/cloudflared:1@${digest}`,
     kubectl_image: `registry.example.com:5000/kubectl@${digest}`,
     replicas: 2,
@@ -53,7 +58,7 @@ export const k8sRefusals: Omit<Module, "path"> = {
     ...reserved,
     ...templates,
     {
-      values: { identities: [{ email_domain: "example.com", user: "{email}" }] },
+      values: { identities: [{ email_domain: "example.com", user: "sso:{email}" }] },
       says: "Set impersonate_any_user = true",
     },
     { values: { kv_users: ["system:admin"] }, says: "kv_users must be printable ASCII" },

@@ -5,11 +5,10 @@ locals {
   # What the Worker sends beside user and groups, for the cluster's audit log.
   extras = ["kube-access.dev/email", "kube-access.dev/subject", "kube-access.dev/ray"]
 
-  any_user = "{email}"
-  # An exact address makes its "{email}" a known name; a domain does not.
+  # An exact address makes "{email}" a known name; a domain does not (impersonate_any_user).
   users = setunion(var.kv_users, [
-    for identity in var.identities : identity.email == null ? identity.user : replace(identity.user, local.any_user, lower(identity.email))
-    if identity.email != null || identity.user != local.any_user
+    for identity in var.identities : replace(identity.user, "{email}", lower(coalesce(identity.email, "-")))
+    if identity.email != null || !strcontains(identity.user, "{email}")
   ])
   groups = setunion(var.kv_groups, flatten(var.identities[*].groups))
 

@@ -53,8 +53,9 @@ variable "identities" {
 
   validation {
     condition = alltrue([
-      for identity in var.identities : !startswith(identity.user, "system:") && alltrue([
-        for group in identity.groups : !startswith(group, "system:") || (group == "system:masters" && identity.allow_system_masters)
+      for identity in var.identities :
+      !startswith(lower(replace(identity.user, "{email}", coalesce(identity.email, "-"))), "system:") && alltrue([
+        for group in identity.groups : !startswith(lower(group), "system:") || (group == "system:masters" && identity.allow_system_masters)
       ])
     ])
     error_message = "identities: names that begin with \"system:\" are Kubernetes' own. Only the group system:masters can be given, by an entry that also says allow_system_masters: true."
@@ -63,9 +64,9 @@ variable "identities" {
   validation {
     condition = alltrue([
       for identity in var.identities :
-      !strcontains(identity.user, "{") || (identity.user == "{email}" && identity.service_token == null)
+      length(split("{email}", identity.user)) <= (identity.service_token == null ? 2 : 1)
     ])
-    error_message = "identities: the only template is the whole user \"{email}\", in an entry with email or email_domain."
+    error_message = "identities: \"{email}\" may stand once in the user of an entry with email or email_domain, and never in that of a service token."
   }
 }
 
@@ -76,9 +77,9 @@ variable "impersonate_any_user" {
 
   validation {
     condition = var.impersonate_any_user || alltrue([
-      for identity in var.identities : identity.email_domain == null || identity.user != "{email}"
+      for identity in var.identities : identity.email_domain == null || !strcontains(identity.user, "{email}")
     ])
-    error_message = "identities has an email_domain with the user \"{email}\": RBAC cannot name users that are not known yet. Set impersonate_any_user = true to let the gateway impersonate any user name (groups stay limited to the map), or name a fixed user."
+    error_message = "identities has an email_domain whose user contains \"{email}\": RBAC cannot name users that are not known yet. Set impersonate_any_user = true to let the gateway impersonate any user name (groups stay limited to the map), or name a fixed user."
   }
 }
 
@@ -88,7 +89,7 @@ variable "kv_users" {
   default     = []
 
   validation {
-    condition     = alltrue([for name in var.kv_users : can(regex("^[!-+\\--~]([ -+\\--~]{0,254}[!-+\\--~])?$", name)) && !startswith(name, "system:")])
+    condition     = alltrue([for name in var.kv_users : can(regex("^[!-+\\--~]([ -+\\--~]{0,254}[!-+\\--~])?$", name)) && !startswith(lower(name), "system:")])
     error_message = "kv_users must be printable ASCII without commas, and must not begin with \"system:\"."
   }
 }
@@ -99,7 +100,7 @@ variable "kv_groups" {
   default     = []
 
   validation {
-    condition     = alltrue([for name in var.kv_groups : can(regex("^[!-+\\--~]([ -+\\--~]{0,254}[!-+\\--~])?$", name)) && !startswith(name, "system:")])
+    condition     = alltrue([for name in var.kv_groups : can(regex("^[!-+\\--~]([ -+\\--~]{0,254}[!-+\\--~])?$", name)) && !startswith(lower(name), "system:")])
     error_message = "kv_groups must be printable ASCII without commas, and must not begin with \"system:\"."
   }
 }
