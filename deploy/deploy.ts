@@ -2,9 +2,9 @@
 
 import { spawnSync } from "node:child_process";
 import { rmSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { parseArgs } from "node:util";
-import { bindConfig, boundConfig } from "./bind.ts";
+import { bindConfig, boundConfig, wranglerToml } from "./bind.ts";
 import { root, terraformDir } from "./outputs.ts";
 
 const help = `Builds and deploys the Worker, bound to what Terraform made.
@@ -13,11 +13,13 @@ const help = `Builds and deploys the Worker, bound to what Terraform made.
   npm run deploy -- --dry-run     show what binding would change, build, upload nothing
   npm run deploy -- --bootstrap   from nothing: terraform apply, deploy, and terraform apply again, which gives the Worker that
                                   now exists its host name. Terraform asks before each apply.
+  --config FILE                   another file than wrangler.toml
 `;
 
 async function main(): Promise<void> {
   const { values } = parseArgs({
     options: {
+      config: { type: "string", default: wranglerToml },
       bootstrap: { type: "boolean", default: false },
       "dry-run": { type: "boolean", default: false },
       help: { type: "boolean", short: "h", default: false },
@@ -28,28 +30,28 @@ async function main(): Promise<void> {
   } else if (values["dry-run"] && values.bootstrap) {
     throw new Error("--bootstrap has no dry run: `terraform -chdir=terraform plan` shows its first step.");
   } else if (values["dry-run"]) {
-    await rehearse();
+    await rehearse(values.config);
   } else if (values.bootstrap) {
     terraform("init", "-input=false");
     terraform("apply");
-    await deploy();
+    await deploy(values.config);
     terraform("apply");
     terraform("output", "-raw", "next_steps");
   } else {
-    await deploy();
+    await deploy(values.config);
   }
 }
 
-async function deploy(): Promise<void> {
-  console.log((await bindConfig()) ? "wrangler.toml is bound." : "wrangler.toml is up to date.");
-  wrangler("deploy");
+async function deploy(config: string): Promise<void> {
+  console.log((await bindConfig(config)) ? "wrangler.toml is bound." : "wrangler.toml is up to date.");
+  wrangler("deploy", "--config", config);
 }
 
 /** The bound configuration as a file of its own, beside wrangler.toml because its paths are relative. */
-async function rehearse(): Promise<void> {
-  const { after, diff } = await boundConfig();
+async function rehearse(config: string): Promise<void> {
+  const { after, diff } = await boundConfig(config);
   process.stdout.write(diff || "wrangler.toml is up to date.\n");
-  const file = join(root, "wrangler.dry-run.toml");
+  const file = join(dirname(config), "wrangler.dry-run.toml");
   writeFileSync(file, after);
   try {
     wrangler("deploy", "--dry-run", "--config", file);
