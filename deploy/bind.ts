@@ -33,11 +33,11 @@ export async function boundConfig(file = wranglerToml): Promise<Bound> {
 
 /** Binds the file; says whether it had to be changed. */
 export async function bindConfig(file = wranglerToml): Promise<boolean> {
-  const { after, diff } = await boundConfig(file);
-  if (diff !== "") {
+  const { before, after } = await boundConfig(file);
+  if (after !== before) {
     await replace(file, after);
   }
-  return diff !== "";
+  return after !== before;
 }
 
 /** Whoever reads the file meanwhile sees the old one or the new one, never half of it. */

@@ -6,12 +6,17 @@ type Edit = { sign: " " | "-" | "+"; line: string };
 
 /** The difference in the form that `patch` and eyes are used to; "" when there is none. */
 export function unifiedDiff(name: string, before: string, after: string): string {
-  const edits = compare(before.split("\n"), after.split("\n"));
+  const edits = compare(linesOf(before), linesOf(after));
   const changed = edits.flatMap((edit, index) => (edit.sign === " " ? [] : [index]));
   if (changed.length === 0) {
     return "";
   }
   return [`--- ${name}`, `+++ ${name}`, ...hunks(edits, changed), ""].join("\n");
+}
+
+/** The end of the last line is not a line of its own. */
+function linesOf(text: string): string[] {
+  return text.replace(/\n$/, "").split("\n");
 }
 
 function hunks(edits: Edit[], changed: number[]): string[] {
