@@ -1,0 +1,128 @@
+// What a caller sees whom Access lets in: the cluster, who they are there, and that they cannot be anybody else.
+
+import { type Check, failed, notChecked, type Outcome, ok } from "./check.ts";
+import type { Answer, Door } from "./door.ts";
+import { turnedAway } from "./entrance.ts";
+import { type Entry, entryFor, type Project } from "./project.ts";
+import { impersonationRefused, json, remedyFor, saying } from "./refusals.ts";
+
+const SIGN_IN =
+  "Connect WARP, or set CF_ACCESS_CLIENT_ID and CF_ACCESS_CLIENT_SECRET (a service token), or " +
+  "CF_ACCESS_TOKEN (what `cloudflared access token --app=URL` prints).";
+/** The API server gives it to everybody whom it knows. */
+const EVERYBODY = "system:authenticated";
+
+interface UserInfo {
+  username?: string;
+  groups?: string[];
+  extra?: Record<string, string[]>;
+}
+
+export function callerChecks(door: Door, project: Project): Check[] {
+  return [
+    {
+      id: "cluster",
+      what: "A request of a caller reaches the API server",
+      needs: ["tls"],
+      run: (signal) => cluster(door, signal),
+    },
+    {
+      id: "identity",
+      what: "The caller arrives as identities.yaml says, each group by itself",
+      needs: ["cluster"],
+      run: (signal) => identity(door, project, signal),
+    },
+    {
+      id: "impersonation",
+      what: "A caller cannot become somebody else (--as)",
+      needs: ["cluster"],
+      run: (signal) => impersonation(door, signal),
+    },
+  ];
+}
+
+async function cluster(door: Door, signal: AbortSignal): Promise<Outcome> {
+  if (!door.hasCredentials && turnedAway(await door.stranger(signal))) {
+    return notChecked("Access turns this device away, and no credentials were given", SIGN_IN);
+  }
+  const answer = await door.ask("/version", { signal });
+  if (turnedAway(answer)) {
+    return failed(
+      `Access turned the credentials away with status ${answer.status}`,
+      `Have they expired, and does a policy of the Access application name them? ${SIGN_IN}`,
+    );
+  }
+  const version = json<{ gitVersion?: string }>(answer)?.gitVersion;
+  return answer.status === 200 && version
+    ? ok(`Kubernetes ${version} answers, so ACCESS_AUD and the VPC binding KUBE_API of the deployed Worker are right`)
+    : failed(`GET /version was answered ${saying(answer)}`, remedyFor(answer));
+}
+
+async function identity(door: Door, project: Project, signal: AbortSignal): Promise<Outcome> {
+  const review = { apiVersion: "authentication.k8s.io/v1", kind: "SelfSubjectReview" };
+  const path = "/apis/authentication.k8s.io/v1/selfsubjectreviews";
+  const answer = await door.ask(path, { method: "POST", body: review, signal });
+  if (answer.status === 404) {
+    return notChecked("this API server has no SelfSubjectReview", "Kubernetes 1.28 and newer have it.");
+  }
+  const userInfo = json<{ status?: { userInfo?: UserInfo } }>(answer)?.status?.userInfo;
+  return answer.status === 201 && userInfo
+    ? compare(userInfo, project)
+    : failed(`the SelfSubjectReview was answered ${saying(answer)}`, remedyFor(answer));
+}
+
+function compare({ username = "", groups = [], extra = {} }: UserInfo, project: Project): Outcome {
+  const email = extra["kube-access.dev/email"]?.[0];
+  const subject = extra["kube-access.dev/subject"]?.[0];
+  if (email === undefined && subject === undefined) {
+    return failed(
+      `the caller arrives as ${username}, without a sign of the gateway`,
+      "Something else answers in the gateway's place: see where the host name leads.",
+    );
+  }
+  const joined = groups.filter((group) => group.includes(","));
+  if (joined.length > 0) {
+    return failed(
+      `several groups arrive as one: "${joined.join('", "')}"`,
+      "Something between Worker and cluster joins repeated header lines, as `wrangler dev` in remote mode does. Give callers one group each until it is gone.",
+    );
+  }
+  const who = email ?? `service token ${subject}`;
+  const entry = entryFor(project.identities, { email, subject });
+  const otherwise = project.hasKv ? " (or a KV entry says otherwise)" : "";
+  const deploy = `The Worker was built from another identities.yaml${otherwise}: \`terraform -chdir=terraform apply && npm run deploy\`.`;
+  if (!entry) {
+    return failed(`${who} arrives as ${username}, and identities.yaml has no entry for it`, deploy);
+  }
+  const differences = differencesOf(entry, email ?? "", username, groups);
+  return differences.length > 0 ? failed(`${who}: ${differences.join("; ")}`, deploy) : ok(arrival(username, entry));
+}
+
+function differencesOf(entry: Entry, email: string, username: string, groups: string[]): string[] {
+  const user = entry.user.replace("{email}", email);
+  const mapped = entry.groups ?? [];
+  const missing = mapped.filter((group) => !groups.includes(group));
+  const foreign = groups.filter((group) => group !== EVERYBODY && !mapped.includes(group));
+  return [
+    ...(username === user ? [] : [`arrives as user ${username} instead of ${user}`]),
+    ...(missing.length > 0 ? [`without group ${missing.join(", ")}`] : []),
+    ...(foreign.length > 0 ? [`with group ${foreign.join(", ")}, which the map does not name`] : []),
+  ];
+}
+
+function arrival(username: string, { groups = [] }: Entry): string {
+  const named = groups.length === 0 ? "no groups" : `group ${groups.join(" and group ")}`;
+  const hint = groups.length < 2 ? " (that several groups stay apart shows with a caller who has several)" : "";
+  return `user ${username}, ${named}${hint}`;
+}
+
+async function impersonation(door: Door, signal: AbortSignal): Promise<Outcome> {
+  const headers = { "impersonate-user": "kube-access-doctor" };
+  const answer: Answer = await door.ask("/version", { headers, signal });
+  return answer.status === 403 && answer.text.includes(impersonationRefused)
+    ? ok("the gateway refuses impersonation headers")
+    : failed(
+        `a request with Impersonate-User was answered ${saying(answer)}`,
+        "Take the host name away at once (`npx wrangler delete`): whatever answers there is not this gateway, or an old one.",
+      );
+}

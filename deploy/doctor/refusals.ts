@@ -1,0 +1,73 @@
+// The gateway's own answers, recognised by their sentences in src/refusal.rs, and what to do about each.
+
+import type { Answer } from "./door.ts";
+
+export const noToken = "no valid Cloudflare Access token came with this request";
+export const impersonationRefused = "this gateway does not take impersonation from its callers";
+
+/** The start of a sentence, and the way out. */
+export const remedies: [sentence: string, fix: string][] = [
+  [
+    noToken,
+    "The deployed Worker does not accept the token that Access signed, or got none: see that the hostname is an Access " +
+      "application, then run `npm run deploy`, which takes ACCESS_AUD and ACCESS_TEAM_DOMAIN over from Terraform.",
+  ],
+  [
+    "is in no entry of this gateway's identity map",
+    "Add the caller to identities.yaml, then `terraform -chdir=terraform apply && npm run deploy`.",
+  ],
+  ["this gateway is not configured", "Run `npm run deploy`, which fills in wrangler.toml from Terraform's outputs."],
+  [
+    "the keys of Cloudflare Access cannot be had",
+    "See that ACCESS_TEAM_DOMAIN in wrangler.toml is the team's origin, and whether https://www.cloudflarestatus.com knows more.",
+  ],
+  [
+    "the tunnel to the cluster is down",
+    "Look at the pods: `kubectl -n kube-access get pods` and `kubectl -n kube-access logs deployment/kube-access -c cloudflared`. " +
+      "cloudflared needs UDP port 7844 outwards.",
+  ],
+  [
+    "kubectl proxy does not answer",
+    "Look at the pods: `kubectl -n kube-access get pods` and `kubectl -n kube-access logs deployment/kube-access -c kubectl-proxy`.",
+  ],
+  [
+    "the connection to the cluster broke",
+    "Try again. If it persists, look at the logs of both containers of deployment/kube-access in namespace kube-access.",
+  ],
+  [
+    "the cluster did not answer in time",
+    "See whether the API server answers inside the cluster, and whether the NetworkPolicy of namespace kube-access lets the pods reach it.",
+  ],
+  [
+    "the way to the cluster answered what no API server answers",
+    "See that the VPC service points at port 8001 of the gateway pods: `terraform -chdir=terraform plan` shows a difference.",
+  ],
+  [
+    "cannot impersonate",
+    "The cluster's rights are behind identities.yaml: run `terraform -chdir=terraform apply`, then `npm run deploy`.",
+  ],
+];
+
+/** What to do about an answer, as far as its sentence is known. */
+export function remedyFor(answer: Answer): string {
+  const known = remedies.find(([sentence]) => answer.text.includes(sentence));
+  return known?.[1] ?? "See what the Worker logs: `npx wrangler tail`.";
+}
+
+/** The status, and the sentence of a Kubernetes Status or the start of any other text. */
+export function saying(answer: Answer): string {
+  const message = json<{ message?: string }>(answer)?.message ?? answer.text;
+  // Whatever a stranger's server sends must not reach the terminal as control sequences.
+  const words = message.replace(/[^\x20-\x7e]+/g, " ").trim();
+  const start = words.length > 300 ? `${words.slice(0, 300)}...` : words;
+  return start ? `${answer.status}: ${start}` : `${answer.status}`;
+}
+
+export function json<Shape>(answer: Answer): Shape | undefined {
+  try {
+    const value = JSON.parse(answer.text);
+    return typeof value === "object" && value !== null ? value : undefined;
+  } catch {
+    return undefined;
+  }
+}
