@@ -16,12 +16,10 @@ import { until } from "./until.ts";
 const MB = 1024 * 1024;
 
 let site: Site;
-let alice: Kubectl;
 let bob: Kubectl;
 
 before(async () => {
   site = await startSite();
-  alice = site.as("alice");
   bob = site.as("bob");
 });
 after(() => site?.stop());
