@@ -25,6 +25,9 @@ interface RbacObject {
   roleRef?: { kind: string; name: string };
 }
 
+/** Runs kubectl with the kubeconfig, and returns what it prints. */
+type Kubectl = (args: string[], input?: object) => Promise<unknown>;
+
 /** A rule that holds for the account, and the binding that gives it. */
 interface Grant {
   binding: string;
@@ -48,7 +51,17 @@ async function account(project: Project, kubeconfig: string | undefined, signal:
       "Pass --kubeconfig FILE of somebody who may read RBAC: `terraform -chdir=terraform output -raw admin_kubeconfig`.",
     );
   }
-  const kubectl = (args: string[], input?: object) => ask(["--kubeconfig", kubeconfig, ...args], signal, input);
+  try {
+    return await look(project, (args, input) => ask(["--kubeconfig", kubeconfig, ...args], signal, input));
+  } catch (error) {
+    signal.throwIfAborted();
+    const fix =
+      "See that kubectl is installed, and that the kubeconfig's user may list roles and bindings in all namespaces.";
+    return failed((error as Error).message, fix);
+  }
+}
+
+async function look(project: Project, kubectl: Kubectl): Promise<Outcome> {
   const kinds = "clusterroles,roles,clusterrolebindings,rolebindings";
   const { items } = (await kubectl(["get", kinds, "--all-namespaces", "-o", "json"])) as { items: RbacObject[] };
   const grants = grantsOf(items);
@@ -101,7 +114,7 @@ function isAccount({ kind, name, namespace }: Subject): boolean {
   }
 }
 
-async function mayDoEverything(kubectl: (args: string[], input: object) => Promise<unknown>): Promise<boolean> {
+async function mayDoEverything(kubectl: Kubectl): Promise<boolean> {
   const review = {
     apiVersion: "authorization.k8s.io/v1",
     kind: "SubjectAccessReview",

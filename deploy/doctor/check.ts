@@ -1,5 +1,8 @@
 // One check: what it shows, what must hold before it makes sense, and what came out.
 
+/** What a check may still take to say why it ran out of time. One that cannot be ended, such as DNS, is left behind. */
+const LEAVING_MS = 200;
+
 /** What came out. `fix` says what to do about a failure, or how to have checked what was not. */
 export interface Outcome {
   result: "ok" | "failed" | "not checked";
@@ -34,7 +37,9 @@ export async function examine(checks: Check[], limitMs: number, tell: (finding: 
   for (const { id, what, needs = [], run } of checks) {
     const missing = findings.find((earlier) => needs.includes(earlier.id) && earlier.result !== "ok");
     const outcome = missing ? without(missing) : await withinLimit(run, limitMs);
-    const finding = { id, what, ...outcome };
+    // Much of a detail comes from whatever answered: it must not reach the terminal as control sequences.
+    const detail = outcome.detail.replace(/[\p{Cc}\p{Cf}]+/gu, " ");
+    const finding = { id, what, ...outcome, detail };
     findings.push(finding);
     tell(finding);
   }
@@ -50,8 +55,10 @@ function without(missing: Finding): Outcome {
 
 async function withinLimit(run: Check["run"], limitMs: number): Promise<Outcome> {
   const signal = AbortSignal.timeout(limitMs);
+  const limit = Promise.withResolvers<never>();
+  const timer = setTimeout(() => limit.reject(signal.reason), limitMs + LEAVING_MS);
   try {
-    return await run(signal);
+    return await Promise.race([run(signal), limit.promise]);
   } catch (error) {
     const { message, code } = error as NodeJS.ErrnoException;
     if (signal.aborted) {
@@ -61,5 +68,7 @@ async function withinLimit(run: Check["run"], limitMs: number): Promise<Outcome>
       );
     }
     return failed(`${code ? `${code}: ` : ""}${message}`, "Check the network between this machine and the deployment.");
+  } finally {
+    clearTimeout(timer);
   }
 }

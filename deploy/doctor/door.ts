@@ -35,11 +35,15 @@ const MAX_ANSWER_BYTES = 4 * 1024 * 1024;
 export class Door {
   readonly url: URL;
   readonly #options: DoorOptions;
+  readonly #authorities: string[];
   #stranger: Promise<Answer> | undefined;
 
   constructor(options: DoorOptions) {
     this.url = options.url;
     this.#options = options;
+    // kubectl trusts what the system trusts, such as the authority of a WARP client that inspects TLS.
+    const known = [...getCACertificates("default"), ...getCACertificates("system")];
+    this.#authorities = [...new Set([...known, ...options.authorities])];
   }
 
   get hasCredentials(): boolean {
@@ -97,7 +101,7 @@ export class Door {
       host: instead?.[1] ?? hostname,
       port: Number(instead?.[2] ?? (url.port || 443)),
       servername: isIP(hostname) ? "" : hostname,
-      ca: [...getCACertificates("default"), ...this.#options.authorities],
+      ca: this.#authorities,
     };
   }
 

@@ -12,6 +12,7 @@ import { json, noToken, remedies, saying } from "./refusals.ts";
 
 const BIND =
   "Run `npm run deploy`, which writes Terraform's outputs into wrangler.toml and deploys the Worker with them.";
+const NO_WARP = "Run this once from a device without WARP.";
 const CERTIFICATE_DAYS_LEFT = 7;
 
 export function entranceChecks(door: Door, project: Project): Check[] {
@@ -115,7 +116,7 @@ async function access(door: Door, signal: AbortSignal): Promise<Outcome> {
     door.hasCredentials
       ? "requests pass without the credentials too: Access knows this device by its WARP session"
       : "Access knows this device by its WARP session, so it is no stranger",
-    "Run this once from a device without WARP.",
+    NO_WARP,
   );
 }
 
@@ -125,7 +126,7 @@ async function audience(door: Door, project: Project, signal: AbortSignal): Prom
   }
   const by = turnedAway(await door.stranger(signal));
   if (!by?.audience) {
-    return notChecked("Access did not turn this request away, so it did not name its application");
+    return notChecked("Access names its application only to those whom it turns away", NO_WARP);
   }
   if (by.team !== undefined && by.team !== project.teamDomain.host) {
     return failed(`the team in front is ${by.team}, wrangler.toml says ${project.teamDomain.host}`, BIND);

@@ -57,8 +57,7 @@ export function remedyFor(answer: Answer): string {
 /** The status, and the sentence of a Kubernetes Status or the start of any other text. */
 export function saying(answer: Answer): string {
   const message = json<{ message?: string }>(answer)?.message ?? answer.text;
-  // Whatever a stranger's server sends must not reach the terminal as control sequences.
-  const words = message.replace(/[^\x20-\x7e]+/g, " ").trim();
+  const words = message.replace(/\s+/g, " ").trim();
   const start = words.length > 300 ? `${words.slice(0, 300)}...` : words;
   return start ? `${answer.status}: ${start}` : `${answer.status}`;
 }

@@ -234,12 +234,18 @@ test("a Worker built from another identities.yaml", async () => {
   const alice = await doctor(door.url, { ...as("alice"), args });
   assert.equal(
     alice.detail("identity"),
-    "alice@example.com: arrives as user alice instead of alice.a; without group auditors",
+    "alice@example.com arrives as user alice, and should arrive as alice.a; group auditors is missing",
   );
   const bob = await doctor(door.url, { ...as("bob"), args });
-  assert.equal(bob.detail("identity"), "bob@example.com: with group developers, which the map does not name");
+  assert.equal(
+    bob.detail("identity"),
+    "bob@example.com arrives as user bob@example.com, and group developers is not in the map",
+  );
   const ci = await doctor(door.url, { ...as("ci"), args });
   assert.match(ci.detail("identity"), /identities\.yaml has no entry for it/);
+  const config = await writeConfig("kv.toml", { more: '[[kv_namespaces]]\nbinding = "IDENTITIES"\nid = "0f"\n' });
+  const granted = await doctor(door.url, { ...as("ci"), args, config });
+  assert.deepEqual([granted.result("identity"), granted.status], ["not checked", 0]);
 });
 
 test("an API server in the gateway's place, a watch that is held back, an upgrade that is refused", async () => {
@@ -292,6 +298,7 @@ test("a service account that may do more, and one that may do too little", async
   assert.equal(late.detail("account"), "it may not impersonate group auditors");
   const unreadable = await doctor(door.url, { args: ["--kubeconfig", join(dir, "none")] });
   assert.match(unreadable.detail("account"), /^kubectl get: /);
+  assert.match(unreadable.fix("account"), /may list roles and bindings/);
 });
 
 test("in words: every line says what, and how to fix it, and no secret is printed", async () => {
@@ -395,14 +402,14 @@ async function startDoor({ access }: Stack): Promise<Edge> {
 /** wrangler.toml as `npm run deploy` fills it in, or filled in wrongly. */
 async function writeConfig(
   name: string,
-  { aud: audience = aud, team: origin = teamDomain, workersDev = false },
+  { aud: audience = aud, team: origin = teamDomain, workersDev = false, more = "" },
 ): Promise<string> {
   const toml = (await readFile(join(root, "wrangler.toml"), "utf8"))
     .replace(/^ACCESS_TEAM_DOMAIN = .*$/m, `ACCESS_TEAM_DOMAIN = "${origin}"`)
     .replace(/^ACCESS_AUD = .*$/m, `ACCESS_AUD = "${audience}"`)
     .replace(/^(workers_dev|preview_urls) = .*$/gm, (_, setting) => `${setting} = ${workersDev}`);
   const file = join(dir, name);
-  await writeFile(file, toml);
+  await writeFile(file, toml + more);
   return file;
 }
 
