@@ -126,7 +126,7 @@ run "each_credential_is_in_the_one_container_that_uses_it" {
   }
 }
 
-run "the_last_hop_listens_on_loopback_and_lets_exec_through" {
+run "case_128_132_the_last_hop_listens_on_loopback_and_lets_exec_through" {
   module {
     source = "./modules/k8s"
   }
@@ -176,7 +176,7 @@ run "a_node_or_a_rollout_never_takes_both_pods" {
   }
 }
 
-run "nothing_comes_in_and_little_goes_out" {
+run "case_128_nothing_comes_in_and_little_goes_out" {
   module {
     source = "./modules/k8s"
   }

@@ -19,7 +19,7 @@ variables {
   ]
 }
 
-run "only_the_users_and_groups_of_the_map_may_be_impersonated" {
+run "case_130_only_the_users_and_groups_of_the_map_may_be_impersonated" {
   module {
     source = "./modules/k8s"
   }
@@ -76,7 +76,7 @@ run "the_role_is_bound_to_the_gateways_account_and_nobody_else" {
 }
 
 # To RBAC an empty list of names means every name.
-run "a_map_without_groups_allows_no_group" {
+run "case_130_a_map_without_groups_allows_no_group" {
   module {
     source = "./modules/k8s"
   }

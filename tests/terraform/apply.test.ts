@@ -3,11 +3,13 @@
 // very Deployment that was made.
 
 import assert from "node:assert/strict";
+import { execFile } from "node:child_process";
 import { once } from "node:events";
 import { writeFile } from "node:fs/promises";
 import { get as httpGet, type IncomingMessage } from "node:http";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
+import { promisify } from "node:util";
 import { type Cluster, startCluster } from "../../dev/cluster.ts";
 import { freePorts, Service } from "../../dev/cluster-service.ts";
 import { openWorkspace, terraform, type Workspace } from "../../dev/terraform-workspace.ts";
@@ -102,7 +104,7 @@ test("the API server takes the pod template under the restricted standard withou
   await kubectl(cluster, ["create", "--dry-run=server", "--warnings-as-errors", "-f", "-"], JSON.stringify(pod));
 });
 
-test("without Impersonate-User the service account may do nothing", async () => {
+test("case 129: without Impersonate-User the service account may do nothing", async () => {
   proxy = await startProxy();
   for (const path of ["/api/v1/pods", "/api/v1/namespaces/kube-access/secrets", "/apis/apps/v1/deployments"]) {
     const { status, text } = await ask(path, {});
@@ -111,7 +113,7 @@ test("without Impersonate-User the service account may do nothing", async () => 
   }
 });
 
-test("of rights it has the impersonations more than any other service account", async () => {
+test("case 129, 130: of rights it has the impersonations more than any other service account", async () => {
   const common = await rights("somebody-else");
   const own = (await rights("kube-access")).filter((right) => !common.includes(right));
   assert.deepEqual(own, [
@@ -123,9 +125,21 @@ test("of rights it has the impersonations more than any other service account", 
   ]);
 });
 
-test("the probes' paths are open to it", async () => {
-  assert.equal((await ask("/readyz", {})).status, 200);
-  assert.equal((await ask("/livez", {})).status, 200);
+test("case 128: the proxy listens on the pod's own address alone", async () => {
+  const elsewhere = new URL(proxy?.url ?? "");
+  elsewhere.hostname = "127.0.0.2"; // answers too when a server listens on every address
+  await assert.rejects(fetch(elsewhere), (error: Error) => (error.cause as { code?: string }).code === "ECONNREFUSED");
+});
+
+test("the probes' own commands succeed through the proxy, with the rights that every account has", async () => {
+  const { readinessProbe, livenessProbe } = await proxyContainer();
+  for (const [program, ...args] of [readinessProbe.exec.command, livenessProbe.exec.command]) {
+    assert.equal(program, "kubectl");
+    const here = args.map((arg) => (arg.startsWith("--server=") ? `--server=${proxy?.url}` : arg));
+    // As in the container: no kubeconfig, and no folder to write to.
+    const { stdout } = await promisify(execFile)(cluster.kubectl, here, { env: { HOME: "/nonexistent" } });
+    assert.equal(stdout.trim(), "ok");
+  }
 });
 
 test("a user and a group of the map are impersonated, with the extras", async () => {
@@ -145,21 +159,33 @@ for (const [what, headers] of [
   ["an extra that is not ours", { ...alice, "Impersonate-Extra-Scopes": "all" }],
   ["a UID", { ...alice, "Impersonate-Uid": "1" }],
 ] as const) {
-  test(`${what} is refused`, async () => {
+  test(`case 130: ${what} is refused`, async () => {
     const { status, text } = await ask("/api/v1/pods", headers);
     assert.equal(status, 403, text);
     assert.match(text, /cannot impersonate/);
   });
 }
 
-test("the proxy accepts exec, and no Host but its own", async () => {
+test("case 132: the proxy accepts exec, and no Host but its own", async () => {
   const exec = await ask("/api/v1/namespaces/default/pods/web/exec?command=true", alice);
   assert.equal(exec.status, 400, exec.text); // "Upgrade request required": the API server's answer, not the proxy's 403
   const elsewhere = await ask("/version", alice, "kube.example.com");
   assert.equal(elsewhere.status, 403, elsewhere.text);
 });
 
-test("destroy leaves nothing behind", async () => {
+test("case 135: nobody is bound to any role but the impersonator's", async () => {
+  const state = JSON.parse(await run("show", "-json"));
+  const resources = state.values.root_module.child_modules.flatMap(
+    (module: { resources: { type: string; values: { role_ref?: { name: string }[] } }[] }) => module.resources,
+  );
+  const bindings = resources.filter(({ type }: { type: string }) => /_binding/.test(type));
+  assert.deepEqual(
+    bindings.map(({ values }: { values: { role_ref: { name: string }[] } }) => values.role_ref[0]?.name),
+    ["kube-access-impersonator"],
+  );
+});
+
+test("case 135: destroy leaves nothing behind, no ClusterRoleBinding either", async () => {
   await withControllers(cluster, namespace, run("destroy", "-auto-approve"));
   assert.deepEqual(collections(), []);
   const roles = await kubectl(cluster, ["get", "clusterroles,clusterrolebindings,namespaces", "-o", "name"]);
@@ -167,7 +193,7 @@ test("destroy leaves nothing behind", async () => {
 });
 
 function run(command: string, ...args: string[]): Promise<string> {
-  const settings = command === "output" ? [] : ["-input=false"];
+  const settings = ["output", "show"].includes(command) ? [] : ["-input=false"];
   const env = { CLOUDFLARE_BASE_URL: cloudflare.url, CLOUDFLARE_API_TOKEN: cloudflare.apiToken };
   return terraform(workspace.dir, [command, ...settings, ...args], env);
 }
@@ -216,9 +242,7 @@ async function startProxy(): Promise<{ url: string; stop(): Promise<void> }> {
     contexts: [{ name: "account", context: { cluster: "local", user: "account" } }],
   };
   await writeFile(kubeconfig, JSON.stringify(config));
-  const { spec } = await get("deployment", "kube-access");
-  const containers = spec.template.spec.containers as { name: string; args: string[] }[];
-  const args = containers.find(({ name }) => name === "kubectl-proxy")?.args ?? [];
+  const { args } = await proxyContainer();
   const service = new Service({
     name: "kubectl proxy",
     binary: cluster.kubectl,
@@ -230,6 +254,21 @@ async function startProxy(): Promise<{ url: string; stop(): Promise<void> }> {
   const url = `http://127.0.0.1:${port}`;
   await service.ready(async () => (await fetch(`${url}/readyz`).catch(() => undefined)) !== undefined, 10);
   return { url, stop: () => service.stop() };
+}
+
+interface Container {
+  name: string;
+  args: string[];
+  readinessProbe: { exec: { command: string[] } };
+  livenessProbe: { exec: { command: string[] } };
+}
+
+async function proxyContainer(): Promise<Container> {
+  const { spec } = await get("deployment", "kube-access");
+  const containers = spec.template.spec.containers as Container[];
+  const container = containers.find(({ name }) => name === "kubectl-proxy");
+  assert.ok(container);
+  return container;
 }
 
 /** One request to the proxy. With node:http, because fetch sets the Host itself. */

@@ -1,9 +1,10 @@
 // A stand-in for the part of Cloudflare's REST API that the modules use: objects are kept in memory, references between them
 // are checked, and answers carry the defaults that the API fills in.
 
-import { randomBytes, randomUUID } from "node:crypto";
+import { randomBytes } from "node:crypto";
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
 import { listen } from "../../dev/listen.ts";
+import { type Collection, collectionsOf, type Fields } from "./cloudflare-collections.ts";
 
 export interface Cloudflare {
   url: string;
@@ -14,21 +15,6 @@ export interface Cloudflare {
   objects(): { collection: string; fields: Fields }[];
   tokenOf(tunnelId: string): string;
   stop(): Promise<void>;
-}
-
-type Fields = Record<string, unknown>;
-
-interface Collection {
-  /** Below /accounts/ACCOUNT/. */
-  path: string;
-  idField: string;
-  /** Cloudflare makes a custom domain by PUT to the collection. */
-  createdBy: "POST" | "PUT";
-  id(): string;
-  /** What the API adds to what it was sent. */
-  defaults(sent: Fields): Fields;
-  /** Why the API would refuse; undefined when it would not. */
-  refuses?(sent: Fields): string | undefined;
 }
 
 class ApiError extends Error {
@@ -46,103 +32,11 @@ export async function startCloudflare(accountId: string): Promise<Cloudflare> {
   const all = (path: string) => objects.get(path) ?? new Map<string, Fields>();
   const tokenOf = (tunnelId: string) => Buffer.from(JSON.stringify({ a: accountId, t: tunnelId })).toString("base64");
 
-  const collections: Collection[] = [
-    {
-      path: "cfd_tunnel",
-      idField: "id",
-      createdBy: "POST",
-      id: randomUUID,
-      defaults: (sent) => ({
-        account_tag: accountId,
-        config_src: "local",
-        connections: [],
-        conns_active_at: null,
-        conns_inactive_at: null,
-        created_at: now(),
-        deleted_at: null,
-        metadata: {},
-        remote_config: sent.config_src === "cloudflare",
-        status: "inactive",
-        tun_type: "cfd_tunnel",
-      }),
-    },
-    {
-      path: "connectivity/directory/services",
-      idField: "service_id",
-      createdBy: "POST",
-      id: randomUUID,
-      defaults: () => ({ created_at: now(), updated_at: now() }),
-      refuses: (sent) => {
-        const { network } = sent.host as { network?: { tunnel_id: string } };
-        return network && all("cfd_tunnel").has(network.tunnel_id) ? undefined : "tunnel not found";
-      },
-    },
-    {
-      path: "access/policies",
-      idField: "id",
-      createdBy: "POST",
-      id: randomUUID,
-      defaults: () => ({
-        app_count: 0,
-        created_at: now(),
-        exclude: [],
-        require: [],
-        reusable: true,
-        session_duration: "24h",
-        updated_at: now(),
-      }),
-      refuses: (sent) => ((sent.include as unknown[]).length > 0 ? undefined : "include must not be empty"),
-    },
-    {
-      path: "access/apps",
-      idField: "id",
-      createdBy: "POST",
-      id: randomUUID,
-      defaults: (sent) => {
-        const [first] = sent.destinations as { uri: string }[];
-        return {
-          allowed_idps: [],
-          app_launcher_visible: true,
-          aud: randomBytes(32).toString("hex"),
-          auto_redirect_to_identity: false,
-          created_at: now(),
-          domain: first?.uri,
-          enable_binding_cookie: false,
-          http_only_cookie_attribute: true,
-          options_preflight_bypass: false,
-          self_hosted_domains: (sent.destinations as { uri: string }[]).map(({ uri }) => uri),
-          session_duration: "24h",
-          tags: [],
-          updated_at: now(),
-        };
-      },
-      refuses: (sent) => {
-        const policies = sent.policies as { id: string }[];
-        return policies.every(({ id }) => all("access/policies").has(id)) ? undefined : "policy not found";
-      },
-    },
-    {
-      path: "workers/domains",
-      idField: "id",
-      createdBy: "PUT",
-      id: () => randomBytes(16).toString("hex"),
-      defaults: (sent) => ({
-        cert_id: randomUUID(),
-        environment: "production",
-        zone_id: randomBytes(16).toString("hex"),
-        zone_name: String(sent.hostname).split(".").slice(-2).join("."),
-      }),
-      refuses: (sent) =>
-        workers.has(String(sent.service)) ? undefined : "This Worker does not exist on your account.",
-    },
-    {
-      path: "storage/kv/namespaces",
-      idField: "id",
-      createdBy: "POST",
-      id: () => randomBytes(16).toString("hex"),
-      defaults: () => ({ supports_url_encoding: true }),
-    },
-  ];
+  const collections = collectionsOf({
+    id: accountId,
+    has: (collection, id) => all(collection).has(id),
+    hasWorker: (name) => workers.has(name),
+  });
 
   const answer = async (request: IncomingMessage): Promise<unknown> => {
     if (request.headers.authorization !== `Bearer ${apiToken}`) {
@@ -155,7 +49,8 @@ export async function startCloudflare(accountId: string): Promise<Cloudflare> {
     }
     const rest = path.slice(inAccount.length);
     if (rest === "workers/scripts" && request.method === "GET") {
-      return [...workers].map((id) => ({ id, created_on: now(), modified_on: now() }));
+      const created = new Date().toISOString();
+      return [...workers].map((id) => ({ id, created_on: created, modified_on: created }));
     }
     const [, tunnelId] = /^cfd_tunnel\/([^/]+)\/token$/.exec(rest) ?? [];
     if (tunnelId && all("cfd_tunnel").has(tunnelId)) {
@@ -224,8 +119,4 @@ async function body(request: IncomingMessage): Promise<Fields> {
 
 function reply(response: ServerResponse, status: number, value: unknown): void {
   response.writeHead(status, { "content-type": "application/json" }).end(JSON.stringify(value));
-}
-
-function now(): string {
-  return new Date().toISOString();
 }
