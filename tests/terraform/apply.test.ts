@@ -5,7 +5,7 @@
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
 import { once } from "node:events";
-import { writeFile } from "node:fs/promises";
+import { readFile, writeFile } from "node:fs/promises";
 import { get as httpGet, type IncomingMessage } from "node:http";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
@@ -90,6 +90,20 @@ test("once the Worker is deployed, an apply gives it the host name", async () =>
   assert.deepEqual({ hostname, service }, { hostname: "kube.example.com", service: "kube-access" });
   await run("plan", "-detailed-exitcode");
   assert.match(await run("output", "-raw", "next_steps"), /auth whoami/);
+});
+
+test("the same cluster by its address and a command that prints credentials has nothing to do either", async () => {
+  const config = JSON.parse(await kubectl(cluster, ["config", "view", "--raw", "--minify", "-o", "json"]));
+  const status = { token: config.users[0].user.token as string };
+  const credential = { apiVersion: "client.authentication.k8s.io/v1", kind: "ExecCredential", status };
+  const file = join(workspace.dir, "endpoint.json");
+  const endpoint = {
+    host: cluster.server,
+    ca_certificate: await readFile(cluster.caFile, "utf8"),
+    exec: { command: "echo", args: [JSON.stringify(credential)] },
+  };
+  await writeFile(file, JSON.stringify({ cluster: "endpoint", kubeconfig: null, endpoint }));
+  await run("plan", "-detailed-exitcode", `-var-file=${file}`);
 });
 
 test("the Secret holds the tunnel's token", async () => {
