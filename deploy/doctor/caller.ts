@@ -1,7 +1,7 @@
 // What a caller sees whom Access lets in: the cluster, who they are there, and that they cannot be anybody else.
 
 import { type Check, failed, notChecked, type Outcome, ok } from "./check.ts";
-import type { Answer, Door } from "./door.ts";
+import type { Door } from "./door.ts";
 import { turnedAway } from "./entrance.ts";
 import { type Entry, entryFor, type Project } from "./project.ts";
 import { impersonationRefused, json, remedyFor, saying } from "./refusals.ts";
@@ -124,11 +124,14 @@ function arrival(username: string, { groups = [] }: Entry): string {
 
 async function impersonation(door: Door, signal: AbortSignal): Promise<Outcome> {
   const headers = { "impersonate-user": "kube-access-doctor" };
-  const answer: Answer = await door.ask("/version", { headers, signal });
-  return answer.status === 403 && answer.text.includes(impersonationRefused)
-    ? ok("the gateway refuses impersonation headers")
-    : failed(
-        `a request with Impersonate-User was answered ${saying(answer)}`,
-        "Take the host name away at once (`npx wrangler delete`): whatever answers there is not this gateway, or an old one.",
-      );
+  const answer = await door.ask("/version", { headers, signal });
+  if (answer.status === 403 && answer.text.includes(impersonationRefused)) {
+    return ok("the gateway refuses impersonation headers");
+  }
+  return failed(
+    `a request with Impersonate-User was answered ${saying(answer)}`,
+    answer.status >= 500
+      ? remedyFor(answer)
+      : "Take the host name away at once (`npx wrangler delete`): whatever answers there is not this gateway, or an old one.",
+  );
 }

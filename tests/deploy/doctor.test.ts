@@ -91,6 +91,11 @@ test("a caller with few rights: what is forbidden is tried elsewhere", async () 
   assert.match(ci.detail("identity"), /^user ci-deployer, group ci/);
   assert.match(ci.detail("watch"), /can watch nothing: \/api\/v1\/namespaces is forbidden/);
   assert.match(ci.detail("websocket"), /may not list pods/);
+  const kubectl = (...args: string[]) => run(cluster.kubectl, ["--kubeconfig", cluster.adminKubeconfig, ...args]);
+  await kubectl("create", "rolebinding", "ci-view", "--clusterrole=view", "--group=ci");
+  const viewer = await doctor(door.url, as("ci"));
+  await kubectl("delete", "rolebinding", "ci-view");
+  assert.match(viewer.detail("websocket"), /^log of pod default\//);
 });
 
 test("without credentials, what a stranger can see is checked, and the rest is said to be unchecked", async () => {
@@ -148,11 +153,11 @@ test("no Access in front: the Worker answers a stranger itself", async (t) => {
 });
 
 test("something else at the host name", async (t) => {
-  const page = await listen(createHttpServer((_, response) => response.end("<h1>It works!</h1>")));
+  const page = await listen(createHttpServer((_, response) => response.end("\u001b[2J<h1>It works!</h1>")));
   const edge = await startEdge(page);
   t.after(() => Promise.all([edge.stop(), page.stop()]));
   const report = await doctor(edge.url);
-  assert.match(report.detail("access"), /^neither Access nor the gateway answered \(200: <h1>It works!/);
+  assert.match(report.detail("access"), /^neither Access nor the gateway answered \(200: {2}\[2J<h1>It works!/);
 });
 
 test("credentials that Access does not take", async () => {
