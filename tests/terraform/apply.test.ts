@@ -4,17 +4,15 @@
 
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
-import { once } from "node:events";
 import { readFile, writeFile } from "node:fs/promises";
-import { get as httpGet, type IncomingMessage } from "node:http";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { promisify } from "node:util";
 import { type Cluster, startCluster } from "../../dev/cluster.ts";
-import { freePorts, Service } from "../../dev/cluster-service.ts";
 import { openWorkspace, terraform, type Workspace } from "../../dev/terraform-workspace.ts";
 import { type Cloudflare, startCloudflare } from "./cloudflare.ts";
 import { kubectl, withControllers } from "./controllers.ts";
+import { type LastHop, startLastHop } from "./last-hop.ts";
 
 const namespace = "kube-access";
 const accountId = "0123456789abcdef0123456789abcdef";
@@ -24,7 +22,7 @@ const alice = { "Impersonate-User": "alice@example.com", "Impersonate-Group": "p
 let workspace: Workspace;
 let cloudflare: Cloudflare;
 let cluster: Cluster;
-let proxy: { url: string; stop(): Promise<void> } | undefined;
+let lastHop: LastHop | undefined;
 
 before(async () => {
   workspace = await openWorkspace();
@@ -35,7 +33,7 @@ before(async () => {
 });
 
 after(async () => {
-  await proxy?.stop();
+  await lastHop?.stop();
   await cluster?.stop();
   await cloudflare?.stop();
   await workspace?.remove();
@@ -119,7 +117,7 @@ test("the API server takes the pod template under the restricted standard withou
 });
 
 test("case 129: without Impersonate-User the service account may do nothing", async () => {
-  proxy = await startProxy();
+  lastHop = await startLastHop(cluster, namespace);
   for (const path of ["/api/v1/pods", "/api/v1/namespaces/kube-access/secrets", "/apis/apps/v1/deployments"]) {
     const { status, text } = await ask(path, {});
     assert.equal(status, 403, text);
@@ -140,16 +138,16 @@ test("case 129, 130: of rights it has the impersonations more than any other ser
 });
 
 test("case 128: the proxy listens on the pod's own address alone", async () => {
-  const elsewhere = new URL(proxy?.url ?? "");
+  const elsewhere = new URL(lastHop?.url ?? "");
   elsewhere.hostname = "127.0.0.2"; // answers too when a server listens on every address
   await assert.rejects(fetch(elsewhere), (error: Error) => (error.cause as { code?: string }).code === "ECONNREFUSED");
 });
 
 test("the probes' own commands succeed through the proxy, with the rights that every account has", async () => {
-  const { readinessProbe, livenessProbe } = await proxyContainer();
-  for (const [program, ...args] of [readinessProbe.exec.command, livenessProbe.exec.command]) {
+  assert.ok(lastHop);
+  for (const [program, ...args] of [lastHop.readinessCommand, lastHop.livenessCommand]) {
     assert.equal(program, "kubectl");
-    const here = args.map((arg) => (arg.startsWith("--server=") ? `--server=${proxy?.url}` : arg));
+    const here = args.map((arg) => (arg.startsWith("--server=") ? `--server=${lastHop?.url}` : arg));
     // As in the container: no kubeconfig, and no folder to write to.
     const { stdout } = await promisify(execFile)(cluster.kubectl, here, { env: { HOME: "/nonexistent" } });
     assert.equal(stdout.trim(), "ok");
@@ -242,54 +240,9 @@ async function removeReadyMadeAccount(): Promise<void> {
   await withControllers(cluster, namespace, kubectl(cluster, ["delete", "namespace", namespace]));
 }
 
-async function startProxy(): Promise<{ url: string; stop(): Promise<void> }> {
-  const [port = 0] = await freePorts(1);
-  const token = (await kubectl(cluster, ["create", "token", "kube-access", "--namespace", namespace])).trim();
-  const kubeconfig = join(cluster.dir, "terraform-account.kubeconfig");
-  const connection = { server: cluster.server, "certificate-authority": cluster.caFile };
-  const config = {
-    apiVersion: "v1",
-    kind: "Config",
-    "current-context": "account",
-    clusters: [{ name: "local", cluster: connection }],
-    users: [{ name: "account", user: { token } }],
-    contexts: [{ name: "account", context: { cluster: "local", user: "account" } }],
-  };
-  await writeFile(kubeconfig, JSON.stringify(config));
-  const { args } = await proxyContainer();
-  const service = new Service({
-    name: "kubectl proxy",
-    binary: cluster.kubectl,
-    args: [...args.map((arg) => (arg.startsWith("--port=") ? `--port=${port}` : arg)), `--kubeconfig=${kubeconfig}`],
-    logFile: join(cluster.dir, "terraform-proxy.log"),
-    endsOn: "SIGKILL",
-  });
-  service.start();
-  const url = `http://127.0.0.1:${port}`;
-  await service.ready(async () => (await fetch(`${url}/readyz`).catch(() => undefined)) !== undefined, 10);
-  return { url, stop: () => service.stop() };
-}
-
-interface Container {
-  name: string;
-  args: string[];
-  readinessProbe: { exec: { command: string[] } };
-  livenessProbe: { exec: { command: string[] } };
-}
-
-async function proxyContainer(): Promise<Container> {
-  const { spec } = await get("deployment", "kube-access");
-  const containers = spec.template.spec.containers as Container[];
-  const container = containers.find(({ name }) => name === "kubectl-proxy");
-  assert.ok(container);
-  return container;
-}
-
-/** One request to the proxy. With node:http, because fetch sets the Host itself. */
-async function ask(path: string, headers: object, host = "localhost"): Promise<{ status: number; text: string }> {
-  const request = httpGet(`${proxy?.url}${path}`, { headers: { ...headers, host }, agent: false });
-  const [response] = (await once(request, "response")) as [IncomingMessage];
-  return { status: response.statusCode ?? 0, text: Buffer.concat(await response.toArray()).toString() };
+function ask(path: string, headers: object, host?: string): Promise<{ status: number; text: string }> {
+  assert.ok(lastHop, "the last hop is not running: an earlier test failed");
+  return lastHop.ask(path, headers, host);
 }
 
 async function rights(account: string): Promise<string[]> {

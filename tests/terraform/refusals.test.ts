@@ -39,6 +39,15 @@ for (const module of modules) {
   });
 }
 
+test("terraform.tfvars.example is accepted with the map as it is shipped", async () => {
+  const parent = await mkdtemp(join(tmpdir(), "kube-access-example-"));
+  after(() => rm(parent, { recursive: true, force: true }));
+  const dir = join(parent, "terraform");
+  await cp(join(terraformDir, "variables.tf"), join(dir, "variables.tf"));
+  await cp(join(terraformDir, "../identities.yaml"), join(parent, "identities.yaml"));
+  await terraform(dir, ["plan", "-input=false", `-var-file=${join(terraformDir, "terraform.tfvars.example")}`]);
+});
+
 /** A folder with the module's variables and nothing else. */
 async function variablesAlone(module: Module): Promise<string> {
   const dir = await mkdtemp(join(tmpdir(), "kube-access-variables-"));

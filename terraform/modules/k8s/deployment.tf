@@ -134,14 +134,15 @@ resource "kubernetes_deployment_v1" "this" {
         container {
           name  = "kubectl-proxy"
           image = var.kubectl_image
-          # Loopback only: whoever reaches this port is the service account. The default reject-paths would refuse exec and attach.
+          # Loopback only: whoever reaches this port is the service account. The default reject-paths would refuse exec
+          # and attach.
           args = [
             "proxy", "--address=127.0.0.1", "--port=${local.api_port}",
             "--accept-hosts=^localhost$,^127\\.0\\.0\\.1$", "--reject-paths=^$",
           ]
 
-          # From outside, the kubelet cannot reach loopback; so ask from inside, through the proxy. Every service account may read
-          # these two paths.
+          # From outside, the kubelet cannot reach loopback; so ask from inside, through the proxy. Every service
+          # account may read these two paths.
           readiness_probe {
             period_seconds    = 15
             timeout_seconds   = 5

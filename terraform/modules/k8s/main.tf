@@ -1,5 +1,5 @@
-# The tunnel, and the namespace, service account and token that its end in the cluster needs. deployment.tf has the pods,
-# rbac.tf what they may do, network.tf whom they may talk to.
+# The tunnel, and the namespace, service account and token that its end in the cluster needs. deployment.tf has the
+# pods, rbac.tf what they may do, network.tf whom they may talk to.
 
 locals {
   # Fixed: the Worker's documentation, `kubectl` recipes and RBAC bindings name it.

@@ -1,5 +1,5 @@
-# Where the cluster's network plugin enforces policies: nothing comes in, and out go only DNS, the tunnel and the API server.
-# So the tunnel cannot be turned into a way to the rest of the cluster.
+# Where the cluster's network plugin enforces policies: nothing comes in, and out go only DNS, the tunnel and the API
+# server. So the tunnel cannot be turned into a way to the rest of the cluster.
 
 locals {
   private_ipv4 = ["10.0.0.0/8", "100.64.0.0/10", "169.254.0.0/16", "172.16.0.0/12", "192.168.0.0/16"]

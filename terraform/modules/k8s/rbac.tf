@@ -1,5 +1,5 @@
-# `kubectl proxy` sends a request that lost its Impersonate-User as the service account itself. So the account may do nothing but
-# impersonate, and nobody but the users and groups of the identity map.
+# `kubectl proxy` sends a request that lost its Impersonate-User as the service account itself. So the account may do
+# nothing but impersonate, and nobody but the users and groups of the identity map.
 
 locals {
   # What the Worker sends beside user and groups, for the cluster's audit log.

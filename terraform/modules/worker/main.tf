@@ -36,7 +36,8 @@ resource "cloudflare_zero_trust_access_policy" "machines" {
   session_duration = var.session_duration
 }
 
-# An application on the host name. One on the Worker itself would answer 403 to every WebSocket: no exec, no port-forward.
+# An application on the host name. One on the Worker itself would answer 403 to every WebSocket: no exec, no
+# port-forward.
 resource "cloudflare_zero_trust_access_application" "this" {
   account_id       = var.account_id
   name             = var.worker_name
@@ -79,8 +80,8 @@ data "cloudflare_workers_scripts" "account" {
   max_items  = 10000
 }
 
-# A host name can only be given to a Worker that exists, and the Worker can only be deployed once the VPC service exists. So the
-# first apply leaves it out, and the apply after `npm run deploy` finds the Worker and adds it.
+# A host name can only be given to a Worker that exists, and the Worker can only be deployed once the VPC service
+# exists. So the first apply leaves it out, and the apply after `npm run deploy` finds the Worker and adds it.
 resource "cloudflare_workers_custom_domain" "this" {
   count = local.worker_is_deployed ? 1 : 0
 
