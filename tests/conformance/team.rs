@@ -1,0 +1,163 @@
+//! The Access team of the native tests: its configuration, its keys, what it signs, and the steps from a token to its
+//! claims. `ring` stands where the Worker has `WebCrypto`.
+//!
+//! The private keys are those that RFC 7515 (appendix A.2) and RFC 7520 (section 3.4) print: everybody knows them.
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use kube_access::config::{Config, Vars};
+use kube_access::keys::{Key, KeyRing, Keys, Plan};
+use kube_access::refusal::Refusal;
+use kube_access::token::{Claims, Reason, Untrusted};
+use ring::rand::SystemRandom;
+use ring::rsa::{KeyPair, KeyPairComponents, PublicKeyComponents};
+use ring::signature::{RSA_PKCS1_2048_8192_SHA256, RsaEncoding};
+use serde_json::{Value, json};
+
+/// The time of every test, in seconds since the Unix epoch.
+pub(crate) const NOW: u64 = 1_800_000_000;
+
+/// Somebody who can sign.
+#[derive(Debug)]
+pub(crate) struct Signer {
+    pair: KeyPair,
+    jwk: Value,
+}
+
+impl Signer {
+    /// The team, whose key is published.
+    pub(crate) fn team() -> Self {
+        Self::named("team")
+    }
+
+    /// Somebody else, with as good a key.
+    pub(crate) fn stranger() -> Self {
+        Self::named("stranger")
+    }
+
+    fn named(name: &str) -> Self {
+        let keys: Value = serde_json::from_str(include_str!("keys.json")).unwrap();
+        let jwk = &keys[name];
+        let part = |member: &str| decode(jwk[member].as_str().unwrap());
+        let components = KeyPairComponents {
+            public_key: PublicKeyComponents {
+                n: part("n"),
+                e: part("e"),
+            },
+            d: part("d"),
+            p: part("p"),
+            q: part("q"),
+            dP: part("dp"),
+            dQ: part("dq"),
+            qInv: part("qi"),
+        };
+        Self {
+            pair: KeyPair::from_components(&components).unwrap(),
+            jwk: json!({"kty": "RSA", "n": jwk["n"], "e": jwk["e"]}),
+        }
+    }
+
+    /// The public key as Access publishes it, under this `kid`.
+    pub(crate) fn jwk(&self, kid: &str) -> Value {
+        let mut jwk = self.jwk.clone();
+        merge(&mut jwk, &json!({"kid": kid, "alg": "RS256", "use": "sig"}));
+        jwk
+    }
+
+    pub(crate) fn sign(&self, encoding: &'static dyn RsaEncoding, input: &str) -> Vec<u8> {
+        let mut signature = vec![0; self.pair.public().modulus_len()];
+        self.pair
+            .sign(
+                encoding,
+                &SystemRandom::new(),
+                input.as_bytes(),
+                &mut signature,
+            )
+            .unwrap();
+        signature
+    }
+}
+
+/// A gateway for two applications of one team.
+pub(crate) fn config() -> Config {
+    Config::parse(Vars {
+        access_team_domain: Some("https://team.cloudflareaccess.com"),
+        access_aud: Some("aud-1,aud-2"),
+        has_kube_api: true,
+        ..Vars::default()
+    })
+    .unwrap()
+}
+
+/// What Access says of a person who logged in a moment ago.
+pub(crate) fn person() -> Value {
+    json!({
+        "iss": "https://team.cloudflareaccess.com", "aud": ["aud-1"], "type": "app", "country": "DE",
+        "iat": NOW, "nbf": NOW, "exp": NOW + 600, "identity_nonce": "6ei69kawdKzMIAPF",
+        "sub": "7335d417-61da-459d-899c-0a01c76a2f94", "email": "alice@example.com",
+    })
+}
+
+/// The keys that a fetch just brought.
+pub(crate) fn published(keys: &[Value]) -> KeyRing {
+    let mut ring = KeyRing::default();
+    ring.ask(NOW);
+    if let Ok(keys) = Keys::parse(&json!({ "keys": keys }).to_string()) {
+        ring.renew(keys, NOW);
+    }
+    ring
+}
+
+/// Token, key, signature, claims: steps 2 to 5 of the line.
+pub(crate) fn recognise(token: &str, ring: &KeyRing, config: &Config) -> Result<Claims, Refusal> {
+    let untrusted = Untrusted::parse(token).map_err(Refusal::Unauthenticated)?;
+    let key = match ring.plan(untrusted.key_id(), NOW) {
+        Plan::Use(key) => key,
+        Plan::Unknown => return Err(Refusal::Unauthenticated(Reason::UnknownKey)),
+        Plan::Fetch | Plan::Unavailable => {
+            return Err(Refusal::KeysUnavailable(
+                kube_access::keys::KeysError::Empty,
+            ));
+        }
+    };
+    let is_authentic = is_authentic(&key, &untrusted);
+    untrusted
+        .confirm(is_authentic)
+        .and_then(|signed| signed.claims(config, NOW))
+        .map_err(Refusal::Unauthenticated)
+}
+
+fn is_authentic(key: &Key, untrusted: &Untrusted<'_>) -> bool {
+    let jwk: Value = serde_json::from_str(&key.to_jwk()).unwrap();
+    let part = |member: &str| decode(jwk[member].as_str().unwrap());
+    PublicKeyComponents {
+        n: part("n"),
+        e: part("e"),
+    }
+    .verify(
+        &RSA_PKCS1_2048_8192_SHA256,
+        untrusted.signing_input().as_bytes(),
+        untrusted.signature(),
+    )
+    .is_ok()
+}
+
+/// Lays members over an object; `null` takes one away.
+pub(crate) fn merge(object: &mut Value, changes: &Value) {
+    let object = object.as_object_mut().unwrap();
+    for (member, value) in changes.as_object().unwrap() {
+        if value.is_null() {
+            object.remove(member);
+        } else {
+            object.insert(member.clone(), value.clone());
+        }
+    }
+}
+
+pub(crate) fn encode(bytes: impl AsRef<[u8]>) -> String {
+    URL_SAFE_NO_PAD.encode(bytes)
+}
+
+pub(crate) fn decode(text: &str) -> Vec<u8> {
+    URL_SAFE_NO_PAD.decode(text).unwrap()
+}
