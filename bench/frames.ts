@@ -1,66 +1,76 @@
 // WebSocket frames (RFC 6455), for the two ends that the benchmark brings along.
 
-/** What exec and cp carry: 100 MiB. */
-export const STREAM_BYTES = 100 * 1024 * 1024;
-
-export const OPCODE = { binary: 2, close: 8, ping: 9, pong: 10 } as const;
+export const OPCODE = { binary: 2, close: 8 } as const;
 
 export interface Frame {
   opcode: number;
-  /** For a frame from a client, still masked; the benchmark's own are masked with zeros, which changes nothing. */
-  payload: Buffer;
+  /** Of the payload, in bytes. What it holds is of no interest here, nor is its mask. */
+  length: number;
 }
 
 /** One final frame. A client's must be masked: a mask of zeros is one, and spares the sender the work. */
 export function frame(opcode: number, payload: Buffer, isClient = false): Buffer {
   const { length } = payload;
   const mask = isClient ? 0x80 : 0;
-  let head: Buffer;
-  if (length < 126) {
-    head = Buffer.from([0x80 | opcode, mask | length]);
-  } else if (length < 65536) {
-    head = Buffer.from([0x80 | opcode, mask | 126, length >> 8, length & 0xff]);
-  } else {
+  let head = Buffer.from([0x80 | opcode, mask | length]);
+  if (length >= 65_536) {
     head = Buffer.alloc(10);
     head.set([0x80 | opcode, mask | 127]);
     head.writeBigUInt64BE(BigInt(length), 2);
+  } else if (length >= 126) {
+    head = Buffer.from([0x80 | opcode, mask | 126, length >> 8, length & 0xff]);
   }
   return Buffer.concat([head, Buffer.alloc(isClient ? 4 : 0), payload]);
 }
 
-/** Finds the frames in a stream of bytes. */
+/** Finds the frames in a stream of bytes, without keeping any payload. */
 export class FrameReader {
-  #pending: Buffer = Buffer.alloc(0);
+  #head: Buffer = Buffer.alloc(0);
+  #current: Frame | undefined;
+  #missing = 0;
 
+  /** The frames that end in these bytes. */
   *read(data: Buffer): Generator<Frame> {
-    this.#pending = this.#pending.length === 0 ? data : Buffer.concat([this.#pending, data]);
-    for (let next = this.#next(); next; next = this.#next()) {
-      yield next;
-    }
-  }
-
-  #next(): Frame | undefined {
-    const pending = this.#pending;
-    if (pending.length < 2) {
-      return undefined;
-    }
-    const [first = 0, second = 0] = pending;
-    let length = second & 0x7f;
-    let start = 2;
-    if (length >= 126) {
-      start = length === 126 ? 4 : 10;
-      if (pending.length < start) {
-        return undefined;
+    let rest = data;
+    for (;;) {
+      if (!this.#current) {
+        this.#head = this.#head.length === 0 ? rest : Buffer.concat([this.#head, rest]);
+        const size = headSize(this.#head);
+        if (size === undefined) {
+          return;
+        }
+        this.#missing = payloadLength(this.#head);
+        this.#current = { opcode: (this.#head[0] ?? 0) & 0x0f, length: this.#missing };
+        rest = this.#head.subarray(size);
+        this.#head = Buffer.alloc(0);
       }
-      length = start === 4 ? pending.readUInt16BE(2) : Number(pending.readBigUInt64BE(2));
+      const taken = Math.min(this.#missing, rest.length);
+      this.#missing -= taken;
+      rest = rest.subarray(taken);
+      if (this.#missing > 0) {
+        return;
+      }
+      yield this.#current;
+      this.#current = undefined;
+      if (rest.length === 0) {
+        return;
+      }
     }
-    if (second & 0x80) {
-      start += 4;
-    }
-    if (pending.length < start + length) {
-      return undefined;
-    }
-    this.#pending = pending.subarray(start + length);
-    return { opcode: first & 0x0f, payload: pending.subarray(start, start + length) };
   }
+}
+
+/** How long the head of a frame is, or undefined while it is not all there. */
+function headSize(data: Buffer): number | undefined {
+  const second = data[1] ?? 0;
+  const extended = { 126: 2, 127: 8 }[second & 0x7f] ?? 0;
+  const size = 2 + extended + (second & 0x80 ? 4 : 0);
+  return data.length >= size ? size : undefined;
+}
+
+function payloadLength(head: Buffer): number {
+  const length = (head[1] ?? 0) & 0x7f;
+  if (length === 126) {
+    return head.readUInt16BE(2);
+  }
+  return length === 127 ? Number(head.readBigUInt64BE(2)) : length;
 }

@@ -5,12 +5,12 @@ import { connect, type Socket } from "node:net";
 export interface HttpLoad {
   host: string;
   port: number;
-  /** Request line and headers, one for each request in turn. */
-  requests: string[];
   connections: number;
   /** The load ends after so many milliseconds or so many answers, whichever comes first. */
   milliseconds: number;
   answers?: number;
+  /** The status that every answer must have, 200 unless given. With any other, something else would be measured. */
+  status?: number;
 }
 
 export interface HttpResult {
@@ -25,12 +25,13 @@ export interface HttpResult {
 const END_OF_HEAD = Buffer.from("\r\n\r\n");
 const END_OF_CHUNKS = Buffer.from("0\r\n\r\n");
 
-export async function loadHttp(load: HttpLoad): Promise<HttpResult> {
+/** `requests` are sent in turn. */
+export async function loadHttp(load: HttpLoad, requests: Buffer[]): Promise<HttpResult> {
   const sockets = await Promise.all(Array.from({ length: load.connections }, () => open(load)));
   const latencies: number[] = [];
-  const requests = load.requests.map((request) => Buffer.from(request));
   let bytes = 0;
   let sent = 0;
+  const offset = Math.floor(Math.random() * requests.length);
   const started = performance.now();
   const end = started + load.milliseconds;
   const wanted = load.answers ?? Number.POSITIVE_INFINITY;
@@ -38,7 +39,7 @@ export async function loadHttp(load: HttpLoad): Promise<HttpResult> {
     new Promise<void>((resolve, reject) => {
       let sentAt = 0;
       const send = () => {
-        const request = requests[sent % requests.length];
+        const request = requests[(offset + sent) % requests.length];
         if (!request || sent >= wanted || performance.now() >= end) {
           resolve();
           return;
@@ -47,7 +48,7 @@ export async function loadHttp(load: HttpLoad): Promise<HttpResult> {
         sentAt = performance.now();
         socket.write(request);
       };
-      const reader = new AnswerReader();
+      const reader = new AnswerReader(load.status ?? 200);
       socket.on("data", (data) => {
         bytes += data.length;
         try {
@@ -73,13 +74,18 @@ export async function loadHttp(load: HttpLoad): Promise<HttpResult> {
   return { answers: latencies.length, bytes, milliseconds, p50: quantile(0.5), p99: quantile(0.99) };
 }
 
-/** Finds the end of one answer after the other. A status other than 200 ends the benchmark: it would measure something else. */
+/** Finds the end of one answer after the other. */
 class AnswerReader {
+  readonly #status: number;
   #head: Buffer = Buffer.alloc(0);
   /** How many bytes of the body are still to come; undefined while chunks come, which end by themselves. */
   #remaining: number | undefined = 0;
   #isHead = true;
   #tail: Buffer = Buffer.alloc(0);
+
+  constructor(status: number) {
+    this.#status = status;
+  }
 
   /** Whether the answer is complete. */
   read(data: Buffer): boolean {
@@ -104,7 +110,7 @@ class AnswerReader {
   }
 
   #start(head: string): void {
-    if (!head.startsWith("HTTP/1.1 200 ")) {
+    if (!head.startsWith(`HTTP/1.1 ${this.#status} `)) {
       throw new Error(`the gateway answered: ${head.slice(0, head.indexOf("\r\n"))}`);
     }
     const length = head.match(/^content-length: (\d+)$/im)?.[1];

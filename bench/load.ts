@@ -2,8 +2,31 @@
 
 import { answerQuestions } from "./child.ts";
 import { type HttpLoad, type HttpResult, loadHttp } from "./load-http.ts";
+import { loadWebSocket, type WebSocketLoad, type WebSocketResult } from "./load-websocket.ts";
 
-export type Load = { kind: "http" } & HttpLoad;
-export type LoadResult = HttpResult;
+/** Requests are handed over once, and named from then on. */
+export interface Requests {
+  kind: "requests";
+  name: string;
+  requests: string[];
+}
 
-answerQuestions<Load, LoadResult>((load) => loadHttp(load));
+export type Load = Requests | ({ kind: "http"; requests: string } & HttpLoad) | ({ kind: "websocket" } & WebSocketLoad);
+export type LoadResult = HttpResult | WebSocketResult | number;
+
+const kept = new Map<string, Buffer[]>();
+
+answerQuestions<Load, LoadResult>(async (load) => {
+  switch (load.kind) {
+    case "requests":
+      kept.set(
+        load.name,
+        load.requests.map((request) => Buffer.from(request)),
+      );
+      return load.requests.length;
+    case "http":
+      return loadHttp(load, kept.get(load.requests) ?? []);
+    case "websocket":
+      return loadWebSocket(load);
+  }
+});

@@ -1,9 +1,9 @@
 // The Workers that are compared, each in a workerd of its own, all with the same upstream, keys and variables.
 
-import { mkdir } from "node:fs/promises";
+import { mkdir, readFile } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { build } from "esbuild";
-import type { Certs } from "../dev/access-certs.ts";
+import { parse } from "yaml";
 import { buildWorker } from "../dev/build.ts";
 import { cacheDir } from "../dev/cache.ts";
 import { localApplication } from "../dev/users.ts";
@@ -11,10 +11,11 @@ import { type Address, type Running, startWorkerd } from "./workerd.ts";
 
 export type PeerName = "bare" | "jose" | "jose-remembers" | "ours";
 
+/** How the table calls them. kube-access comes last. */
 export const peerTitles: Record<PeerName, string> = {
   bare: "bare workerd",
-  jose: "JavaScript, verifies each request",
-  "jose-remembers": "JavaScript, remembers tokens",
+  jose: "JavaScript",
+  "jose-remembers": "JavaScript that remembers tokens",
   ours: "kube-access",
 };
 
@@ -26,8 +27,9 @@ export interface Peer {
 
 const peersDir = resolve(import.meta.dirname, "peers");
 
-export async function buildPeers(): Promise<Record<PeerName, Peer>> {
-  const { script, wasm } = await buildWorker(() => {});
+/** `worker` is the folder of a built kube-access; without it, `build/` is brought up to date. */
+export async function buildPeers(worker?: string): Promise<Record<PeerName, Peer>> {
+  const { script, wasm } = worker ? builtIn(worker) : await buildWorker(() => {});
   const jose = await bundleJose();
   return {
     bare: { script: join(peersDir, "bare.js") },
@@ -37,10 +39,15 @@ export async function buildPeers(): Promise<Record<PeerName, Peer>> {
   };
 }
 
+export function builtIn(dir: string): Peer & { wasm: string } {
+  return { script: join(dir, "index.js"), wasm: join(dir, "index_bg.wasm") };
+}
+
 /** As wrangler bundles it: one minified module. */
 async function bundleJose(): Promise<string> {
   const outfile = join(cacheDir, "bench/jose.js");
   await mkdir(join(cacheDir, "bench"), { recursive: true });
+  const { identities } = parse(await readFile(resolve(import.meta.dirname, "../identities.yaml"), "utf8"));
   await build({
     entryPoints: [join(peersDir, "jose/worker.ts")],
     bundle: true,
@@ -48,17 +55,23 @@ async function bundleJose(): Promise<string> {
     format: "esm",
     target: "es2024",
     conditions: ["workerd", "worker", "browser"],
+    define: { IDENTITIES: JSON.stringify(identities) },
     outfile,
     logLevel: "error",
   });
   return outfile;
 }
 
-export function startPeer(peer: Peer, upstream: Address, certs: Certs, inspectorPort?: number): Promise<Running> {
-  const { script, wasm, vars } = peer;
+export interface Surroundings {
+  upstream: Address;
+  certs: Address;
+  inspectorPort?: number;
+}
+
+export function startPeer({ vars, ...files }: Peer, surroundings: Surroundings): Promise<Running> {
   return startWorkerd({
-    script,
-    ...(wasm ? { wasm } : {}),
+    ...files,
+    ...surroundings,
     vars: {
       ACCESS_TEAM_DOMAIN: localApplication.teamDomain,
       ACCESS_AUD: localApplication.aud,
@@ -66,8 +79,5 @@ export function startPeer(peer: Peer, upstream: Address, certs: Certs, inspector
       ENABLE_K8S_LOGGING: "false",
       ...vars,
     },
-    upstream,
-    certs,
-    ...(inspectorPort ? { inspectorPort } : {}),
   });
 }

@@ -1,7 +1,7 @@
 // The requests: what kubectl sends, as Cloudflare's edge passes it on.
 
-import { localApplication } from "../dev/users.ts";
 import type { AccessKeys } from "../dev/access-keys.ts";
+import { localApplication } from "../dev/users.ts";
 
 export function mint(keys: AccessKeys, email: string): Promise<string> {
   return keys.token({ name: email, email }, localApplication);

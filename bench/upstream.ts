@@ -14,8 +14,7 @@ const SMALL = withLength(`{"kind":"Pod","apiVersion":"v1","metadata":{"name":"we
 /** A list of pods: 1 MiB of JSON in the chunks that kube-apiserver writes. */
 const LIST = chunked(Array.from({ length: 32 }, () => "x".repeat(32 * 1024)));
 
-/** How many events a watch has, and their size in bytes. */
-export const WATCH_EVENTS = 10_000;
+const WATCH_EVENTS = 10_000;
 const EVENT = chunk(`{"type":"MODIFIED","object":{"kind":"Pod","padding":"${"x".repeat(440)}"}}\n`);
 
 const server = createServer({ noDelay: true }, (socket) => {
@@ -56,7 +55,9 @@ async function watch(socket: Socket): Promise<void> {
 }
 
 function withLength(body: string): Buffer {
-  return Buffer.from(`HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: ${body.length}\r\n\r\n${body}`);
+  return Buffer.from(
+    `HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: ${body.length}\r\n\r\n${body}`,
+  );
 }
 
 function chunked(parts: string[]): Buffer {

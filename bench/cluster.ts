@@ -1,0 +1,55 @@
+// With a real cluster behind: what the gateway adds to `kubectl proxy` alone, which is its last hop.
+
+import { startCluster } from "../dev/cluster.ts";
+import { duration } from "./http.ts";
+import { peerTitles } from "./peers.ts";
+import { httpRequest } from "./requests.ts";
+import type { Work } from "./work.ts";
+
+const SMALL = "/api/v1/namespaces/default/pods/web";
+
+export const clusterWork: Work = {
+  name: "cluster",
+  subjects: {
+    proxy: "kubectl proxy alone",
+    bare: `${peerTitles.bare} before it`,
+    ours: `${peerTitles.ours} before it`,
+  },
+  figures: [
+    { title: "real API server: GET of a pod, 1 connection: p50", unit: "ms", digits: 2 },
+    { title: "the same, 8 connections", unit: "req/s", digits: 0 },
+  ],
+  isSlow: true,
+  open: async (stage) => {
+    const cluster = await startCluster({ log: () => {}, auditLog: false });
+    try {
+      const upstream = cluster.proxy;
+      const bare = await stage.start(stage.peers.bare, { upstream });
+      const ours = await stage.start(stage.peers.ours, { upstream });
+      // `kubectl proxy` takes requests for localhost alone, and acts as the gateway's service account unless told otherwise:
+      // all three ask the API server for the same object as the same user.
+      const direct = httpRequest(SMALL, stage.token)
+        .replace(/^Host: .*$/m, "Host: localhost")
+        .replace("\r\nAccept:", "\r\nImpersonate-User: alice\r\nImpersonate-Group: platform-admins\r\nAccept:");
+      await stage.keep("direct", [direct]);
+      await stage.keep("small", [httpRequest(SMALL, stage.token)]);
+      const targets = { proxy: upstream, bare, ours };
+      return {
+        measure: async (name) => {
+          const target = targets[name as keyof typeof targets];
+          const requests = name === "ours" ? "small" : "direct";
+          const one = await stage.http(requests, { ...target, connections: 1, ...duration(stage) });
+          const eight = await stage.http(requests, { ...target, connections: 8, ...duration(stage) });
+          return [one.p50, (eight.answers / eight.milliseconds) * 1000];
+        },
+        close: async () => {
+          await Promise.all([bare.stop(), ours.stop()]);
+          await cluster.stop();
+        },
+      };
+    } catch (error) {
+      await cluster.stop();
+      throw error;
+    }
+  },
+};

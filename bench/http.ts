@@ -1,0 +1,130 @@
+// Requests and answers: small objects, a list, a watch, and many callers at once.
+
+import { readFileSync } from "node:fs";
+import { peerTitles } from "./peers.ts";
+import { httpRequest, mint } from "./requests.ts";
+import type { Stage } from "./stage.ts";
+import type { Opened, Work } from "./work.ts";
+import type { Running } from "./workerd.ts";
+
+const SMALL = "/api/v1/namespaces/default/pods/web";
+const LIST = "/api/v1/pods?limit=500";
+const WATCH = "/api/v1/pods?watch=1&resourceVersion=1";
+const LIST_MEGABYTES = 1.048576;
+const WATCH_EVENTS = 10_000;
+const DISTINCT_TOKENS = 10_000;
+
+export const httpWorks: Work[] = [
+  {
+    name: "get-1",
+    subjects: peerTitles,
+    figures: [
+      { title: "small GET, 1 connection: p50", unit: "ms", digits: 3, goals: { bare: { atMost: 1.15 } } },
+      { title: "the same: p99", unit: "ms", digits: 3 },
+    ],
+    open: async (stage) => {
+      await stage.keep("small", [httpRequest(SMALL, stage.token)]);
+      return measuring(stage, async (peer) => {
+        const { p50, p99 } = await stage.http("small", { ...peer, connections: 1, ...duration(stage) });
+        return [p50, p99];
+      });
+    },
+  },
+  {
+    name: "get-8",
+    subjects: peerTitles,
+    figures: [
+      {
+        title: "small GET, 8 connections",
+        unit: "req/s",
+        digits: 0,
+        goals: { bare: { atLeast: 0.9 }, jose: { atLeast: 1.5 } },
+      },
+      { title: "the same: CPU time of workerd", unit: "µs/req", digits: 1 },
+    ],
+    open: async (stage) => {
+      await stage.keep("small", [httpRequest(SMALL, stage.token)]);
+      return measuring(stage, (peer) => rateAndCpu(stage, peer, 8));
+    },
+  },
+  {
+    name: "get-64",
+    subjects: peerTitles,
+    figures: [{ title: "small GET, 64 connections", unit: "req/s", digits: 0 }],
+    open: async (stage) => {
+      await stage.keep("small", [httpRequest(SMALL, stage.token)]);
+      return measuring(stage, (peer) => rateAndCpu(stage, peer, 64));
+    },
+  },
+  {
+    name: "tokens",
+    subjects: peerTitles,
+    figures: [{ title: "10,000 distinct tokens in rotation, 8 connections", unit: "req/s", digits: 0 }],
+    isSlow: true,
+    open: async (stage) => {
+      const emails = Array.from({ length: DISTINCT_TOKENS }, (_, index) => `user-${index}@example.com`);
+      const tokens = await Promise.all(emails.map((email) => mint(stage.certs.keys, email)));
+      await stage.keep(
+        "tokens",
+        tokens.map((token) => httpRequest(SMALL, token)),
+      );
+      return measuring(stage, async (peer, round) => {
+        // The warm-up shows each token once.
+        const bound = round === undefined ? { milliseconds: 60_000, answers: DISTINCT_TOKENS } : duration(stage);
+        const { answers, milliseconds } = await stage.http("tokens", { ...peer, connections: 8, ...bound });
+        return [(answers / milliseconds) * 1000];
+      });
+    },
+  },
+  {
+    name: "list",
+    subjects: peerTitles,
+    figures: [{ title: "list of 1 MB, 4 connections", unit: "MB/s", digits: 0 }],
+    open: async (stage) => {
+      await stage.keep("list", [httpRequest(LIST, stage.token)]);
+      return measuring(stage, async (peer) => {
+        const result = await stage.http("list", { ...peer, connections: 4, ...duration(stage) });
+        return [((result.answers * LIST_MEGABYTES) / result.milliseconds) * 1000];
+      });
+    },
+  },
+  {
+    name: "watch",
+    subjects: peerTitles,
+    figures: [{ title: "watch of 10,000 events", unit: "events/s", digits: 0 }],
+    open: async (stage) => {
+      await stage.keep("watch", [httpRequest(WATCH, stage.token)]);
+      return measuring(stage, async (peer) => {
+        const bound = { connections: 1, milliseconds: 60_000, answers: 2 };
+        const { answers, milliseconds } = await stage.http("watch", { ...peer, ...bound });
+        return [((answers * WATCH_EVENTS) / milliseconds) * 1000];
+      });
+    },
+  },
+];
+
+function measuring(stage: Stage, measure: (peer: Running, round: number | undefined) => Promise<number[]>): Opened {
+  return { measure: async (name, round) => measure(await stage.running(name as keyof typeof peerTitles), round) };
+}
+
+export function duration(stage: Stage): { milliseconds: number } {
+  return { milliseconds: stage.seconds * 1000 };
+}
+
+/** Requests per second, and the microseconds of CPU time that workerd took for each. */
+export async function rateAndCpu(stage: Stage, peer: Running, connections: number): Promise<[number, number]> {
+  const before = cpuMicroseconds(peer.pid);
+  const { answers, milliseconds } = await stage.http("small", { ...peer, connections, ...duration(stage) });
+  return [(answers / milliseconds) * 1000, (cpuMicroseconds(peer.pid) - before) / answers];
+}
+
+/** What a process has used so far. Linux tells; elsewhere the figure is missing. */
+function cpuMicroseconds(pid: number): number {
+  try {
+    const afterName = readFileSync(`/proc/${pid}/stat`, "utf8").split(") ").at(-1) ?? "";
+    const [user = "", system = ""] = afterName.split(" ").slice(11, 13);
+    return (Number(user) + Number(system)) * 10_000;
+  } catch {
+    return Number.NaN;
+  }
+}
