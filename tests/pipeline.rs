@@ -1,0 +1,411 @@
+//! The whole decision as tables, natively: from a request's head to the head that is sent, or to the answer that refuses it.
+//! The steps are those of the crate's front page, in its order; `edge` takes the same ones in the Worker.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::too_many_lines,
+    reason = "tables, and a test fails by panicking"
+)]
+
+use std::fmt::Write as _;
+
+use kube_access::caller::Caller;
+use kube_access::head::Head;
+use kube_access::identity::IdentityMap;
+use kube_access::refusal::{Answer, Refusal};
+use kube_access::target::Target;
+use kube_access::token::{Claims, Subject};
+use kube_access::upstream;
+use ring::signature::RSA_PKCS1_SHA256;
+use serde_json::{Value, json};
+
+use crate::team::{NOW, Signer, config, encode, merge, person, published, recognise};
+
+#[path = "conformance/team.rs"]
+mod team;
+
+/// Sorted by key, as `build.rs` compiles them.
+const MAP: [&str; 3] = [
+    "alice@example.com\talice\tplatform-admins\tdevelopers\n",
+    "example.com\t{email}\tdevelopers\n",
+    "0f.access\tci-deployer\tci\n",
+];
+
+#[test]
+fn whoever_the_map_names_is_sent_as_the_map_says() {
+    for (claims, lines) in [
+        (
+            json!({}),
+            vec![
+                "Impersonate-User:alice",
+                "Impersonate-Group:platform-admins",
+                "Impersonate-Group:developers",
+                "Impersonate-Extra-kube-access.dev%2Femail:alice@example.com",
+                "Impersonate-Extra-kube-access.dev%2Fsubject:7335d417-61da-459d-899c-0a01c76a2f94",
+                "Audit-ID:id-1",
+            ],
+        ),
+        (
+            json!({"email": "Bob@Example.com", "sub": "id-of-bob"}),
+            vec![
+                "Impersonate-User:bob@example.com",
+                "Impersonate-Group:developers",
+                "Impersonate-Extra-kube-access.dev%2Femail:bob@example.com",
+                "Impersonate-Extra-kube-access.dev%2Fsubject:id-of-bob",
+                "Audit-ID:id-1",
+            ],
+        ),
+        (
+            json!({"email": null, "sub": "", "common_name": "0f.access"}),
+            vec![
+                "Impersonate-User:ci-deployer",
+                "Impersonate-Group:ci",
+                "Impersonate-Extra-kube-access.dev%2Fsubject:0f.access",
+                "Audit-ID:id-1",
+            ],
+        ),
+    ] {
+        let sent = decide("GET", "/api/v1/pods", &token(&claims), &[]).unwrap();
+        assert_eq!(sent, lines, "{claims}");
+    }
+}
+
+#[test]
+fn what_kubectl_sends_arrives_with_the_identity_and_without_the_credentials() {
+    let token = token(&json!({}));
+    let list = [
+        (
+            "accept",
+            "application/json;as=Table;v=v1;g=meta.k8s.io,application/json",
+        ),
+        ("accept-encoding", "gzip"),
+        ("authorization", "Bearer access"),
+        ("cf-connecting-ip", "192.0.2.7"),
+        ("cf-ray", "8f1a2b3c4d5e6f70-FRA"),
+        ("cookie", "CF_Authorization=x"),
+        ("host", "kube.example.com"),
+        ("kubectl-command", "kubectl get"),
+        (
+            "user-agent",
+            "kubectl/v1.37.2 (linux/amd64) kubernetes/8adc0f0",
+        ),
+    ];
+    assert_eq!(
+        decide("GET", "/api/v1/namespaces/n/pods?limit=500", &token, &list).unwrap(),
+        [
+            "accept:application/json;as=Table;v=v1;g=meta.k8s.io,application/json",
+            "accept-encoding:gzip",
+            "kubectl-command:kubectl get",
+            "user-agent:kubectl/v1.37.2 (linux/amd64) kubernetes/8adc0f0",
+            "Impersonate-User:alice",
+            "Impersonate-Group:platform-admins",
+            "Impersonate-Group:developers",
+            "Impersonate-Extra-kube-access.dev%2Femail:alice@example.com",
+            "Impersonate-Extra-kube-access.dev%2Fsubject:7335d417-61da-459d-899c-0a01c76a2f94",
+            "Audit-ID:id-1",
+            "Impersonate-Extra-kube-access.dev%2Fray:8f1a2b3c4d5e6f70-FRA",
+            "X-Forwarded-For:192.0.2.7",
+        ]
+    );
+    let exec = [
+        ("connection", "Upgrade"),
+        ("sec-websocket-key", "yPc6qyEdVivBFTmdg5VfRA=="),
+        (
+            "sec-websocket-protocol",
+            "base64url.bearer.authorization.k8s.io.c2E, v5.channel.k8s.io",
+        ),
+        ("sec-websocket-version", "13"),
+        ("upgrade", "websocket"),
+    ];
+    let target = "/api/v1/namespaces/n/pods/p/exec?command=ls&stdout=true";
+    assert_eq!(
+        decide("GET", target, &token, &exec).unwrap()[..3],
+        [
+            "Upgrade:websocket",
+            "Sec-WebSocket-Protocol:v5.channel.k8s.io",
+            "Impersonate-User:alice"
+        ]
+    );
+}
+
+#[test]
+fn case_1_3_12_26_27_29_31_47_67_68_69_75_91_95_96_whatever_is_not_in_order_is_refused() {
+    let good = token(&json!({}));
+    let none = format!(
+        "{}.{}.",
+        encode(r#"{"alg":"none","kid":"team-1"}"#),
+        encode(person().to_string())
+    );
+    let stranger = signed(&Signer::stranger(), &person());
+    let pods = "/api/v1/pods";
+    let long = format!("/api/v1/pods?fieldSelector={}", "x".repeat(16 * 1024));
+    for (method, target, token, headers, status, words) in [
+        (
+            "GET",
+            pods,
+            "",
+            vec![],
+            401,
+            "no valid Cloudflare Access token",
+        ),
+        (
+            "GET",
+            pods,
+            &*none,
+            vec![],
+            401,
+            "no valid Cloudflare Access token",
+        ),
+        (
+            "GET",
+            pods,
+            &*stranger,
+            vec![],
+            401,
+            "no valid Cloudflare Access token",
+        ),
+        (
+            "GET",
+            pods,
+            &*token(&json!({"exp": NOW})),
+            vec![],
+            401,
+            "no valid",
+        ),
+        (
+            "GET",
+            pods,
+            &*token(&json!({"aud": ["another"]})),
+            vec![],
+            401,
+            "no valid",
+        ),
+        (
+            "GET",
+            pods,
+            &*token(&json!({"email": null, "sub": ""})),
+            vec![],
+            403,
+            "a token that names nobody",
+        ),
+        (
+            "GET",
+            pods,
+            &*token(&json!({"email": "mallory@elsewhere.test"})),
+            vec![],
+            403,
+            "mallory@elsewhere.test is in no entry",
+        ),
+        (
+            "GET",
+            pods,
+            &*token(&json!({"email": "alice@example.com.evil"})),
+            vec![],
+            403,
+            "is in no entry",
+        ),
+        (
+            "GET",
+            pods,
+            &*token(&json!({"email": "system:admin@example.com"})),
+            vec![],
+            403,
+            "is in no entry",
+        ),
+        (
+            "GET",
+            pods,
+            &*good,
+            vec![("impersonate-user", "root")],
+            403,
+            "leave out --as",
+        ),
+        (
+            "GET",
+            pods,
+            &*good,
+            vec![("impersonate-uid", "")],
+            403,
+            "leave out --as",
+        ),
+        (
+            "GET",
+            pods,
+            &*good,
+            vec![("origin", "https://evil.test")],
+            403,
+            "not web pages",
+        ),
+        (
+            "GET",
+            "/api/v1/%2e%2e/pods",
+            &*good,
+            vec![],
+            400,
+            "ambiguous",
+        ),
+        ("GET", "//api/v1/pods", &*good, vec![], 400, "ambiguous"),
+        ("TRACE", pods, &*good, vec![], 405, "no such method"),
+        ("GET", &*long, &*good, vec![], 414, "too long"),
+        (
+            "POST",
+            "/api/v1/namespaces/n/pods/p/exec",
+            &*good,
+            vec![("upgrade", "SPDY/3.1")],
+            400,
+            "kubectl 1.31",
+        ),
+        (
+            "GET",
+            pods,
+            &*good,
+            vec![("upgrade", "h2c")],
+            400,
+            "a WebSocket, by GET",
+        ),
+        (
+            "GET",
+            "/api/v1/namespaces/n/pods/p/exec",
+            &*good,
+            vec![
+                ("upgrade", "websocket"),
+                (
+                    "sec-websocket-protocol",
+                    "base64url.bearer.authorization.k8s.io.c2E",
+                ),
+            ],
+            400,
+            "no usable subprotocol",
+        ),
+    ] {
+        let answer = decide(method, target, token, &headers).unwrap_err();
+        let about = format!(
+            "{method} {} {headers:?}: {answer:?}",
+            target.get(..40).unwrap_or(target)
+        );
+        assert_eq!(answer.status, status, "{about}");
+        let body: Value = serde_json::from_str(&answer.body).expect(&about);
+        assert_eq!(body["code"], status, "{about}");
+        assert!(body["message"].as_str().unwrap().contains(words), "{about}");
+        assert!(answer.retry_after.is_none(), "{about}");
+    }
+}
+
+#[test]
+fn who_somebody_is_comes_before_what_they_ask() {
+    let stranger = token(&json!({"email": "mallory@elsewhere.test"}));
+    for (method, target, headers) in [
+        ("TRACE", "/api/v1/pods", vec![]),
+        ("GET", "//api/v1/pods", vec![]),
+        ("GET", "/api/v1/pods", vec![("impersonate-user", "root")]),
+        (
+            "POST",
+            "/api/v1/namespaces/n/pods/p/exec",
+            vec![("upgrade", "SPDY/3.1")],
+        ),
+    ] {
+        assert_eq!(
+            decide(method, target, "", &headers).unwrap_err().status,
+            401
+        );
+        assert_eq!(
+            decide(method, target, &stranger, &headers)
+                .unwrap_err()
+                .status,
+            403
+        );
+    }
+}
+
+#[test]
+fn discovery_is_refused_in_the_text_that_kubectl_prints() {
+    let answer = decide("GET", "/api?timeout=32s", "", &[]).unwrap_err();
+    assert_eq!(
+        (answer.status, answer.content_type),
+        (401, "text/plain; charset=utf-8")
+    );
+    assert!(answer.body.starts_with("no valid Cloudflare Access token"));
+}
+
+#[test]
+fn case_55_56_58_61_62_100_the_head_decides_nothing_about_who_it_is() {
+    let token = token(&json!({"email": "bob@example.com"}));
+    let plain = decide("GET", "/api/v1/pods", &token, &[]).unwrap();
+    for (name, value) in [
+        ("cf-access-authenticated-user-email", "alice@example.com"),
+        ("x-remote-user", "alice"),
+        ("authorization", "Bearer admin"),
+        ("cookie", "CF_Authorization=alice"),
+        ("audit-id", "id-of-another"),
+        ("x-forwarded-user", "alice"),
+        (
+            "connection",
+            "Impersonate-User, Impersonate-Group, Audit-ID",
+        ),
+    ] {
+        assert_eq!(
+            decide("GET", "/api/v1/pods", &token, &[(name, value)]).unwrap(),
+            plain,
+            "{name}"
+        );
+    }
+}
+
+/// The line: token, key, signature, claims, identity, target, head.
+fn decide(
+    method: &str,
+    target: &str,
+    token: &str,
+    headers: &[(&str, &str)],
+) -> Result<Vec<String>, Answer> {
+    let mut text = format!(
+        "{method}\nhttps://kube.example.com{target}\n{}\nid-1",
+        NOW * 1000
+    );
+    if !token.is_empty() {
+        write!(text, "\ncf-access-jwt-assertion:{token}").unwrap();
+    }
+    for (name, value) in headers {
+        write!(text, "\n{name}:{value}").unwrap();
+    }
+    let (head, too_large) = Head::read(&text);
+    too_large
+        .map_or_else(|| lines(&head), Err)
+        .map_err(|refusal| refusal.answer(&head))
+}
+
+fn lines(head: &Head<'_>) -> Result<Vec<String>, Refusal> {
+    let ring = published(&[Signer::team().jwk("team-1")]);
+    let token = head.header("cf-access-jwt-assertion").unwrap_or_default();
+    let claims = recognise(token, &ring, &config())?;
+    let [emails, email_domains, service_tokens] = MAP;
+    let identity = IdentityMap::new(emails, email_domains, service_tokens)
+        .identify(&claims)
+        .ok_or_else(|| Refusal::NotMapped(name(&claims)))?;
+    Target::parse(head)?;
+    let lines = upstream::prepare(head, &Caller::new(identity))?;
+    Ok(lines.lines().map(str::to_owned).collect())
+}
+
+fn name(claims: &Claims) -> String {
+    match claims.subject() {
+        Subject::User { email, .. } => email.clone(),
+        Subject::ServiceToken { client_id } => client_id.clone(),
+        Subject::Nobody => "a token that names nobody".to_owned(),
+    }
+}
+
+/// The team's token for a person, with these claims laid over.
+fn token(changes: &Value) -> String {
+    let mut claims = person();
+    merge(&mut claims, changes);
+    signed(&Signer::team(), &claims)
+}
+
+fn signed(signer: &Signer, claims: &Value) -> String {
+    let header = r#"{"alg":"RS256","kid":"team-1","typ":"JWT"}"#;
+    let input = format!("{}.{}", encode(header), encode(claims.to_string()));
+    let signature = signer.sign(&RSA_PKCS1_SHA256, &input);
+    format!("{input}.{}", encode(signature))
+}
