@@ -1,5 +1,5 @@
-// The tools that turn the crate into a Worker, each in the version that a lock file or this file names, none downloaded
-// behind our back: worker-build and wasm-bindgen are installed by cargo, esbuild and wasm-opt come with npm.
+// The tools that turn the crate into a Worker, each in the version that a lock file names, none downloaded behind our
+// back: cargo installs wasm-bindgen, esbuild and wasm-opt come with npm.
 
 import { existsSync } from "node:fs";
 import { readFile } from "node:fs/promises";
@@ -8,13 +8,10 @@ import { cacheDir } from "./cache.ts";
 import { output, run } from "./command.ts";
 import type { Log } from "./progress.ts";
 
-/** Must share its minor version with the crate `worker` in Cargo.toml. */
-const WORKER_BUILD_VERSION = "0.8.7";
-const TARGET = "wasm32-unknown-unknown";
+export const TARGET = "wasm32-unknown-unknown";
 const root = resolve(import.meta.dirname, "..");
 
 export interface BuildTools {
-  workerBuild: string;
   wasmBindgen: string;
   esbuild: string;
   wasmOpt: string;
@@ -25,16 +22,14 @@ export interface BuildTools {
 export async function buildTools(log: Log): Promise<BuildTools> {
   const rustVersion = await requireRust(log);
   const wasmBindgenVersion = await lockedVersion("wasm-bindgen");
-  const workerBuild = await cargoInstalled("worker-build", WORKER_BUILD_VERSION, log);
-  // worker-build falls back to downloading when wasm-bindgen is not exactly the version in Cargo.lock.
+  // The program and the crate must be of one version.
   const wasmBindgen = await cargoInstalled("wasm-bindgen-cli", wasmBindgenVersion, log, "wasm-bindgen");
   const npm = JSON.parse(await readFile(join(root, "package.json"), "utf8")).devDependencies;
   return {
-    workerBuild,
     wasmBindgen,
     esbuild: join(root, "node_modules/.bin/esbuild"),
     wasmOpt: join(root, "node_modules/.bin/wasm-opt"),
-    fingerprint: [rustVersion, WORKER_BUILD_VERSION, wasmBindgenVersion, npm.esbuild, npm.binaryen].join(" "),
+    fingerprint: [rustVersion, wasmBindgenVersion, npm.esbuild, npm.binaryen].join(" "),
   };
 }
 
@@ -71,7 +66,7 @@ async function cargoInstalled(crate: string, version: string, log: Log, binary =
   if (existsSync(path)) {
     return path;
   }
-  log(`installing ${crate} ${version} (once; takes a few minutes)`);
+  log(`installing ${crate} ${version} (once; takes a minute or two)`);
   // Without default features wasm-bindgen-cli leaves out the TLS stack, which only its test runner uses.
   const features = crate === "wasm-bindgen-cli" ? ["--no-default-features"] : [];
   const install = ["install", ...features, "--root", directory, "--version", version, crate];

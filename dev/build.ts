@@ -2,18 +2,16 @@
 
 import { createHash } from "node:crypto";
 import { existsSync } from "node:fs";
-import { readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { copyFile, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { gzipSync } from "node:zlib";
-import { type BuildTools, buildTools } from "./build-tools.ts";
-import { run } from "./command.ts";
+import { type BuildTools, buildTools, TARGET } from "./build-tools.ts";
+import { output, run } from "./command.ts";
 import { type Log, progress } from "./progress.ts";
 
 const root = resolve(import.meta.dirname, "..");
-const dir = join(root, "build");
-const stamp = join(dir, ".inputs.sha256");
 
-/** What rustc's wasm32-unknown-unknown code and wasm-bindgen's catch wrappers use; worker-build names the same. */
+/** What rustc's wasm32-unknown-unknown code and wasm-bindgen's catch wrappers use. */
 const WASM_FEATURES = [
   "mutable-globals",
   "sign-ext",
@@ -30,51 +28,78 @@ export interface BuiltWorker {
   wasm: string;
 }
 
-export async function buildWorker(log: Log = progress()): Promise<BuiltWorker> {
+export interface BuildOptions {
+  log?: Log;
+  /** Where the Worker is put, if not in build/. */
+  dir?: string;
+  /** Another map of identities than identities.yaml. */
+  identities?: string;
+}
+
+export async function buildWorker({
+  log = progress(),
+  dir = join(root, "build"),
+  identities = join(root, "identities.yaml"),
+}: BuildOptions = {}): Promise<BuiltWorker> {
   const worker = { dir, script: join(dir, "index.js"), wasm: join(dir, "index_bg.wasm") };
+  const stamp = join(dir, ".inputs.sha256");
   const tools = await buildTools(log);
-  const inputs = await hashOfInputs(tools.fingerprint);
-  if ((await isBuiltFrom(inputs)) && existsSync(worker.script) && existsSync(worker.wasm)) {
+  const inputs = await hashOfInputs(tools.fingerprint, identities);
+  const isCurrent = existsSync(stamp) && (await readFile(stamp, "utf8")) === inputs;
+  if (isCurrent && existsSync(worker.script) && existsSync(worker.wasm)) {
     log(`the Worker is up to date: ${await sizes(worker)}`);
     return worker;
   }
-  log("building the Worker (worker-build --release)");
+  log("building the Worker");
   await rm(stamp, { force: true });
-  await run(tools.workerBuild, ["--release"], { cwd: root, log, env: environment(tools) });
-  // worker-build keeps the functions' names, a tenth of the upload. A panic's message has file and line without them.
-  await run(tools.wasmOpt, [...WASM_FEATURES, "--strip-debug", "--strip-producers", worker.wasm, "-o", worker.wasm], { log });
+  await mkdir(dir, { recursive: true });
+  const stage = await mkdtemp(join(dir, ".stage-"));
+  try {
+    await compile(worker, stage, tools, identities, log);
+  } finally {
+    await rm(stage, { recursive: true, force: true });
+  }
   await writeFile(stamp, inputs);
   log(`the Worker is built: ${await sizes(worker)}`);
   return worker;
 }
 
-/** worker-build looks here for its tools first; what it finds here it does not download. */
-function environment(tools: BuildTools): NodeJS.ProcessEnv {
-  return {
-    ...process.env,
-    ESBUILD_BIN: tools.esbuild,
-    WASM_BINDGEN_BIN: tools.wasmBindgen,
-    WASM_OPT_BIN: tools.wasmOpt,
-  };
+/** cargo makes the Wasm module, wasm-bindgen its JavaScript, wasm-opt makes the one small and esbuild the other. */
+async function compile(worker: BuiltWorker, stage: string, tools: BuildTools, identities: string, log: Log) {
+  const env = { ...process.env, KUBE_ACCESS_IDENTITIES: identities };
+  await run("cargo", ["build", "--release", "--locked", "--target", TARGET], { cwd: root, log, env });
+  const compiled = join(await targetDirectory(), TARGET, "release/kube_access.wasm");
+  // The last two flags make a Worker that trapped start anew: see src/edge/entry.js.
+  const bindgen = ["--target", "web", "--no-typescript", "--omit-default-module-path", "--out-name", "index"];
+  const recovery = ["--experimental-reset-state-function", "--force-enable-abort-handler"];
+  await run(tools.wasmBindgen, [compiled, ...bindgen, ...recovery, "--out-dir", stage], { log });
+  // Names of functions are a tenth of the upload; a panic's message has file and line without them.
+  const small = ["-O", "--strip-debug", "--strip-producers", ...WASM_FEATURES];
+  await run(tools.wasmOpt, [...small, join(stage, "index_bg.wasm"), "-o", worker.wasm], { log });
+  for (const name of ["entry.js", "rim.js"]) {
+    await copyFile(join(root, "src/edge", name), join(stage, name));
+  }
+  const bundle = ["--bundle", "--minify", "--format=esm", "--external:./index_bg.wasm", "--external:cloudflare:*"];
+  await run(tools.esbuild, [...bundle, join(stage, "entry.js"), `--outfile=${worker.script}`], { log });
 }
 
-async function hashOfInputs(fingerprint: string): Promise<string> {
+async function targetDirectory(): Promise<string> {
+  const metadata = await output("cargo", ["metadata", "--format-version", "1", "--no-deps"], root);
+  return JSON.parse(metadata ?? "{}").target_directory ?? join(root, "target");
+}
+
+async function hashOfInputs(fingerprint: string, identities: string): Promise<string> {
   const hash = createHash("sha256").update(fingerprint);
   const sources = (await readdir(join(root, "src"), { recursive: true, withFileTypes: true }))
     .filter((entry) => entry.isFile())
     .map((entry) => join(entry.parentPath, entry.name));
-  const others = ["Cargo.toml", "Cargo.lock", "rust-toolchain.toml", "build.rs", "identities.yaml", "wrangler.toml"]
-    .map((name) => join(root, name))
-    .filter((path) => existsSync(path));
-  for (const path of [...sources, ...others].sort()) {
+  const others = ["Cargo.toml", "Cargo.lock", "rust-toolchain.toml", "build.rs", "dev/build.ts"];
+  const named = others.map((name) => join(root, name)).filter((path) => existsSync(path));
+  for (const path of [...sources, ...named, identities].sort()) {
     const contents = await readFile(path);
     hash.update(`\n${path.slice(root.length)} ${contents.length}\n`).update(contents);
   }
   return hash.digest("hex");
-}
-
-async function isBuiltFrom(inputs: string): Promise<boolean> {
-  return existsSync(stamp) && (await readFile(stamp, "utf8")) === inputs;
 }
 
 async function sizes({ script, wasm }: BuiltWorker): Promise<string> {

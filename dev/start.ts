@@ -48,7 +48,10 @@ try {
 }
 
 async function up(): Promise<void> {
-  const [cluster] = await Promise.all([part(startCluster({ log, auditLog: options.audit })), part(buildWorker(log))]);
+  const [cluster] = await Promise.all([
+    part(startCluster({ log, auditLog: options.audit })),
+    part(buildWorker({ log })),
+  ]);
   log("starting the gateway");
   const stack = await part(
     startStack({

@@ -135,7 +135,7 @@ impl Entry<'_> {
             "verb": target.as_ref().map_or_else(|| self.head.method.to_lowercase(), |target| target.verb.to_owned()),
             "user": self.caller.map_or_else(|| json!({}), |caller| user(caller, self.head)),
             "sourceIPs": upstream::client_address(self.head).into_iter().collect::<Vec<_>>(),
-            "userAgent": self.head.header("user-agent").unwrap_or_default(),
+            "userAgent": self.head.header("user-agent").map_or("", cut),
             "responseStatus": self.response_status(),
             "requestReceivedTimestamp": timestamp(self.head.received),
             "stageTimestamp": timestamp(self.answered),
@@ -179,7 +179,9 @@ impl Entry<'_> {
             ("ray", upstream::ray(self.head).map(str::to_owned)),
             (
                 "client-kubectl-command",
-                self.head.header("kubectl-command").map(str::to_owned),
+                self.head
+                    .header("kubectl-command")
+                    .map(|command| cut(command).to_owned()),
             ),
         ];
         let present = annotations
@@ -189,6 +191,12 @@ impl Entry<'_> {
             .map(|(name, value)| (format!("kube-access.dev/{name}"), value.into()))
             .collect()
     }
+}
+
+/// The first 1024 bytes of what a client says of itself, as kube-apiserver cuts it.
+fn cut(text: &str) -> &str {
+    text.get(..text.floor_char_boundary(1024))
+        .unwrap_or_default()
 }
 
 fn user(caller: &Caller, head: &Head<'_>) -> Value {
@@ -231,7 +239,9 @@ fn redact<'a>(head: &Head<'a>) -> Cow<'a, str> {
     if Target::parse(head).map_or(true, |target| target.is_proxy()) {
         return Cow::Owned(format!("{}?REDACTED", head.path()));
     }
-    let is_harmless = |pair: &str| HARMLESS.contains(&pair.split('=').next().unwrap_or_default());
+    let is_harmless = |pair: &str| {
+        !pair.contains(';') && HARMLESS.contains(&pair.split('=').next().unwrap_or_default())
+    };
     let pairs: Vec<&str> = head
         .query()
         .split('&')

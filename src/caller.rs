@@ -13,7 +13,7 @@ use crate::upstream;
 /// The most tokens of one generation. There are two, of at most 2 x 8192 tokens, about 1 KiB each as Access signs them.
 const MAX_TOKENS: usize = 8192;
 
-/// The most bytes of one generation's tokens.
+/// The most bytes of one generation: of its tokens, and twice of its callers' lines, once as lines and once as their parts.
 const MAX_BYTES: usize = 16 * 1024 * 1024;
 
 /// A recognised caller: its identity, and the header lines that say so.
@@ -102,12 +102,17 @@ impl Callers {
             generation
                 .remembered
                 .retain(|_, remembered| keys.contains(&remembered.key));
-            generation.bytes = generation.remembered.keys().map(String::len).sum();
+            generation.bytes = generation
+                .remembered
+                .iter()
+                .map(|(token, remembered)| remembered.weight(token))
+                .sum();
         }
     }
 
     fn insert(&mut self, token: &str, remembered: Remembered) {
-        if self.young.remembered.len() >= MAX_TOKENS || self.young.bytes + token.len() > MAX_BYTES {
+        let weight = remembered.weight(token);
+        if self.young.remembered.len() >= MAX_TOKENS || self.young.bytes + weight > MAX_BYTES {
             self.old = std::mem::take(&mut self.young);
         }
         if self
@@ -116,8 +121,14 @@ impl Callers {
             .insert(token.to_owned(), remembered)
             .is_none()
         {
-            self.young.bytes += token.len();
+            self.young.bytes += weight;
         }
+    }
+}
+
+impl Remembered {
+    fn weight(&self, token: &str) -> usize {
+        token.len() + 2 * self.caller.lines.len()
     }
 }
 

@@ -1,9 +1,14 @@
 //! The rim: the only code that knows the Workers runtime. It carries the request along the line, and decides nothing
 //! that could be decided without it.
+//!
+//! `edge/entry.js` is the Worker's module; it calls the exports of this file.
+
+#![allow(unreachable_pub, reason = "wasm-bindgen exports what is pub")]
 
 use std::cell::RefCell;
 use std::rc::Rc;
 
+use wasm_bindgen::prelude::wasm_bindgen;
 use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::JsFuture;
 use worker::worker_sys::web_sys::{Request, Response};
@@ -11,7 +16,7 @@ use worker::{Context, Env, event};
 
 use crate::audit::Entry;
 use crate::caller::{Caller, Callers};
-use crate::config::{Config, ConfigError, Vars};
+use crate::config::{Config, ConfigError, Level, Vars};
 use crate::head::Head;
 use crate::identity::COMPILED;
 use crate::keys::KeyRing;
@@ -42,6 +47,18 @@ struct Isolate {
     renewal: Option<js_sys::Promise>,
 }
 
+impl Isolate {
+    /// The caller of this request, if it was recognised before and nothing has to be asked of Access.
+    fn recall(&mut self, head: &Head<'_>) -> Option<Rc<Caller>> {
+        let is_reliable = self.ring.is_reliable(head.now());
+        if is_reliable {
+            self.callers.recall(token(head), head.now())
+        } else {
+            None
+        }
+    }
+}
+
 thread_local! {
     static ISOLATE: RefCell<Isolate> = RefCell::default();
 }
@@ -51,6 +68,34 @@ fn start() {
     console_error_panic_hook::set_once();
 }
 
+/// The short way, for callers who were recognised before: what to send, as [`plan`] writes it. `None` sends the request the
+/// long way, which comes to the same decision, or to a refusal.
+#[wasm_bindgen]
+pub fn pass(head: &str) -> Option<String> {
+    let (head, too_large) = Head::read(head);
+    let is_ours = head.path().starts_with(RESERVED);
+    if is_ours || too_large.is_some() {
+        return None;
+    }
+    let caller = ISOLATE.with_borrow_mut(|isolate| {
+        let config = isolate.config.as_ref()?.as_ref().ok()?;
+        let leaves_no_line = !config.audit && config.log_level > Level::Debug;
+        if leaves_no_line {
+            isolate.recall(&head)
+        } else {
+            None
+        }
+    })?;
+    let target = Target::parse(&head).ok()?;
+    // What a workload answers always gets a second look.
+    if target.is_proxy() {
+        None
+    } else {
+        plan(&head, &target, &caller).ok()
+    }
+}
+
+/// The long way.
 #[event(fetch)]
 async fn fetch(request: Request, env: Env, ctx: Context) -> worker::Result<Response> {
     let text = rim::open(&request);
@@ -64,31 +109,26 @@ async fn fetch(request: Request, env: Env, ctx: Context) -> worker::Result<Respo
         ));
     }
     let mut caller = None;
-    let config = config(&env);
-    let served = match (too_large, &config) {
-        (Some(refusal), _) => Err(refusal),
-        (None, Err(error)) => Err(Refusal::Misconfigured(error.clone())),
-        (None, Ok(config)) => serve(&request, &head, config, &env, &ctx, &mut caller).await,
+    let served = match too_large {
+        Some(refusal) => Err(refusal),
+        None => serve(&request, &head, &env, &ctx, &mut caller).await,
     };
-    let (response, refusal) = match served {
-        Ok(response) => (response, None),
-        Err(refusal) => (refuse(&head, &refusal), Some(refusal)),
-    };
-    record(
-        &head,
-        config.ok().as_deref(),
-        caller.as_deref(),
-        refusal.as_ref(),
-        response.status(),
-    );
-    Ok(response)
+    Ok(conclude(&head, caller.as_deref(), served))
+}
+
+/// The second look at an answer, or at the failure to get one, to a request that went the short way.
+#[wasm_bindgen]
+pub async fn settle(head: String, outcome: JsValue) -> Response {
+    let (head, _) = Head::read(&head);
+    let caller = ISOLATE.with_borrow_mut(|isolate| isolate.recall(&head));
+    let served = look_over(outcome.dyn_into().map_err(|error| failure(&error)), &head).await;
+    conclude(&head, caller.as_deref(), served)
 }
 
 /// The line. Its steps are those of the crate's front page.
 async fn serve(
     request: &Request,
     head: &Head<'_>,
-    config: &Config,
     env: &Env,
     ctx: &Context,
     known: &mut Option<Rc<Caller>>,
@@ -96,43 +136,37 @@ async fn serve(
     if head.path().starts_with(RESERVED) {
         return Err(Refusal::Reserved);
     }
-    let caller = recognise(head, config, ctx).await?;
-    let caller = &*known.insert(caller);
+    let config = config(env).map_err(Refusal::Misconfigured)?;
+    let caller = recognise(head, &config, ctx).await?;
+    let caller = known.insert(caller);
     let target = Target::parse(head)?;
+    let plan = plan(head, &target, caller)?;
+    let outcome = JsFuture::from(rim::send(&binding(env), request, &plan)).await;
+    look_over(
+        outcome
+            .map(JsCast::unchecked_into)
+            .map_err(|error| failure(&error)),
+        head,
+    )
+    .await
+}
+
+/// What to send: the bound on the wait for an answer in milliseconds, path and query, and the header lines.
+fn plan(head: &Head<'_>, target: &Target, caller: &Caller) -> Result<String, Refusal> {
     let lines = upstream::prepare(head, caller)?;
     let milliseconds = if target.is_long_running() {
         0
     } else {
         ANSWER_MILLISECONDS
     };
-    let binding = binding(env);
-    let response = match JsFuture::from(rim::send(
-        &binding,
-        request,
-        head.target,
-        &lines,
-        milliseconds,
-    ))
-    .await
-    {
-        Ok(response) => response.unchecked_into::<Response>(),
-        Err(error) => return Err(Refusal::Upstream(Upstream::parse(&words(&error)))),
-    };
-    look_over(response, head, &target).await
+    Ok(format!("{milliseconds}\n{}\n{lines}", head.target))
 }
 
 /// Token, key, signature, claims, identity; or the memory of all five.
 async fn recognise(head: &Head<'_>, config: &Config, ctx: &Context) -> Result<Rc<Caller>, Refusal> {
     let now = head.now();
-    let text = head.header("cf-access-jwt-assertion").unwrap_or_default();
-    let remembered = ISOLATE.with_borrow_mut(|isolate| {
-        if isolate.ring.is_reliable(now) {
-            isolate.callers.recall(text, now)
-        } else {
-            None
-        }
-    });
-    if let Some(caller) = remembered {
+    let text = token(head);
+    if let Some(caller) = ISOLATE.with_borrow_mut(|isolate| isolate.recall(head)) {
         return Ok(caller);
     }
     let untrusted = Untrusted::parse(text).map_err(Refusal::Unauthenticated)?;
@@ -158,10 +192,11 @@ async fn recognise(head: &Head<'_>, config: &Config, ctx: &Context) -> Result<Rc
 
 /// Passes the cluster's answer through, unless it is not the cluster's.
 async fn look_over(
-    response: Response,
+    outcome: Result<Response, Upstream>,
     head: &Head<'_>,
-    target: &Target,
 ) -> Result<Response, Refusal> {
+    let response = outcome.map_err(Refusal::Upstream)?;
+    let target = Target::parse(head)?;
     let outline = rim::Outline::of(&response);
     let status = outline.status();
     if status == 101
@@ -171,25 +206,40 @@ async fn look_over(
             "status 101 without a WebSocket".into(),
         )));
     }
-    if let Some(failure) =
-        Upstream::of_answer(status, outline.is_html_error() && !target.is_proxy())
+    // What a workload answers is the workload's, whatever it looks like.
+    if !target.is_proxy()
+        && let Some(failure) = failure_in(&response, outline).await
     {
         return Err(Refusal::Upstream(failure));
-    }
-    if status == 500 && outline.is_text_error() {
-        let start = JsFuture::from(rim::peek(&response, 256))
-            .await
-            .ok()
-            .and_then(|text| text.as_string());
-        if let Some(error) = start.filter(|text| text.starts_with("ProxyError: ")) {
-            return Err(Refusal::Upstream(Upstream::parse(&error)));
-        }
     }
     Ok(if outline.must_be_stripped() {
         rim::strip(&response)
     } else {
         response
     })
+}
+
+/// The failure of a hop on the way to the cluster, where the answer tells of one.
+async fn failure_in(response: &Response, outline: rim::Outline) -> Option<Upstream> {
+    if outline.status() == 500 && outline.is_text_error() {
+        let start = JsFuture::from(rim::peek(response, 256)).await.ok()?;
+        return Upstream::of_text(&start.as_string()?);
+    }
+    Upstream::of_answer(outline.status(), outline.is_html_error())
+}
+
+/// Writes down what became of a request, and answers it.
+fn conclude(
+    head: &Head<'_>,
+    caller: Option<&Caller>,
+    served: Result<Response, Refusal>,
+) -> Response {
+    let (response, refusal) = match served {
+        Ok(response) => (response, None),
+        Err(refusal) => (refuse(head, &refusal), Some(refusal)),
+    };
+    record(head, caller, refusal.as_ref(), response.status());
+    response
 }
 
 fn refuse(head: &Head<'_>, refusal: &Refusal) -> Response {
@@ -203,13 +253,8 @@ fn refuse(head: &Head<'_>, refusal: &Refusal) -> Response {
 }
 
 /// One line in the log, where its level is wanted, and one audit event, where those are.
-fn record(
-    head: &Head<'_>,
-    config: Option<&Config>,
-    caller: Option<&Caller>,
-    refusal: Option<&Refusal>,
-    status: u16,
-) {
+fn record(head: &Head<'_>, caller: Option<&Caller>, refusal: Option<&Refusal>, status: u16) {
+    let config = ISOLATE.with_borrow(|isolate| isolate.config.clone().and_then(Result::ok));
     let mut entry = Entry {
         head,
         caller,
@@ -217,8 +262,10 @@ fn record(
         status,
         answered: 0,
     };
-    let is_logged = config.is_none_or(|config| entry.level() >= config.log_level);
-    let is_audited = config.is_some_and(|config| config.audit);
+    let is_logged = config
+        .as_ref()
+        .is_none_or(|config| entry.level() >= config.log_level);
+    let is_audited = config.as_ref().is_some_and(|config| config.audit);
     if !is_logged && !is_audited {
         return;
     }
@@ -258,6 +305,11 @@ fn binding(env: &Env) -> JsValue {
     js_sys::Reflect::get(env, &JsValue::from_str("KUBE_API")).unwrap_or(JsValue::UNDEFINED)
 }
 
+/// The token that Access signed for this request; several are joined by the runtime, and are none.
+fn token<'a>(head: &Head<'a>) -> &'a str {
+    head.header("cf-access-jwt-assertion").unwrap_or_default()
+}
+
 fn name(subject: &Subject) -> String {
     match subject {
         Subject::User { email, .. } => email.clone(),
@@ -266,9 +318,10 @@ fn name(subject: &Subject) -> String {
     }
 }
 
-fn words(error: &JsValue) -> String {
-    error
+/// Reads what a failed `fetch` threw.
+fn failure(error: &JsValue) -> Upstream {
+    let words = error
         .dyn_ref::<js_sys::Error>()
-        .map(|error| String::from(error.message()))
-        .unwrap_or_default()
+        .map(|error| String::from(error.message()));
+    Upstream::parse(&words.unwrap_or_default())
 }

@@ -25,6 +25,9 @@ const STALE_SECONDS: u64 = 6 * 3600;
 /// The least time between two fetches, in seconds, so that made-up key IDs cannot turn this isolate on Access.
 const COOL_DOWN_SECONDS: u64 = 30;
 
+/// The same while no keys are at hand, and so nobody can enter.
+const EMPTY_COOL_DOWN_SECONDS: u64 = 5;
+
 /// The shortest modulus that is trusted, in bits (RFC 7518 section 3.3).
 const MIN_MODULUS_BITS: usize = 2048;
 
@@ -125,9 +128,15 @@ impl Key {
         let modulus = URL_SAFE_NO_PAD.decode(&jwk.n).ok()?;
         let exponent = URL_SAFE_NO_PAD.decode(&jwk.e).ok()?;
         let bits = modulus.len() * 8 - usize::try_from(modulus.first()?.leading_zeros()).ok()?;
-        let is_sound = (MIN_MODULUS_BITS..=MAX_MODULUS_BITS).contains(&bits)
+        // No leading zero (RFC 7518 section 6.3.1.1): it would make a short key look long. A modulus of two odd primes is odd.
+        let is_minimal = |bytes: &[u8]| bytes.first().is_some_and(|first| *first != 0);
+        let is_odd = |bytes: &[u8]| bytes.last().is_some_and(|last| last % 2 == 1);
+        let is_sound = is_minimal(&modulus)
+            && is_odd(&modulus)
+            && is_minimal(&exponent)
+            && is_odd(&exponent)
+            && (MIN_MODULUS_BITS..=MAX_MODULUS_BITS).contains(&bits)
             && (1..=4).contains(&exponent.len())
-            && exponent.last().is_some_and(|last| last % 2 == 1)
             && exponent != [1];
         let is_named = (1..=256).contains(&jwk.kid.len());
         (is_for_signatures && is_sound && is_named).then_some(Self {
@@ -151,9 +160,8 @@ impl Keys {
             .filter_map(Key::parse)
             .map(Rc::new)
             .collect();
-        keys.dedup();
         let all = keys.clone();
-        keys.retain(|key| all.iter().filter(|other| other.id == key.id).count() == 1);
+        keys.retain(|key| all.iter().all(|other| other.id != key.id || other == key));
         if keys.is_empty() {
             Err(KeysError::Empty)
         } else {
@@ -226,8 +234,14 @@ impl KeyRing {
     }
 
     fn may_ask(&self, now: u64) -> bool {
+        let has_keys = self.is_younger_than(STALE_SECONDS, now);
+        let cool_down = if has_keys {
+            COOL_DOWN_SECONDS
+        } else {
+            EMPTY_COOL_DOWN_SECONDS
+        };
         self.asked
-            .is_none_or(|asked| now >= asked.saturating_add(COOL_DOWN_SECONDS))
+            .is_none_or(|asked| now >= asked.saturating_add(cool_down))
     }
 }
 

@@ -37,7 +37,7 @@ pub enum Refusal {
     CrossSite,
     /// The path can be read in two ways.
     #[error(
-        "the path is ambiguous: empty, \".\" and \"..\" segments, encoded separators and characters that a URL cannot hold are refused"
+        "the URL is ambiguous: empty, \".\" and \"..\" segments, encoded separators and characters that a URL cannot hold are refused"
     )]
     AmbiguousPath,
     /// A method that the Kubernetes API does not have.

@@ -46,6 +46,9 @@ impl Target {
     pub fn parse(head: &Head<'_>) -> Result<Self, Refusal> {
         let method = method(head.method)?;
         let path = decode(head.path())?;
+        if !head.query().bytes().all(is_query) {
+            return Err(Refusal::AmbiguousPath);
+        }
         Ok(classify(method, &path, head.query()))
     }
 
@@ -121,10 +124,10 @@ fn decode(path: &str) -> Result<String, Refusal> {
 /// `/api/v1/namespaces/NAMESPACE/{pods,services}/NAME/proxy`.
 fn follows_proxy(segments: &[String]) -> bool {
     let segment = |index: usize| segments.get(index).map(String::as_str);
-    let place = if segment(2) == Some("namespaces") {
-        6
-    } else {
-        4
+    let place = match (segment(2), segment(4)) {
+        (Some("nodes"), _) => 4,
+        (Some("namespaces"), Some("pods" | "services")) => 6,
+        _ => return false,
     };
     segment(0) == Some("api") && segment(place) == Some("proxy")
 }
@@ -153,6 +156,12 @@ fn decode_segment(segment: &str, belongs_to_workload: bool) -> Option<String> {
     let decoded = String::from_utf8(decoded).ok()?;
     let is_dots = matches!(decoded.as_str(), "" | "." | "..");
     (!is_dots).then_some(decoded)
+}
+
+/// Whether a query's byte is sent as it came. The runtime's URL parser ends the query at `#`, and drops or rewrites the
+/// others, so that what was read would not be what is sent. (It also writes `'` as `%27`, which reads the same.)
+fn is_query(byte: u8) -> bool {
+    byte.is_ascii_graphic() && !matches!(byte, b'#' | b'"' | b'<' | b'>')
 }
 
 fn hex(digit: u8) -> Option<u8> {

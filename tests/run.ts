@@ -40,7 +40,7 @@ const parts: Part[] = [
     limitMs: 30 * MINUTE_MS,
     run: async () => {
       const log = progress();
-      await buildWorker(log);
+      await buildWorker({ log });
       await buildCluster(log);
       await nodeTest("tests/e2e/**/*.test.ts");
     },

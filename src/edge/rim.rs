@@ -4,17 +4,11 @@ use js_sys::{Promise, Uint8Array};
 use wasm_bindgen::prelude::*;
 use worker::worker_sys::web_sys::{Request, Response};
 
-#[wasm_bindgen(module = "/src/edge/rim.js")]
+#[wasm_bindgen(raw_module = "./rim.js")]
 extern "C" {
     pub(super) fn open(request: &Request) -> String;
 
-    pub(super) fn send(
-        binding: &JsValue,
-        request: &Request,
-        target: &str,
-        lines: &str,
-        milliseconds: u32,
-    ) -> Promise;
+    pub(super) fn send(binding: &JsValue, request: &Request, plan: &str) -> Promise;
 
     pub(super) fn outline(response: &Response) -> u32;
 

@@ -152,6 +152,15 @@ fn row(key: &str, entry: &Entry) -> Result<String, MapError> {
     let mut seen: Vec<&str> = Vec::new();
     for group in &entry.groups {
         check_name("group", group)?;
+        if group.value.contains(EMAIL_PLACEHOLDER) {
+            return fail(
+                group,
+                format!(
+                    "group {:?}: {{email}} stands for the caller's address in user alone",
+                    group.value
+                ),
+            );
+        }
         let is_granted = entry.allow_system_masters && group.value == name::MASTERS;
         if name::is_reserved(&group.value) && !is_granted {
             return fail(

@@ -7,8 +7,16 @@ pub(super) fn is_watch(query: &str) -> bool {
         .is_some_and(|value| !(value == "0" || value.eq_ignore_ascii_case("false")))
 }
 
-/// The name that `fieldSelector=metadata.name=NAME` asks for.
+/// The name that `fieldSelector=metadata.name=NAME` asks for. When a number among the options is none, kube-apiserver
+/// reads no option but `watch`.
 pub(super) fn name(query: &str) -> Option<String> {
+    let is_number = |value: String| value.parse::<i64>().is_ok();
+    if !["limit", "timeoutSeconds"]
+        .iter()
+        .all(|option| values(query, option).next().is_none_or(is_number))
+    {
+        return None;
+    }
     let selector = values(query, "fieldSelector").next()?;
     let mut name = None;
     for term in split_terms(&selector)
@@ -67,7 +75,8 @@ fn split_terms(selector: &str) -> Vec<String> {
 
 /// A term's field, whether it asks for equality, and its value, still escaped. A term without operator is no selector.
 fn split_term(term: &str) -> Option<(&str, bool, &str)> {
-    let operator = term.find(['=', '!'])?;
+    let operator = term.find('=')?;
+    let operator = term.find("!=").unwrap_or(operator).min(operator);
     let (field, rest) = term.split_at_checked(operator)?;
     let is = |operator: &str| rest.strip_prefix(operator);
     if let Some(value) = is("!=") {

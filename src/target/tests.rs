@@ -258,6 +258,21 @@ fn case_143_selectors_are_read_as_list_options_are() {
             "?fieldSelector=metadata.name=a%2Fb",
             "list group version - resource - -",
         ),
+        (
+            "GET",
+            "?limit=x&fieldSelector=metadata.name=n",
+            "list group version - resource - -",
+        ),
+        (
+            "GET",
+            "?timeoutSeconds=&fieldSelector=metadata.name=n&watch=1",
+            "watch group version - resource - -",
+        ),
+        (
+            "GET",
+            "?fieldSelector=a!b=c,metadata.name=n",
+            "list group version - resource - n",
+        ),
         ("GET", "?watch", "watch group version - resource - -"),
         ("GET", "?watch=", "watch group version - resource - -"),
         ("GET", "?watch=FALSE", "list group version - resource - -"),
@@ -339,6 +354,32 @@ fn case_91_a_path_that_could_be_read_in_two_ways_is_refused() {
     ] {
         assert_eq!(parse("GET", path), Err(Refusal::AmbiguousPath), "{path}");
     }
+    for query in [
+        "a#",
+        "a#&fieldSelector=metadata.name=x",
+        "a\u{1}",
+        "a b",
+        "\"",
+        "<",
+        ">",
+        "ü",
+        "\u{7f}",
+    ] {
+        assert_eq!(
+            parse("GET", &format!("/api/v1/pods?{query}")),
+            Err(Refusal::AmbiguousPath),
+            "{query}"
+        );
+    }
+    assert!(
+        parse(
+            "GET",
+            "/api/v1/pods?labelSelector=a in ('b',c)"
+                .replace(' ', "+")
+                .as_str()
+        )
+        .is_ok()
+    );
     assert_eq!(parse("GET", "?x"), Err(Refusal::AmbiguousPath));
 }
 
