@@ -29,7 +29,7 @@ const peersDir = resolve(import.meta.dirname, "peers");
 
 /** `worker` is the folder of a built kube-access; without it, `build/` is brought up to date. */
 export async function buildPeers(worker?: string): Promise<Record<PeerName, Peer>> {
-  const { script, wasm } = worker ? builtIn(worker) : await buildWorker(() => {});
+  const { script, wasm } = worker ? builtIn(worker) : await buildWorker({ log: () => {} });
   const jose = await bundleJose();
   return {
     bare: { script: join(peersDir, "bare.js") },

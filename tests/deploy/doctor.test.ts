@@ -43,7 +43,7 @@ let team: Edge;
 
 before(async () => {
   dir = await mkdtemp(join(tmpdir(), "kube-access-doctor-"));
-  await buildWorker(() => {});
+  await buildWorker({ log: () => {} });
   cluster = await startCluster({ log: () => {}, auditLog: false });
   stack = await startStack({ upstream: cluster.proxy });
   const server = createHttpServer((request, response) => answerOddly(request, response));
