@@ -1,22 +1,17 @@
 // A map of 100,000 identities against one of 10, each compiled into a kube-access of its own.
 
-import { createHash } from "node:crypto";
-import { existsSync } from "node:fs";
-import { copyFile, mkdir, readFile, writeFile } from "node:fs/promises";
-import { join, resolve } from "node:path";
-import { buildTools } from "../dev/build-tools.ts";
+import { mkdir, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { buildWorker } from "../dev/build.ts";
 import { cacheDir } from "../dev/cache.ts";
-import { run } from "../dev/command.ts";
-import { progress } from "../dev/progress.ts";
 import { rateAndCpu } from "./http.ts";
-import { builtIn, type Peer } from "./peers.ts";
+import type { Peer } from "./peers.ts";
 import { httpRequest, mint } from "./requests.ts";
 import type { Work } from "./work.ts";
 
-const root = resolve(import.meta.dirname, "..");
 const SIZES = { few: 10, many: 100_000 };
 
-/** In both maps, so that the same caller is looked up in each; more than any isolate has remembered before the round. */
+/** Who asks: people whom both maps name. */
 const CALLERS = 10;
 
 export const identityWork: Work = {
@@ -63,31 +58,10 @@ function mapOf(size: number): string {
 
 /** Built once for each state of the sources, outside of the work tree. */
 async function buildWith(size: number): Promise<Peer> {
-  const log = progress();
-  const tools = await buildTools(log);
-  const map = mapOf(size);
-  const sources = await readFile(join(root, "build/.inputs.sha256"), "utf8");
-  const key = createHash("sha256").update(sources).update(map).digest("hex").slice(0, 16);
-  const dir = join(cacheDir, "bench", `identities-${key}`);
-  if (!existsSync(join(dir, "index_bg.wasm"))) {
-    log(`building kube-access with ${size} identities (once for each state of src/)`);
-    await mkdir(dir, { recursive: true });
-    await writeFile(join(dir, "identities.yaml"), map);
-    const out = join(dir, "build");
-    await run(tools.workerBuild, ["--release", "--out-dir", out], {
-      cwd: root,
-      log,
-      env: {
-        ...process.env,
-        KUBE_ACCESS_IDENTITIES: join(dir, "identities.yaml"),
-        CARGO_TARGET_DIR: join(cacheDir, "bench/target"),
-        ESBUILD_BIN: tools.esbuild,
-        WASM_BINDGEN_BIN: tools.wasmBindgen,
-        WASM_OPT_BIN: tools.wasmOpt,
-      },
-    });
-    await copyFile(join(out, "index.js"), join(dir, "index.js"));
-    await copyFile(join(out, "index_bg.wasm"), join(dir, "index_bg.wasm"));
-  }
-  return builtIn(dir);
+  const dir = join(cacheDir, "bench", `identities-${size}`);
+  const identities = join(dir, "identities.yaml");
+  await mkdir(dir, { recursive: true });
+  await writeFile(identities, mapOf(size));
+  const { script, wasm } = await buildWorker({ log: () => {}, dir, identities });
+  return { script, wasm };
 }

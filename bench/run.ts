@@ -48,10 +48,9 @@ async function main(): Promise<void> {
   const chosen = chooseWorks(values.only, quick);
   const rounds = positive("--rounds", values.rounds, quick ? 3 : 5);
   const seconds = positive("--seconds", values.seconds, quick ? 0.4 : 1);
-  const streamBytes = (quick ? 20 : 100) * 1_000_000;
   const log = progress();
   log("building the Workers");
-  const stage = await Stage.open({ rounds, seconds, streamBytes, ...(worker ? { worker } : {}) });
+  const stage = await Stage.open({ rounds, seconds, ...(worker ? { worker } : {}) });
   const rows: Row[] = [];
   try {
     for (const work of chosen) {
@@ -61,7 +60,7 @@ async function main(): Promise<void> {
   } finally {
     await stage.close();
   }
-  const machine = { cpu: cpus()[0]?.model ?? "unknown", cores: cpus().length, rounds, seconds, streamBytes };
+  const machine = { cpu: cpus()[0]?.model ?? "unknown", cores: cpus().length, rounds, seconds };
   console.log(values.json ? JSON.stringify({ machine, rows }, null, 2) : table(rows));
 }
 

@@ -13,8 +13,6 @@ export interface StageOptions {
   rounds: number;
   /** How long one measurement lasts, where time bounds it. */
   seconds: number;
-  /** What exec and cp carry. */
-  streamBytes: number;
   /** Another build of kube-access than `build/`: a folder. */
   worker?: string;
 }
@@ -22,7 +20,6 @@ export interface StageOptions {
 export class Stage {
   readonly rounds: number;
   readonly seconds: number;
-  readonly streamBytes: number;
   readonly certs: Certs;
   readonly upstream: Address;
   readonly peers: Record<PeerName, Peer>;
@@ -42,7 +39,7 @@ export class Stage {
   }
 
   private constructor(
-    { rounds, seconds, streamBytes }: StageOptions,
+    { rounds, seconds }: StageOptions,
     parts: Pick<Stage, "peers" | "certs" | "token" | "upstream"> & {
       upstreamProcess: Child<object, Address>;
       load: Child<Load, LoadResult>;
@@ -50,7 +47,6 @@ export class Stage {
   ) {
     this.rounds = rounds;
     this.seconds = seconds;
-    this.streamBytes = streamBytes;
     this.peers = parts.peers;
     this.certs = parts.certs;
     this.token = parts.token;
