@@ -79,7 +79,7 @@ export async function startRecorder(port = 0): Promise<Recorder> {
       const request = new Received(head, wire);
       received.push(request);
       await script(request);
-      if (wire.hasEnded || request.values("upgrade").length > 0) {
+      if (wire.hasEnded || socket.destroyed || request.values("upgrade").length > 0) {
         return socket.end();
       }
       // The next request on this connection begins after this one's body.

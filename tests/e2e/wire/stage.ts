@@ -67,6 +67,8 @@ export interface Stage {
   open(call?: Call): Promise<Wire>;
   /** Puts the Worker's clock forward; needs `hasClock`. */
   advance(seconds: number): Promise<void>;
+  /** Lets the Worker's timers run so many times as fast; needs `hasClock`. */
+  hurry(times: number): Promise<void>;
   stop(): Promise<void>;
 }
 
@@ -75,7 +77,7 @@ export interface StageOptions {
   aud?: string;
   teamDomain?: string;
   certs?: Certs;
-  /** Lets the test move the Worker's clock. */
+  /** Lets the test move the Worker's clock, and hurry its timers. */
   hasClock?: boolean;
 }
 
@@ -117,6 +119,12 @@ export async function startStage(options: StageOptions = {}): Promise<Stage> {
     }
     return wire;
   };
+  const tellClock = async (line: string) => {
+    assert.ok(clock, "the stage has a clock");
+    const wire = await open({ target: "/.kube-access/healthz", lines: [`X-Clock-${line}`], as: null });
+    assert.equal((await readAnswer(wire)).status, 200);
+    wire.socket.destroy();
+  };
   return {
     gateway,
     upstream,
@@ -131,12 +139,8 @@ export async function startStage(options: StageOptions = {}): Promise<Stage> {
         wire.socket.destroy();
       }
     },
-    advance: async (seconds) => {
-      const wire = await dial(gateway);
-      wire.write(`GET /.kube-access/healthz HTTP/1.1\r\nHost: k\r\nX-Clock-Forward: ${seconds}\r\n\r\n`);
-      assert.equal((await readAnswer(wire)).status, 200);
-      wire.socket.destroy();
-    },
+    advance: (seconds) => tellClock(`Forward: ${seconds}`),
+    hurry: (times) => tellClock(`Pace: ${times}`),
     stop: async () => {
       await gateway.stop();
       await upstream.stop();
@@ -197,7 +201,7 @@ async function dial({ host, port }: Gateway): Promise<Wire> {
   return new Wire(socket);
 }
 
-/** A copy of the built Worker whose Date.now() a request can put forward. All else is as built. */
+/** A copy of the built Worker whose clock a request can put forward, and whose timers it can hurry. All else is as built. */
 async function clockedWorker(): Promise<{ script: string; remove(): Promise<void> }> {
   const build = resolve(import.meta.dirname, "../../../build");
   const dir = await mkdtemp(join(tmpdir(), "kube-access-clock-"));
@@ -207,11 +211,15 @@ async function clockedWorker(): Promise<{ script: string; remove(): Promise<void
   assert.ok(entry, "the built Worker has a default export");
   const clock = `
     let forward = 0;
+    let pace = 1;
     const now = Date.now;
     Date.now = () => now() + forward * 1000;
+    const later = setTimeout;
+    globalThis.setTimeout = (then, milliseconds) => later(then, milliseconds / pace);
     export default class extends ${entry} {
       fetch(request) {
         forward += Number(request.headers.get("x-clock-forward"));
+        pace = Number(request.headers.get("x-clock-pace")) || pace;
         return super.fetch(request);
       }
     }`;
