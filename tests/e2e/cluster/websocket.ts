@@ -36,6 +36,7 @@ export async function openWebSocket(
   path: string,
   protocol: string,
   headers: Record<string, string> = {},
+  limitMs = HEAD_MS,
 ): Promise<Opened> {
   const { gateway, access } = site.stack;
   const key = randomBytes(16).toString("base64");
@@ -52,7 +53,7 @@ export async function openWebSocket(
   const socket = connect(gateway.port, gateway.host);
   await once(socket, "connect");
   socket.write(`GET ${path} HTTP/1.1\r\n${lines.join("")}\r\n`);
-  const { status, headers: answered, rest } = await readHead(socket);
+  const { status, headers: answered, rest } = await readHead(socket, limitMs);
   if (status !== 101) {
     return {
       status,
@@ -70,8 +71,8 @@ export async function openWebSocket(
   return { status, headers: answered, body: "", socket: new WebSocketClient(socket, rest) };
 }
 
-async function readHead(socket: Socket) {
-  const overdue = setTimeout(() => socket.destroy(new Error(`no answer within ${HEAD_MS / 1000} s`)), HEAD_MS);
+async function readHead(socket: Socket, limitMs: number) {
+  const overdue = setTimeout(() => socket.destroy(new Error(`no answer within ${limitMs / 1000} s`)), limitMs);
   let received = Buffer.alloc(0);
   try {
     for (;;) {
@@ -109,22 +110,30 @@ async function readBody(socket: Socket, headers: Map<string, string>, start: Buf
 }
 
 /** The next bytes, and then no more until they are asked for. */
-async function nextChunk(socket: Socket): Promise<Buffer> {
-  const ended = once(socket, "close").then(() => {
-    throw new Error("The gateway closed the connection in the middle of its answer.");
-  });
-  const chunk = (async () => {
-    for (;;) {
+function nextChunk(socket: Socket): Promise<Buffer> {
+  return new Promise((resolve, reject) => {
+    const stop = () => {
+      socket.off("readable", look);
+      socket.off("close", end);
+    };
+    const end = () => {
+      stop();
+      reject(new Error("The gateway closed the connection in the middle of its answer."));
+    };
+    const look = () => {
       const data: Buffer | null = socket.read();
       if (data) {
-        return data;
+        stop();
+        resolve(data);
       }
-      await once(socket, "readable");
+    };
+    socket.on("readable", look);
+    socket.on("close", end);
+    look();
+    if (socket.closed) {
+      end();
     }
-  })();
-  ended.catch(() => {});
-  chunk.catch(() => {});
-  return Promise.race([chunk, ended]);
+  });
 }
 
 export class WebSocketClient {
