@@ -64,12 +64,13 @@ pub(crate) fn target(text: &str) -> Result<(), TestCaseError> {
         prop_assert!(!matches!(&*decoded, "" | "." | ".."), "{}", path);
         prop_assert!(!decoded.chars().any(char::is_control), "{}", path);
         // Only a workload behind a proxy has separators inside its segments.
-        prop_assert!(
-            !decoded.contains(['/', '\\', '%']) || path.contains("proxy/"),
-            "{}",
-            path
-        );
+        let has_separator = decoded.contains(['/', '\\', '%']);
+        let is_behind_proxy = is_after_proxy(path, segment);
+        prop_assert!(!has_separator || is_behind_proxy, "{}", path);
     }
+    // The runtime's URL parser would end the query here, or write it otherwise.
+    let is_rewritten = head.query().contains(['#', '"', '<', '>', ' ']) || !head.query().is_ascii();
+    prop_assert!(!is_rewritten, "{}", head.query());
     let expected = request_info::read(method, path, head.query());
     let read = request_info::RequestInfo {
         verb: found.verb.to_owned(),
@@ -90,6 +91,33 @@ pub(crate) fn target(text: &str) -> Result<(), TestCaseError> {
     Ok(())
 }
 
+/// Whether a segment stands behind the `proxy` of a node, a pod or a service.
+fn is_after_proxy(path: &str, segment: &str) -> bool {
+    let parts: Vec<String> = path
+        .split('/')
+        .skip(1)
+        .map_while(request_info::unescape)
+        .collect();
+    let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
+    let start = match *parts {
+        ["api", _, "nodes", _, "proxy", ..] => 5,
+        [
+            "api",
+            _,
+            "namespaces",
+            _,
+            "pods" | "services",
+            _,
+            "proxy",
+            ..,
+        ] => 7,
+        _ => return false,
+    };
+    path.split('/')
+        .skip(start + 1)
+        .any(|found| found == segment)
+}
+
 /// Whatever a caller sends, the cluster hears the map's identity, and nothing but what is on the list.
 pub(crate) fn prepare(text: &str) -> Result<(), TestCaseError> {
     let (head, too_large) = Head::read(text);
@@ -104,12 +132,15 @@ pub(crate) fn prepare(text: &str) -> Result<(), TestCaseError> {
         let name = name.to_ascii_lowercase();
         prop_assert!(!name.starts_with("impersonate") && name != "origin");
     }
-    let lines: Vec<&str> = lines.lines().collect();
+    let lines: Vec<&str> = lines.split_terminator('\n').collect();
     let (mut identity, others): (Vec<&str>, Vec<&str>) = lines
         .iter()
         .partition(|line| line.to_ascii_lowercase().starts_with("impersonate"));
     identity.retain(|line| !line.starts_with("Impersonate-Extra-kube-access.dev%2Fray:"));
-    prop_assert_eq!(identity, caller.lines().lines().collect::<Vec<_>>());
+    prop_assert_eq!(
+        identity,
+        caller.lines().split_terminator('\n').collect::<Vec<_>>()
+    );
     prop_assert_eq!(
         others
             .iter()
