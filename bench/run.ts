@@ -21,8 +21,8 @@ Measures kube-access against a bare Worker, two JavaScript Workers and kubectl p
 
   --only NAME      one piece of work; may be repeated: ${works.map(({ name }) => name).join(", ")}
   --quick          less than a minute: fewer and shorter rounds, without ${slow()}
-  --rounds N       how often each piece is measured (default 5, with --quick 3)
-  --seconds N      how long each measurement takes (default 1, with --quick 0.4)
+  --rounds N       how often each piece is measured (default 15, with --quick 5)
+  --seconds N      how long each measurement takes (default 0.35, with --quick 0.2)
   --worker DIR     the built kube-access (index.js and index_bg.wasm); without it, build/ is brought up to date
   --json           print everything that was measured as JSON
   --help           this text
@@ -46,11 +46,11 @@ async function main(): Promise<void> {
   }
   const { quick, worker } = values;
   const chosen = chooseWorks(values.only, quick);
-  const rounds = positive("--rounds", values.rounds, quick ? 3 : 5);
-  const seconds = positive("--seconds", values.seconds, quick ? 0.4 : 1);
+  const rounds = positive("--rounds", values.rounds, quick ? 5 : 15);
+  const seconds = positive("--seconds", values.seconds, quick ? 0.2 : 0.35);
   const log = progress();
   log("building the Workers");
-  const stage = await Stage.open({ rounds, seconds, ...(worker ? { worker } : {}) });
+  const stage = await Stage.open({ rounds, seconds, worker });
   const rows: Row[] = [];
   try {
     for (const work of chosen) {

@@ -14,7 +14,7 @@ export interface StageOptions {
   /** How long one measurement lasts, where time bounds it. */
   seconds: number;
   /** Another build of kube-access than `build/`: a folder. */
-  worker?: string;
+  worker?: string | undefined;
 }
 
 export class Stage {
