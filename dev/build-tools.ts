@@ -60,7 +60,8 @@ async function lockedVersion(crate: string): Promise<string> {
   return version;
 }
 
-async function cargoInstalled(crate: string, version: string, log: Log, binary = crate): Promise<string> {
+/** The path of a program that cargo installs, once for each version. */
+export async function cargoInstalled(crate: string, version: string, log: Log, binary = crate): Promise<string> {
   const directory = join(cacheDir, "cargo-tools", `${crate}-${version}`);
   const path = join(directory, "bin", binary);
   if (existsSync(path)) {

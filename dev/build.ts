@@ -102,11 +102,17 @@ async function hashOfInputs(fingerprint: string, identities: string): Promise<st
   return hash.digest("hex");
 }
 
-async function sizes({ script, wasm }: BuiltWorker): Promise<string> {
+/** Bytes of the upload, raw and gzipped: each file by itself, as an upload is compressed. */
+export async function sizeOf({ script, wasm }: BuiltWorker): Promise<{ raw: number; gzip: number }> {
   const files = await Promise.all([readFile(script), readFile(wasm)]);
-  const raw = files.reduce((sum, file) => sum + file.length, 0);
-  // Each file by itself, as an upload is compressed.
-  const gzip = files.reduce((sum, file) => sum + gzipSync(file, { level: 9 }).length, 0);
+  return {
+    raw: files.reduce((sum, file) => sum + file.length, 0),
+    gzip: files.reduce((sum, file) => sum + gzipSync(file, { level: 9 }).length, 0),
+  };
+}
+
+async function sizes(worker: BuiltWorker): Promise<string> {
+  const { raw, gzip } = await sizeOf(worker);
   return `${(raw / 1024).toFixed(1)} KB, ${(gzip / 1024).toFixed(1)} KB gzip`;
 }
 
