@@ -1,5 +1,6 @@
 // `npm run cases`: which cases of docs/cases.md a test proves, which docs/security.md explains, and which are open. A test
-// names its cases: "case 47, 48: …" in TypeScript, `case_47_48_…` in Rust and in Terraform.
+// names its cases: "case 47, 48: …" in TypeScript, `case_47_48_…` in Rust and in Terraform. And whether each test that
+// SECURITY.md names exists.
 
 import { globSync, readFileSync } from "node:fs";
 import { join, resolve } from "node:path";
@@ -10,7 +11,8 @@ const root = resolve(import.meta.dirname, "..");
 const usage = `usage: npm run cases -- [--json]
 
 Prints how many cases of docs/cases.md a test proves, how many docs/security.md explains, and which are open.
-Exit status 1 when a case is open, or when a test or docs/security.md names a case that there is not.
+Exit status 1 when a case is open, when a test or docs/security.md names a case that there is not, or when SECURITY.md
+names a test that there is not.
 
   --json  everything, as JSON: for each case what comes in, the tests that prove it, and the explanation
   --help  this text`;
@@ -32,7 +34,7 @@ interface Case {
 
 interface Coverage {
   cases: Case[];
-  /** Where a case is named that there is not. */
+  /** Where a case or a test is named that there is not. */
   unknown: string[];
 }
 
@@ -59,9 +61,12 @@ function coverage(): Coverage {
       unknown.push(`${where} names case ${number}`);
     }
   };
+  let allTests = "";
   for (const { sources, pattern } of testNames) {
     for (const file of globSync(sources, { cwd: root }).sort()) {
-      for (const match of readFileSync(join(root, file), "utf8").matchAll(pattern)) {
+      const source = readFileSync(join(root, file), "utf8");
+      allTests += source;
+      for (const match of source.matchAll(pattern)) {
         const test = `${file}: ${match[0].replace(/^(fn |test\(\s*["`]|run ")/, "")}`;
         for (const number of numbers(match[1])) {
           name(number, test, ({ tests }) => tests.push(test));
@@ -76,7 +81,20 @@ function coverage(): Coverage {
       });
     }
   }
+  for (const proof of proofs()) {
+    const isTest = [`fn ${proof}(`, `"${proof}"`, `\`${proof}\``].some((name) => allTests.includes(name));
+    if (!isTest) {
+      unknown.push(`SECURITY.md names the test "${proof}"`);
+    }
+  }
   return { cases, unknown };
+}
+
+/** The tests in the last column of SECURITY.md's tables. */
+function proofs(): string[] {
+  const lines = readFileSync(join(root, "SECURITY.md"), "utf8").split("\n");
+  const cells = lines.filter((line) => line.startsWith("| ")).map((line) => line.split(" | ").at(-1) ?? "");
+  return cells.flatMap((cell) => [...cell.matchAll(/`([^`]+)`/g)].map(([, proof = ""]) => proof));
 }
 
 function readCases(): Case[] {
