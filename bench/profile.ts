@@ -38,25 +38,21 @@ async function main(): Promise<void> {
   try {
     const [inspectorPort = 0] = await freePorts(1);
     const peer = await stage.start(stage.peers[name], { inspectorPort });
-    try {
-      await stage.keep("small", [httpRequest("/api/v1/namespaces/default/pods/web", stage.token)]);
-      const load = (seconds: number) => {
-        return stage.http("small", { ...peer, connections: 8, milliseconds: seconds * 1000 });
-      };
-      await load(1);
-      const inspector = await Inspector.connect(inspectorPort);
-      await inspector.call("Profiler.enable");
-      await inspector.call("Profiler.setSamplingInterval", { interval: SAMPLING_MICROSECONDS });
-      await inspector.call("Profiler.start");
-      const { answers } = await load(stage.seconds);
-      const { profile } = (await inspector.call("Profiler.stop")) as { profile: CpuProfile };
-      inspector.close();
-      print(profile, answers);
-      if (values.out) {
-        await writeFile(values.out, JSON.stringify(profile));
-      }
-    } finally {
-      await peer.stop();
+    await stage.keep("small", [httpRequest("/api/v1/namespaces/default/pods/web", stage.token)]);
+    const load = (seconds: number) => {
+      return stage.http("small", { ...peer, connections: 8, milliseconds: seconds * 1000 });
+    };
+    await load(1);
+    const inspector = await Inspector.connect(inspectorPort);
+    await inspector.call("Profiler.enable");
+    await inspector.call("Profiler.setSamplingInterval", { interval: SAMPLING_MICROSECONDS });
+    await inspector.call("Profiler.start");
+    const { answers } = await load(stage.seconds);
+    const { profile } = (await inspector.call("Profiler.stop")) as { profile: CpuProfile };
+    inspector.close();
+    print(profile, answers);
+    if (values.out) {
+      await writeFile(values.out, JSON.stringify(profile));
     }
   } finally {
     await stage.close();

@@ -28,6 +28,7 @@ export class Stage {
   readonly #upstreamProcess: Child<object, Address>;
   readonly #load: Child<Load, LoadResult>;
   readonly #running = new Map<PeerName, Running>();
+  readonly #started: Running[] = [];
 
   static async open(options: StageOptions): Promise<Stage> {
     const peers = await buildPeers(options.worker);
@@ -62,9 +63,11 @@ export class Stage {
     return running;
   }
 
-  /** A peer in a fresh workerd, which whoever asks for it has to stop. */
-  start(peer: Peer, options: { upstream?: Address; inspectorPort?: number } = {}): Promise<Running> {
-    return startPeer(peer, { upstream: this.upstream, certs: this.certs, ...options });
+  /** A peer in a fresh workerd. It ends with the stage, if not before. */
+  async start(peer: Peer, options: { upstream?: Address; inspectorPort?: number } = {}): Promise<Running> {
+    const running = await startPeer(peer, { upstream: this.upstream, certs: this.certs, ...options });
+    this.#started.push(running);
+    return running;
   }
 
   /** Hands requests to the client, under a name. */
@@ -81,7 +84,7 @@ export class Stage {
   }
 
   async close(): Promise<void> {
-    await Promise.all([...this.#running.values()].map((running) => running.stop()));
+    await Promise.all(this.#started.map((running) => running.stop()));
     await Promise.all([this.#load.stop(), this.#upstreamProcess.stop(), this.certs.stop()]);
   }
 }

@@ -54,6 +54,10 @@ export async function startWorkerd(options: WorkerdOptions): Promise<Running> {
   const child = spawn(program, ["serve", "--control-fd=3", ...inspector, file, "config"], {
     stdio: ["ignore", "ignore", "pipe", "pipe"],
   });
+  // Should the benchmark fail half-way, workerd must not outlive it.
+  const end = () => child.kill("SIGKILL");
+  process.once("exit", end);
+  child.once("exit", () => process.off("exit", end));
   const errors: Buffer[] = [];
   child.stderr?.on("data", (chunk) => errors.push(chunk));
   const port = await listeningPort(child).catch(async (error: Error) => {
@@ -68,7 +72,7 @@ export async function startWorkerd(options: WorkerdOptions): Promise<Running> {
     listening,
     started,
     stop: async () => {
-      if (child.exitCode === null) {
+      if (child.exitCode === null && child.signalCode === null) {
         const exited = once(child, "exit");
         child.kill("SIGKILL");
         await exited;
