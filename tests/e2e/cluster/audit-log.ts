@@ -29,19 +29,32 @@ export class AuditLog {
   readonly #events: AuditEvent[] = [];
   #offset = 0;
   #rest = "";
+  #reading: Promise<void> = Promise.resolve();
 
   constructor(file: string) {
     this.#file = file;
   }
 
   /** Every event so far, oldest first. */
-  async events(): Promise<AuditEvent[]> {
+  async events(): Promise<readonly AuditEvent[]> {
+    // Those who ask at the same time read one after the other, each what the one before has left.
+    this.#reading = this.#reading.then(() => this.#read());
+    await this.#reading;
+    return this.#events;
+  }
+
+  /** The first event that fits, as soon as it is written. */
+  find(what: string, fits: (event: AuditEvent) => boolean): Promise<AuditEvent> {
+    return until(`the cluster's audit log shows ${what}`, WRITTEN_MS, async () => (await this.events()).find(fits));
+  }
+
+  async #read(): Promise<void> {
     const file = await open(this.#file);
     try {
       for (;;) {
         const { bytesRead, buffer } = await file.read({ buffer: Buffer.alloc(1 << 20), position: this.#offset });
         if (bytesRead === 0) {
-          return this.#events;
+          return;
         }
         this.#offset += bytesRead;
         const lines = (this.#rest + buffer.toString("latin1", 0, bytesRead)).split("\n");
@@ -51,10 +64,5 @@ export class AuditLog {
     } finally {
       await file.close();
     }
-  }
-
-  /** The first event that fits, as soon as it is written. */
-  find(what: string, fits: (event: AuditEvent) => boolean): Promise<AuditEvent> {
-    return until(`the cluster's audit log shows ${what}`, WRITTEN_MS, async () => (await this.events()).find(fits));
   }
 }

@@ -1,8 +1,8 @@
 // A WebSocket client on a bare socket: many at a time cost little, and it reads as slowly as a test wants it to.
 
 import { createHash, randomBytes } from "node:crypto";
-import { once } from "node:events";
-import { connect, type Socket } from "node:net";
+import type { Socket } from "node:net";
+import { exchange, nextChunk } from "./raw-http.ts";
 import type { Site } from "./site.ts";
 
 /** The subprotocols of kubectl's streams. */
@@ -10,7 +10,6 @@ export const EXEC = "v5.channel.k8s.io";
 export const PORT_FORWARD = "SPDY/3.1+portforward.k8s.io";
 
 const GUID = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
-const HEAD_MS = 30_000;
 
 /** The channels of v5.channel.k8s.io: the first byte of each message. */
 export const STDIN = 0;
@@ -36,7 +35,7 @@ export async function openWebSocket(
   path: string,
   protocol: string,
   headers: Record<string, string> = {},
-  limitMs = HEAD_MS,
+  limitMs?: number,
 ): Promise<Opened> {
   const { gateway, access } = site.stack;
   const key = randomBytes(16).toString("base64");
@@ -50,10 +49,12 @@ export async function openWebSocket(
     "Cf-Access-Jwt-Assertion": await access.mint(user),
     ...headers,
   }).map(([name, value]) => `${name}: ${value}\r\n`);
-  const socket = connect(gateway.port, gateway.host);
-  await once(socket, "connect");
-  socket.write(`GET ${path} HTTP/1.1\r\n${lines.join("")}\r\n`);
-  const { status, headers: answered, rest } = await readHead(socket, limitMs);
+  const {
+    socket,
+    status,
+    headers: answered,
+    rest,
+  } = await exchange(gateway, `GET ${path} HTTP/1.1\r\n${lines.join("")}\r\n`, limitMs);
   if (status !== 101) {
     return {
       status,
@@ -71,29 +72,6 @@ export async function openWebSocket(
   return { status, headers: answered, body: "", socket: new WebSocketClient(socket, rest) };
 }
 
-async function readHead(socket: Socket, limitMs: number) {
-  const overdue = setTimeout(() => socket.destroy(new Error(`no answer within ${limitMs / 1000} s`)), limitMs);
-  let received = Buffer.alloc(0);
-  try {
-    for (;;) {
-      const end = received.indexOf("\r\n\r\n");
-      if (end >= 0) {
-        const [start = "", ...lines] = received.toString("latin1", 0, end).split("\r\n");
-        const headers = new Map(
-          lines.map((line) => [
-            line.slice(0, line.indexOf(":")).toLowerCase(),
-            line.slice(line.indexOf(":") + 1).trim(),
-          ]),
-        );
-        return { status: Number(start.split(" ")[1]), headers, rest: received.subarray(end + 4) };
-      }
-      received = Buffer.concat([received, await nextChunk(socket)]);
-    }
-  } finally {
-    clearTimeout(overdue);
-  }
-}
-
 async function readBody(socket: Socket, headers: Map<string, string>, start: Buffer): Promise<string> {
   let body = start;
   const isWhole = () => {
@@ -107,33 +85,6 @@ async function readBody(socket: Socket, headers: Map<string, string>, start: Buf
   const text = body.toString("utf8");
   // A refusal is a single short chunk, when it is chunked at all.
   return headers.has("content-length") ? text : text.replace(/^[0-9a-f]+\r\n/i, "").replace(/\r\n0\r\n\r\n$/, "");
-}
-
-/** The next bytes, and then no more until they are asked for. */
-function nextChunk(socket: Socket): Promise<Buffer> {
-  return new Promise((resolve, reject) => {
-    const stop = () => {
-      socket.off("readable", look);
-      socket.off("close", end);
-    };
-    const end = () => {
-      stop();
-      reject(new Error("The gateway closed the connection in the middle of its answer."));
-    };
-    const look = () => {
-      const data: Buffer | null = socket.read();
-      if (data) {
-        stop();
-        resolve(data);
-      }
-    };
-    socket.on("readable", look);
-    socket.on("close", end);
-    look();
-    if (socket.closed) {
-      end();
-    }
-  });
 }
 
 export class WebSocketClient {
