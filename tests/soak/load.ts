@@ -1,0 +1,48 @@
+// `npm run load`: a thousand watches, two hundred execs and slow readers at a time, with a new key of Access each second.
+
+import { parseArgs } from "node:util";
+import { buildWorker } from "../../dev/build.ts";
+import { progress } from "../../dev/progress.ts";
+import { startSite } from "../e2e/cluster/site.ts";
+import { runLoad } from "./load-run.ts";
+
+const MB = 1024 * 1024;
+const MAX_BYTES_PER_STREAM = 256 * 1024;
+
+const { values } = parseArgs({
+  options: {
+    watches: { type: "string", default: "1000" },
+    execs: { type: "string", default: "200" },
+    "slow-readers": { type: "string", default: "10" },
+    changes: { type: "string", default: "5" },
+  },
+});
+const load = {
+  watches: Number(values.watches),
+  execs: Number(values.execs),
+  slowReaders: Number(values["slow-readers"]),
+  changes: Number(values.changes),
+};
+
+const log = progress();
+await buildWorker({ log });
+const site = await startSite({ LOG_LEVEL: "error", ENABLE_K8S_LOGGING: "false" });
+try {
+  const { rows, rotations, baseline, open, peak } = await runLoad(site, load, log);
+  console.log(`\n${"".padEnd(14)} ${"at a time".padStart(10)} ${"right".padStart(8)}`);
+  for (const { what, count, right, wrong } of rows) {
+    console.log(
+      `${what.padEnd(14)} ${String(count).padStart(10)} ${String(right).padStart(8)}${wrong ? `  first wrong: ${wrong}` : ""}`,
+    );
+  }
+  const perStream = (peak - baseline) / (load.watches + load.execs + load.slowReaders);
+  console.log(`${rotations} new keys of Access meanwhile`);
+  console.log(
+    `workerd: ${(baseline / MB).toFixed(1)} MB at first, ${(open / MB).toFixed(1)} MB with every watch open, ` +
+      `${(peak / MB).toFixed(1)} MB at most (${(perStream / 1024).toFixed(1)} KB for each stream)`,
+  );
+  const isRight = rows.every(({ count, right }) => count === right);
+  process.exitCode = isRight && perStream < MAX_BYTES_PER_STREAM ? 0 : 1;
+} finally {
+  await site.stop();
+}
