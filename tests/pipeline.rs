@@ -10,6 +10,7 @@
 
 use std::fmt::Write as _;
 
+use kube_access::audit::Entry;
 use kube_access::caller::Caller;
 use kube_access::head::Head;
 use kube_access::identity::IdentityMap;
@@ -349,6 +350,33 @@ fn case_55_56_58_61_62_100_the_head_decides_nothing_about_who_it_is() {
             plain,
             "{name}"
         );
+    }
+}
+
+#[test]
+fn case_138_a_query_is_logged_only_where_the_cluster_reads_it_as_harmless() {
+    for target in [
+        // The API server drops a pair with a semicolon; other readers split it.
+        "/api/v1/namespaces/n/pods/p/exec?container=c;command=SECRET",
+        // A workload gives the same names a meaning of its own.
+        "/api/v1/namespaces/n/services/s/proxy/login?container=SECRET&limit=SECRET",
+        // Nobody can say what this is.
+        "//api/v1/pods?container=SECRET",
+        "/api/v1/pods?limit=1#container=SECRET",
+        "/api/v1/namespaces/n/pods/p/exec?command=SECRET&COMMAND=SECRET&%63ommand=SECRET&SECRET",
+    ] {
+        let text = format!("GET\nhttps://kube.example.com{target}\n0\nid-1");
+        let (head, _) = Head::read(&text);
+        let entry = Entry {
+            head: &head,
+            caller: None,
+            refusal: None,
+            status: 200,
+            answered: 0,
+        };
+        for line in [entry.line(), entry.event()] {
+            assert!(!line.contains("SECRET"), "{line}");
+        }
     }
 }
 
