@@ -85,6 +85,13 @@ export async function startStage(options: StageOptions = {}): Promise<Stage> {
   const certs = options.certs ?? (await startCerts());
   const upstream = await startRecorder();
   const clock = options.hasClock ? await clockedWorker() : undefined;
+  const stopAround = async () => {
+    await upstream.stop();
+    if (!options.certs) {
+      await certs.stop();
+    }
+    await clock?.remove();
+  };
   const gateway = await startGateway({
     certs,
     upstream,
@@ -92,6 +99,10 @@ export async function startStage(options: StageOptions = {}): Promise<Stage> {
     teamDomain: options.teamDomain ?? teamDomain,
     vars: options.vars ?? {},
     ...(clock && { script: clock.script }),
+  }).catch(async (error) => {
+    // What still listens would keep the test from ending.
+    await stopAround();
+    throw error;
   });
   const token = (user: string, { keys = certs.keys, ...change }: TokenChange = {}) => {
     const named = localUsers.find(({ name }) => name === user);
@@ -140,14 +151,14 @@ export async function startStage(options: StageOptions = {}): Promise<Stage> {
       }
     },
     advance: (seconds) => tellClock(`Forward: ${seconds}`),
-    hurry: (times) => tellClock(`Pace: ${times}`),
+    hurry: async (times) => {
+      await tellClock(`Pace: ${times}`);
+      // One timer may serve all requests of a second: a hurried one is set in the next.
+      await tellClock("Forward: 2");
+    },
     stop: async () => {
       await gateway.stop();
-      await upstream.stop();
-      if (!options.certs) {
-        await certs.stop();
-      }
-      await clock?.remove();
+      await stopAround();
     },
   };
 }
@@ -216,13 +227,13 @@ async function clockedWorker(): Promise<{ script: string; remove(): Promise<void
     Date.now = () => now() + forward * 1000;
     const later = setTimeout;
     globalThis.setTimeout = (then, milliseconds) => later(then, milliseconds / pace);
-    export default class extends ${entry} {
-      fetch(request) {
+    export default {
+      fetch(request, env, context) {
         forward += Number(request.headers.get("x-clock-forward"));
         pace = Number(request.headers.get("x-clock-pace")) || pace;
-        return super.fetch(request);
-      }
-    }`;
+        return ${entry}.fetch(request, env, context);
+      },
+    };`;
   await writeFile(script, built.replace(`${entry} as default`, `${entry} as Unclocked`) + clock);
   await cp(join(build, "index_bg.wasm"), join(dir, "index_bg.wasm"));
   return { script, remove: () => rm(dir, { recursive: true, force: true }) };
