@@ -237,9 +237,9 @@ class Run {
   }
 }
 
-/** Dot segments are resolved by whoever parses the URL first: by Cloudflare's edge, long before the gateway sees it. */
-function hasDots(target: string): boolean {
-  return /\/(\.|%2e){1,2}([/?#]|$)/i.test(target);
+/** Dot segments and tabs are taken out by whoever parses the URL first: Cloudflare's edge, long before the gateway sees it. */
+function isRewritten(target: string): boolean {
+  return /\/(\.|%2e){1,2}([/?#]|$)|\t/i.test(target);
 }
 
 /** What workerd answers to bytes that it does not take for a request; 0 is no answer at all. */
@@ -276,8 +276,8 @@ function difference(
   if (!isDeepStrictEqual(asked(claimed), asked(ours))) {
     return `the gateway read ${JSON.stringify(asked(claimed))}, the API server ${JSON.stringify(asked(ours))}`;
   }
-  if (hasDots(request.target)) {
-    return undefined; // `kubectl proxy` would only redirect the straight one
+  if (isRewritten(request.target)) {
+    return undefined; // `kubectl proxy` would redirect or refuse the straight one
   }
   if (!theirs) {
     return "only the request through the gateway reached the API server";
