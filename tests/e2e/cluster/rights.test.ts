@@ -32,7 +32,11 @@ test("case 129: the service account may impersonate and do nothing else", async 
     "--as-group",
     "system:authenticated",
   ]);
-  const lines = (text: string) => text.trim().split("\n");
+  const lines = (text: string) =>
+    text
+      .trim()
+      .split("\n")
+      .map((line) => line.replace(/ +/g, " ").trim());
   const granted = lines(own).filter((line) => !lines(everybodys).includes(line));
   assert.ok(granted.length > 0);
   for (const line of granted) {
