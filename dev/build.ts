@@ -76,7 +76,7 @@ async function compile(worker: BuiltWorker, stage: string, tools: BuildTools, id
   // Names of functions are a tenth of the upload; a panic's message has file and line without them.
   const small = ["-O", "--strip-debug", "--strip-producers", ...WASM_FEATURES];
   await run(tools.wasmOpt, [...small, join(stage, "index_bg.wasm"), "-o", worker.wasm], { log });
-  for (const name of ["entry.js", "rim.js"]) {
+  for (const name of (await readdir(join(root, "src/edge"))).filter((name) => name.endsWith(".js"))) {
     await copyFile(join(root, "src/edge", name), join(stage, name));
   }
   const bundle = ["--bundle", "--minify", "--format=esm", "--external:./index_bg.wasm", "--external:cloudflare:*"];

@@ -21,6 +21,8 @@ export interface GatewayOptions {
   teamDomain: string;
   /** More variables of wrangler.toml's [vars], such as LOG_LEVEL. */
   vars?: Record<string, string>;
+  /** What Workers KV holds at first, by key. Without it the binding IDENTITIES is missing, as it may be in production. */
+  identities?: Record<string, string>;
   port?: number;
   /** The built Worker: index.js, with index_bg.wasm beside it. */
   script?: string;
@@ -34,9 +36,17 @@ export interface Gateway {
   url: string;
   /** Every console line of the Worker, and what workerd itself had to say. */
   logs(): string[];
+  /** Writes an entry of Workers KV, or removes it. */
+  setIdentity(key: string, entry: string | undefined): Promise<void>;
   /** The process ID that workerd started with. (Should it crash, miniflare starts it again on the same port.) */
   pid(): number;
   stop(): Promise<void>;
+}
+
+/** What the tests need of a KV namespace; miniflare's own type depends on a library of Worker types. */
+interface Store {
+  put(key: string, value: string): Promise<void>;
+  delete(key: string): Promise<void>;
 }
 
 export async function startGateway(options: GatewayOptions): Promise<Gateway> {
@@ -65,6 +75,7 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
       ENABLE_K8S_LOGGING: "false",
       ...vars,
     },
+    ...(options.identities && { kvNamespaces: ["IDENTITIES"] }),
     serviceBindings: { KUBE_API: { external: { address: `${upstream.host}:${upstream.port}`, http: {} } } },
     outboundService: { external: { address: `${certs.host}:${certs.port}`, http: {} } },
     unsafeDirectSockets: [{ host: "127.0.0.1", port }],
@@ -76,6 +87,13 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
   });
   await miniflare.ready;
   leaveSignalsAlone();
+  const setIdentity = async (key: string, entry: string | undefined) => {
+    const store = (await miniflare.getKVNamespace("IDENTITIES", "kube-access")) as unknown as Store;
+    await (entry === undefined ? store.delete(key) : store.put(key, entry));
+  };
+  for (const [key, entry] of Object.entries(options.identities ?? {})) {
+    await setIdentity(key, entry);
+  }
   const url = await miniflare.unsafeGetDirectURL();
   const pid = (await workerds()).find((candidate) => !before.includes(candidate)) ?? 0;
   return {
@@ -83,6 +101,7 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
     port: Number(url.port),
     url: url.origin,
     logs: () => lines,
+    setIdentity,
     pid: () => pid,
     stop: async () => {
       await miniflare.dispose();

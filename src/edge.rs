@@ -18,13 +18,13 @@ use crate::audit::Entry;
 use crate::caller::{Caller, Callers};
 use crate::config::{Config, ConfigError, Level, Vars};
 use crate::head::Head;
-use crate::identity::COMPILED;
 use crate::keys::KeyRing;
 use crate::refusal::{Refusal, Upstream};
 use crate::target::{Protocol, Target};
-use crate::token::{Subject, Untrusted};
+use crate::token::Untrusted;
 use crate::upstream;
 
+mod identity;
 mod keys;
 mod rim;
 
@@ -33,6 +33,12 @@ const RESERVED: &str = "/.kube-access";
 
 /// Where a monitor may ask whether the Worker runs. The answer is the same for everybody.
 const HEALTH: &str = "/.kube-access/healthz";
+
+/// The binding of Workers VPC.
+const KUBE_API: &str = "KUBE_API";
+
+/// How long an upgrade may wait for its answer, in milliseconds.
+const UPGRADE_MILLISECONDS: u32 = 30_000;
 
 /// How long an ordinary request may wait for the head of its answer, in milliseconds: a little more than kube-apiserver's
 /// own limit (`--request-timeout`, a minute), which then speaks first.
@@ -65,16 +71,20 @@ thread_local! {
 
 #[event(start)]
 fn start() {
-    console_error_panic_hook::set_once();
+    // The hook before it notes that this instance is not to be used again: see entry.js.
+    let before = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        console_error_panic_hook::hook(panic);
+        before(panic);
+    }));
 }
 
 /// The short way, for callers who were recognised before: what to send, as [`plan`] writes it. `None` sends the request the
 /// long way, which comes to the same decision, or to a refusal.
 #[wasm_bindgen]
-pub fn pass(head: &str) -> Option<String> {
-    let (head, too_large) = Head::read(head);
-    let is_ours = head.path().starts_with(RESERVED);
-    if is_ours || too_large.is_some() {
+pub fn pass(head: &[u8]) -> Option<String> {
+    let (head, too_large) = Head::read(std::str::from_utf8(head).ok()?);
+    if is_reserved(head.path()) || too_large.is_some() {
         return None;
     }
     let caller = ISOLATE.with_borrow_mut(|isolate| {
@@ -133,18 +143,18 @@ async fn serve(
     ctx: &Context,
     known: &mut Option<Rc<Caller>>,
 ) -> Result<Response, Refusal> {
-    if head.path().starts_with(RESERVED) {
+    if is_reserved(head.path()) {
         return Err(Refusal::Reserved);
     }
     let config = config(env).map_err(Refusal::Misconfigured)?;
-    let caller = recognise(head, &config, ctx).await?;
+    let caller = recognise(head, &config, env, ctx).await?;
     let caller = known.insert(caller);
     let target = Target::parse(head)?;
     let plan = plan(head, &target, caller)?;
-    let outcome = JsFuture::from(rim::send(&binding(env), request, &plan)).await;
+    let outcome = JsFuture::from(rim::send(&binding(env, KUBE_API), request, &plan)).await;
     look_over(
         outcome
-            .map(JsCast::unchecked_into)
+            .and_then(JsCast::dyn_into)
             .map_err(|error| failure(&error)),
         head,
     )
@@ -153,17 +163,22 @@ async fn serve(
 
 /// What to send: the bound on the wait for an answer in milliseconds, path and query, and the header lines.
 fn plan(head: &Head<'_>, target: &Target, caller: &Caller) -> Result<String, Refusal> {
-    let lines = upstream::prepare(head, caller)?;
-    let milliseconds = if target.is_long_running() {
-        0
-    } else {
-        ANSWER_MILLISECONDS
+    let lines = upstream::prepare(head, target, caller)?;
+    let milliseconds = match Protocol::parse(head)? {
+        Protocol::WebSocket => UPGRADE_MILLISECONDS,
+        Protocol::Http | Protocol::Spdy if target.answers_late() => 0,
+        Protocol::Http | Protocol::Spdy => ANSWER_MILLISECONDS,
     };
     Ok(format!("{milliseconds}\n{}\n{lines}", head.target))
 }
 
 /// Token, key, signature, claims, identity; or the memory of all five.
-async fn recognise(head: &Head<'_>, config: &Config, ctx: &Context) -> Result<Rc<Caller>, Refusal> {
+async fn recognise(
+    head: &Head<'_>,
+    config: &Config,
+    env: &Env,
+    ctx: &Context,
+) -> Result<Rc<Caller>, Refusal> {
     let now = head.now();
     let text = token(head);
     if let Some(caller) = ISOLATE.with_borrow_mut(|isolate| isolate.recall(head)) {
@@ -178,14 +193,12 @@ async fn recognise(head: &Head<'_>, config: &Config, ctx: &Context) -> Result<Rc
     let claims = signed
         .claims(config, now)
         .map_err(Refusal::Unauthenticated)?;
-    let identity = COMPILED
-        .identify(&claims)
-        .ok_or_else(|| Refusal::NotMapped(name(claims.subject())))?;
+    let (identity, until) = identity::identify(&claims, now, env).await?;
     let caller = Rc::new(Caller::new(identity));
     ISOLATE.with_borrow_mut(|isolate| {
         isolate
             .callers
-            .remember(text, Rc::clone(&caller), key, claims.expires());
+            .remember(text, Rc::clone(&caller), key, until);
     });
     Ok(caller)
 }
@@ -206,6 +219,9 @@ async fn look_over(
             "status 101 without a WebSocket".into(),
         )));
     }
+    if Protocol::parse(head) == Ok(Protocol::Spdy) && is_missing_upgrade(&response, status).await {
+        return Err(Refusal::Spdy);
+    }
     // What a workload answers is the workload's, whatever it looks like.
     if !target.is_proxy()
         && let Some(failure) = failure_in(&response, outline).await
@@ -217,6 +233,13 @@ async fn look_over(
     } else {
         response
     })
+}
+
+/// Whether a stream that was asked for without SPDY would have been opened with it: the API server misses the upgrade.
+async fn is_missing_upgrade(response: &Response, status: u16) -> bool {
+    let start = JsFuture::from(rim::peek(response, 1024)).await.ok();
+    let text = start.and_then(|text| text.as_string()).unwrap_or_default();
+    status < 400 || (status == 400 && text.contains("Upgrade request required"))
 }
 
 /// The failure of a hop on the way to the cluster, where the answer tells of one.
@@ -297,12 +320,12 @@ fn read_config(env: &Env) -> Result<Config, ConfigError> {
         access_aud: aud.as_deref(),
         log_level: level.as_deref(),
         enable_k8s_logging: audit.as_deref(),
-        has_kube_api: !binding(env).is_undefined(),
+        has_kube_api: !binding(env, KUBE_API).is_undefined(),
     })
 }
 
-fn binding(env: &Env) -> JsValue {
-    js_sys::Reflect::get(env, &JsValue::from_str("KUBE_API")).unwrap_or(JsValue::UNDEFINED)
+fn binding(env: &Env, name: &str) -> JsValue {
+    js_sys::Reflect::get(env, &JsValue::from_str(name)).unwrap_or(JsValue::UNDEFINED)
 }
 
 /// The token that Access signed for this request; several are joined by the runtime, and are none.
@@ -310,12 +333,9 @@ fn token<'a>(head: &Head<'a>) -> &'a str {
     head.header("cf-access-jwt-assertion").unwrap_or_default()
 }
 
-fn name(subject: &Subject) -> String {
-    match subject {
-        Subject::User { email, .. } => email.clone(),
-        Subject::ServiceToken { client_id } => format!("service token {client_id}"),
-        Subject::Nobody => "a token that names nobody".to_owned(),
-    }
+fn is_reserved(path: &str) -> bool {
+    path.strip_prefix(RESERVED)
+        .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 /// Reads what a failed `fetch` threw.

@@ -25,6 +25,14 @@ pub enum Refusal {
         "Cloudflare Access let you in, but {0} is in no entry of this gateway's identity map: ask its administrator for one"
     )]
     NotMapped(String),
+    /// An entry of Workers KV keeps the caller out.
+    #[error(
+        "Cloudflare Access let you in, but this gateway's administrator has withdrawn the access of {0}"
+    )]
+    Denied(String),
+    /// Workers KV cannot be asked about the caller, or its entry cannot be read. What is wrong is for the log.
+    #[error("who you are to the cluster cannot be told right now: the identity store failed")]
+    IdentityUnavailable(String),
     /// The caller brought an impersonation header.
     #[error(
         "this gateway does not take impersonation from its callers: leave out --as, --as-group, --as-uid and --as-user-extra (you act as the user that your Access login maps to)"
@@ -99,7 +107,7 @@ pub enum Upstream {
     #[error("the connection to the cluster broke ({0}): the request may have been carried out")]
     Broken(String),
     /// No answer in time.
-    #[error("the cluster did not answer in time ({0})")]
+    #[error("the cluster did not answer in time ({0}): the request may have been carried out")]
     TimedOut(String),
     /// The answer is none that an API server gives.
     #[error("the way to the cluster answered what no API server answers ({0})")]
@@ -137,6 +145,8 @@ impl Refusal {
     pub fn detail(&self) -> String {
         if let Self::Unauthenticated(reason) = self {
             reason.to_string()
+        } else if let Self::IdentityUnavailable(error) = self {
+            error.clone()
         } else {
             self.to_string()
         }
@@ -184,7 +194,9 @@ impl Refusal {
     fn code(&self) -> (u16, &'static str) {
         match self {
             Self::Unauthenticated(_) => (401, "Unauthorized"),
-            Self::NotMapped(_) | Self::Impersonation | Self::CrossSite => (403, "Forbidden"),
+            Self::NotMapped(_) | Self::Denied(_) | Self::Impersonation | Self::CrossSite => {
+                (403, "Forbidden")
+            }
             Self::AmbiguousPath | Self::Spdy | Self::UnknownUpgrade | Self::Subprotocol => {
                 (400, "BadRequest")
             }
@@ -194,6 +206,7 @@ impl Refusal {
             Self::Reserved => (404, "NotFound"),
             Self::Misconfigured(_)
             | Self::KeysUnavailable(_)
+            | Self::IdentityUnavailable(_)
             | Self::Upstream(Upstream::TunnelDown(_) | Upstream::ApiServerDown) => {
                 (503, "ServiceUnavailable")
             }

@@ -10,7 +10,7 @@ use std::net::IpAddr;
 use crate::caller::Caller;
 use crate::head::Head;
 use crate::refusal::Refusal;
-use crate::target::Protocol;
+use crate::target::{Protocol, Target};
 
 /// The caller's headers that go on. Bodies, connections and WebSocket keys are the runtime's business.
 const FORWARDED: [&str; 16] = [
@@ -39,11 +39,12 @@ const BEARER_SUBPROTOCOL: &str = "base64url.bearer.authorization.k8s.io";
 /// its own, in this order.
 ///
 /// 1. impersonation by the caller is refused, and so is a web page
-/// 2. SPDY is refused, once everything else is known to be allowed
+/// 2. so is SPDY, but for the streams of kubectl, which are asked for without it: when the API server would refuse the
+///    caller anyway, its reason counts, since kubectl shows only the answer to its second, SPDY attempt
 /// 3. the caller's headers that may go on, except those that its `Connection` header nominates
 /// 4. the caller's identity
 /// 5. what joins the cluster's audit log to ours: `Audit-ID`, the ray, the client's address
-pub fn prepare(head: &Head<'_>, caller: &Caller) -> Result<String, Refusal> {
+pub fn prepare(head: &Head<'_>, target: &Target, caller: &Caller) -> Result<String, Refusal> {
     let mut connection = None;
     let mut lines = String::with_capacity(1024);
     for &(name, value) in head.headers() {
@@ -61,7 +62,7 @@ pub fn prepare(head: &Head<'_>, caller: &Caller) -> Result<String, Refusal> {
         }
     }
     let protocol = Protocol::parse(head)?;
-    if protocol == Protocol::Spdy {
+    if protocol == Protocol::Spdy && !target.is_stream() {
         return Err(Refusal::Spdy);
     }
     for &(name, value) in head.headers() {

@@ -251,7 +251,7 @@ fn case_1_3_12_26_27_29_31_47_67_68_69_75_91_95_96_whatever_is_not_in_order_is_r
         ("GET", &*long, &*good, vec![], 414, "too long"),
         (
             "POST",
-            "/api/v1/namespaces/n/pods/p/exec",
+            pods,
             &*good,
             vec![("upgrade", "SPDY/3.1")],
             400,
@@ -411,8 +411,8 @@ fn lines(head: &Head<'_>) -> Result<Vec<String>, Refusal> {
     let identity = IdentityMap::new(emails, email_domains, service_tokens)
         .identify(&claims)
         .ok_or_else(|| Refusal::NotMapped(name(&claims)))?;
-    Target::parse(head)?;
-    let lines = upstream::prepare(head, &Caller::new(identity))?;
+    let target = Target::parse(head)?;
+    let lines = upstream::prepare(head, &target, &Caller::new(identity))?;
     Ok(lines.lines().map(str::to_owned).collect())
 }
 

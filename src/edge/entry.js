@@ -3,25 +3,36 @@
 
 import { __wbg_reset_state, __worker_init_state, fetch as attend, initSync, pass, settle } from "./index.js";
 import wasm from "./index_bg.wasm";
-import { isPlain, open, send } from "./rim.js";
+import { keepWatch } from "./patience.js";
+import { answer, isPlain, open, send } from "./rim.js";
 
 initSync({ module: wasm });
 const state = __worker_init_state();
+const encoder = new TextEncoder();
+addEventListener("error", ({ error }) => noticeTrap(error));
 
 export default {
   fetch(request, env, ctx) {
     if (state.criticalError) restart();
-    const head = open(request);
-    const plan = pass(head);
-    if (plan === undefined) return attend(request, env, ctx);
-    return send(env.KUBE_API, request, plan).then(
-      (response) => (isPlain(response) ? response : settle(head, response)),
-      (error) => settle(head, error),
-    );
+    keepWatch(ctx);
+    try {
+      const head = open(request);
+      const plan = pass(encoder.encode(head));
+      if (plan === undefined) return attend(request, env, ctx);
+      return send(env.KUBE_API, request, plan, (outcome) => (isPlain(outcome) ? outcome : settle(head, outcome)));
+    } catch (error) {
+      noticeTrap(error);
+      console.error(JSON.stringify({ level: "error", message: "the gateway failed", detail: error.message }));
+      return answer(500, "text/plain; charset=utf-8", undefined, "the gateway failed\n");
+    }
   },
 };
 
 /** After a trap the instance's memory is not to be trusted: the next request gets a new one. */
+function noticeTrap(error) {
+  if (error instanceof WebAssembly.RuntimeError) state.criticalError = true;
+}
+
 function restart() {
   __wbg_reset_state();
   state.criticalError = false;

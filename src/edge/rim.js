@@ -1,6 +1,8 @@
 // The few operations that are cheaper here than across the Wasm boundary: each crosses it once, with everything.
 // Nothing is decided here.
 
+import { within } from "./patience.js";
+
 /** Method, URL, arrival (ms since the Unix epoch), a fresh UUID, then `name:value` for each header: one line each. */
 export function open(request) {
   let head = `${request.method}\n${request.url}\n${Date.now()}\n${crypto.randomUUID()}`;
@@ -11,9 +13,10 @@ export function open(request) {
 /**
  * Sends a request to the cluster. The first line of `plan` bounds the wait for the answer's head in milliseconds, 0 for
  * no bound; the second is path and query; the others are the head, `name:value`, each sent as a line of its own. The
- * body streams through. Redirects are the client's to follow: they lead wherever a workload says.
+ * body streams through. Redirects are the client's to follow: they lead wherever a workload says. Gives what `finish`
+ * makes of the answer, or of the error that came in its place.
  */
-export function send(binding, request, plan) {
+export function send(binding, request, plan, finish = (outcome) => outcome) {
   const headers = new Headers();
   const bound = plan.indexOf("\n");
   const target = plan.indexOf("\n", bound + 1);
@@ -29,25 +32,14 @@ export function send(binding, request, plan) {
   const init = { method, headers, body, redirect: "manual" };
   const url = `http://localhost${plan.slice(bound + 1, target)}`;
   const milliseconds = Number(plan.slice(0, bound));
-  return milliseconds === 0 ? binding.fetch(url, init) : within(milliseconds, binding, url, init);
+  const answer = binding.fetch(url, init);
+  return milliseconds === 0 ? answer.then(finish, finish) : within(milliseconds, answer, finish);
 }
 
-async function within(milliseconds, binding, url, init) {
-  const controller = new AbortController();
-  const timer = setTimeout(() => controller.abort(new Error("timeout")), milliseconds);
-  try {
-    return await binding.fetch(url, { ...init, signal: controller.signal });
-  } finally {
-    clearTimeout(timer);
-  }
-}
-
-/** Whether an answer of the API server is passed through as it is: no failure, no WebSocket, nothing to strip. */
-export function isPlain(response) {
-  const { status, headers } = response;
-  return (
-    status < 500 && status !== 101 && !headers.has("set-cookie") && !headers.has("server") && !headers.has("alt-svc")
-  );
+/** Whether an outcome is an answer of the API server that is passed through as it is: no failure, no WebSocket, nothing to strip. */
+export function isPlain(outcome) {
+  const { status, headers } = outcome;
+  return status < 500 && status !== 101 && !STRIPPED.some((name) => headers.has(name));
 }
 
 /** What the cluster answered: the status in the low 16 bits, and a flag for each thing that needs a second look. */
@@ -127,6 +119,11 @@ async function read(body, bytes, isPeek) {
     if (text.length > bytes) break;
   }
   return isPeek ? text.slice(0, bytes) : text;
+}
+
+/** The text under a key of Workers KV, undefined when there is none. Rejects when the store fails. */
+export async function look(namespace, key) {
+  return (await namespace.get(key, { type: "text", cacheTtl: 60 })) ?? undefined;
 }
 
 /** Settles as `promise` does, or with undefined after `milliseconds`. */

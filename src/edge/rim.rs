@@ -25,6 +25,8 @@ extern "C" {
 
     pub(super) fn certs(url: &str, bytes: u32, milliseconds: u32) -> Promise;
 
+    pub(super) fn look(namespace: &JsValue, key: &str) -> Promise;
+
     pub(super) fn wait(promise: &Promise, milliseconds: u32) -> Promise;
 
     pub(super) fn verify(jwk: &str, signature: &Uint8Array, input: &str) -> Promise;

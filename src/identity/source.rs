@@ -63,7 +63,9 @@ struct Entry {
 
 /// Reads the text of `identities.yaml`.
 pub(super) fn compile(yaml: &str) -> Result<Tables, MapError> {
-    let map: Map = serde_saphyr::from_str(yaml).map_err(|error| {
+    // The parser's budget guards against strangers' documents; this one is the operator's own, and may be large.
+    let options = serde_saphyr::options! { budget: None };
+    let map: Map = serde_saphyr::from_str_with_options(yaml, options).map_err(|error| {
         let error = error.without_snippet();
         MapError {
             line: error.location().map_or(0, |location| location.line()),

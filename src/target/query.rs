@@ -19,10 +19,9 @@ pub(super) fn name(query: &str) -> Option<String> {
     }
     let selector = values(query, "fieldSelector").next()?;
     let mut name = None;
-    for term in split_terms(&selector)
-        .into_iter()
-        .filter(|term| !term.is_empty())
-    {
+    let mut terms = split_terms(&selector);
+    terms.sort_unstable(); // as apimachinery does before it looks for one
+    for term in terms.into_iter().filter(|term| !term.is_empty()) {
         let (field, is_equal, value) = split_term(&term)?;
         if field == "metadata.name" && is_equal && name.is_none() {
             name = Some(unescape(value)?);

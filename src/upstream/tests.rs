@@ -9,7 +9,9 @@ fn send(method: &str, target: &str, headers: &[(&str, &str)]) -> Result<Vec<Stri
     for (name, value) in headers {
         let _ = write!(text, "\n{name}:{value}");
     }
-    let lines = prepare(&Head::read(&text).0, &Caller::new(identity()))?;
+    let (head, _) = Head::read(&text);
+    let target = Target::parse(&head)?;
+    let lines = prepare(&head, &target, &Caller::new(identity()))?;
     Ok(lines.lines().map(str::to_owned).collect())
 }
 

@@ -125,7 +125,10 @@ pub(crate) fn prepare(text: &str) -> Result<(), TestCaseError> {
         return Ok(());
     }
     let caller = caller();
-    let Ok(lines) = upstream::prepare(&head, &caller) else {
+    let Ok(target) = Target::parse(&head) else {
+        return Ok(());
+    };
+    let Ok(lines) = upstream::prepare(&head, &target, &caller) else {
         return Ok(());
     };
     for (name, _) in head.headers() {

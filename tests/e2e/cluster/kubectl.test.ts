@@ -89,7 +89,11 @@ test("case 73: apply, server-side apply, patch, replace and delete change what t
 
 test("case 40: whoami shows the user, every group and every extra that the gateway set, and no others", async () => {
   const expected = {
-    alice: { username: "alice", groups: ["platform-admins", "system:authenticated"], email: "alice@example.com" },
+    alice: {
+      username: "alice",
+      groups: ["platform-admins", "developers", "system:authenticated"],
+      email: "alice@example.com",
+    },
     bob: { username: "bob@example.com", groups: ["developers", "system:authenticated"], email: "bob@example.com" },
     ci: { username: "ci-deployer", groups: ["ci", "system:authenticated"], email: undefined },
   };
@@ -102,7 +106,10 @@ test("case 40: whoami shows the user, every group and every extra that the gatew
     assert.deepEqual(extra["kube-access.dev/email"], email && [email]);
     assert.match(extra["kube-access.dev/ray"][0], /^[0-9a-f]{16}-FRA$/);
   }
-  assert.match(await alice.ok(["auth", "whoami"]), /Username +alice\nGroups +\[platform-admins system:authenticated\]/);
+  assert.match(
+    await alice.ok(["auth", "whoami"]),
+    /Username +alice\nGroups +\[platform-admins developers system:authenticated\]/,
+  );
 });
 
 test("RBAC decides: each user may do what their groups may, and is told what they may not", async () => {

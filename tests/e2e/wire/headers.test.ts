@@ -227,16 +227,42 @@ test("case 40: each group of the map has a header line of its own, in the map's 
 test("case 67, 68: an upgrade that is no WebSocket is refused, and SPDY with the way out", async () => {
   const exec = "/api/v1/namespaces/default/pods/web/exec?command=sh";
   const spdy = ["Connection: Upgrade", "Upgrade: SPDY/3.1", "X-Stream-Protocol-Version: v4.channel.k8s.io"];
-  for (const method of ["GET", "POST"]) {
-    const answer = await send({ method, target: exec, lines: spdy });
-    assertStopped(stage, answer, 400, /KUBECTL_REMOTE_COMMAND_WEBSOCKETS/);
+  for (const target of ["/api/v1/pods", "/version", "/api/v1/namespaces/n/services/s/proxy/exec"]) {
+    const answer = await send({ method: "POST", target, lines: [...spdy, "Content-Length: 0"] });
+    assert.equal(answer.status, 400);
+    assert.match(answer.text, /KUBECTL_REMOTE_COMMAND_WEBSOCKETS/);
     assert.match(answer.text, /kubectl 1\.31/);
+    assert.deepEqual(stage.upstream.received, []);
   }
   for (const value of ["h2c", "TLS/1.0", "websocket, h2c", "WebSocket/13", "http/2.0"]) {
     const answer = await send({ target: exec, lines: ["Connection: Upgrade", `Upgrade: ${value}`] });
     assertStopped(stage, answer, 400);
   }
   assertStopped(stage, await send({ method: "POST", target: exec, lines: ["Upgrade: websocket"] }), 400, /by GET/);
+});
+
+test("case 68, 104: who may open a stream is told of SPDY, who may not is told that by the API server", async () => {
+  const exec = "/api/v1/namespaces/default/pods/web/exec?command=sh";
+  const lines = ["Connection: Upgrade", "Upgrade: SPDY/3.1", "X-Stream-Protocol-Version: v4.channel.k8s.io"];
+  const status = (code: number, message: string) =>
+    JSON.stringify({ kind: "Status", apiVersion: "v1", status: "Failure", reason: "x", message, code });
+  for (const [upstream, message, code, expected] of [
+    ["400 Bad Request", "Upgrade request required", 400, /KUBECTL_REMOTE_COMMAND_WEBSOCKETS/],
+    ["403 Forbidden", 'cannot create resource "pods/exec"', 403, /cannot create resource/],
+    ["404 Not Found", 'pods "web" not found', 404, /not found/],
+    ["400 Bad Request", "container c is not valid", 400, /is not valid/],
+  ] as const) {
+    stage.upstream.reset();
+    stage.upstream.script((request) => {
+      request.answer(upstream, ["Content-Type: application/json"], status(code, message));
+    });
+    const answer = await send({ method: "POST", target: exec, lines: [...lines, "Content-Length: 0"] });
+    assert.equal(answer.status, code);
+    assert.match(answer.text, expected);
+    const request = theOnly(stage.upstream.received);
+    assert.deepEqual([request.values("upgrade"), request.values("impersonate-user")], [[], ["alice"]]);
+  }
+  stage.upstream.reset();
 });
 
 test("case 72, 74, 100: whatever a caller's headers are, the identity is the map's", async () => {

@@ -16,7 +16,7 @@ beforeEach(() => stage.upstream.reset());
 
 test("each of the local users is who the map says", async () => {
   for (const [user, name, groups] of [
-    ["alice", "alice", ["platform-admins"]],
+    ["alice", "alice", ["platform-admins", "developers"]],
     ["bob", "bob@example.com", ["developers"]],
     ["ci", "ci-deployer", ["ci"]],
   ] as const) {

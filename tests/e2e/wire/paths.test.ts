@@ -95,7 +95,8 @@ test("case 90, 91: exec is exec however it is spelt, by GET and by POST", async 
     assert.equal((await send({ target, lines: offer("v5.channel.k8s.io") })).status, 101);
     assert.equal(theOnly(stage.upstream.received).target, target);
     stage.upstream.received.length = 0;
-    assertStopped(stage, await send({ method: "POST", target, lines: ["Upgrade: SPDY/3.1"] }), 400, /SPDY/);
+    assertRefused(await send({ method: "POST", target, lines: ["Upgrade: SPDY/3.1"] }), 400, /SPDY/);
+    assert.deepEqual(theOnly(stage.upstream.received).target, target);
   }
   const seen = stage.gateway
     .logs()

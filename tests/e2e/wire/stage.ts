@@ -77,6 +77,8 @@ export interface StageOptions {
   aud?: string;
   teamDomain?: string;
   certs?: Certs;
+  /** What Workers KV holds at first; without it KV is not bound. */
+  identities?: Record<string, string>;
   /** Lets the test move the Worker's clock, and hurry its timers. */
   hasClock?: boolean;
 }
@@ -98,6 +100,7 @@ export async function startStage(options: StageOptions = {}): Promise<Stage> {
     aud: options.aud ?? aud,
     teamDomain: options.teamDomain ?? teamDomain,
     vars: options.vars ?? {},
+    ...(options.identities && { identities: options.identities }),
     ...(clock && { script: clock.script }),
   }).catch(async (error) => {
     // What still listens would keep the test from ending.
