@@ -107,7 +107,7 @@ export async function sizeOf({ script, wasm }: BuiltWorker): Promise<{ raw: numb
   const files = await Promise.all([readFile(script), readFile(wasm)]);
   return {
     raw: files.reduce((sum, file) => sum + file.length, 0),
-    gzip: files.reduce((sum, file) => sum + gzipSync(file, { level: 9 }).length, 0),
+    gzip: files.reduce((sum, file) => sum + gzipSync(file, { level: 9, memLevel: 9 }).length, 0),
   };
 }
 

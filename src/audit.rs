@@ -6,7 +6,6 @@
 use std::borrow::Cow;
 
 use serde::Serialize;
-use serde_json::{Map, Value, json};
 
 use crate::caller::Caller;
 use crate::config::Level;
@@ -14,6 +13,10 @@ use crate::head::Head;
 use crate::refusal::Refusal;
 use crate::target::Target;
 use crate::upstream;
+
+mod event;
+
+use event::Event;
 
 /// Query parameters whose values may be logged: those of the Kubernetes API that carry no secret.
 const HARMLESS: [&str; 31] = [
@@ -125,71 +128,7 @@ impl Entry<'_> {
     /// begins (`ResponseStarted`), since what follows passes through the Worker unseen; every other as `ResponseComplete`.
     #[must_use]
     pub fn event(&self) -> String {
-        let target = Target::parse(self.head).ok();
-        let is_open =
-            self.refusal.is_none() && target.as_ref().is_some_and(Target::is_long_running);
-        let mut event = json!({
-            "kind": "Event", "apiVersion": "audit.k8s.io/v1", "level": "Metadata", "auditID": self.head.audit_id,
-            "stage": if is_open { "ResponseStarted" } else { "ResponseComplete" },
-            "requestURI": redact(self.head),
-            "verb": target.as_ref().map_or_else(|| self.head.method.to_lowercase(), |target| target.verb.to_owned()),
-            "user": self.caller.map_or_else(|| json!({}), |caller| user(caller, self.head)),
-            "sourceIPs": upstream::client_address(self.head).into_iter().collect::<Vec<_>>(),
-            "userAgent": self.head.header("user-agent").map_or("", cut),
-            "responseStatus": self.response_status(),
-            "requestReceivedTimestamp": timestamp(self.head.received),
-            "stageTimestamp": timestamp(self.answered),
-            "annotations": self.annotations(),
-        });
-        if let (Some(members), Some(target)) = (
-            event.as_object_mut(),
-            target.filter(|target| target.is_resource),
-        ) {
-            members.insert("objectRef".into(), object_reference(&target));
-        }
-        event.to_string()
-    }
-
-    fn response_status(&self) -> Value {
-        match self.refusal {
-            None => json!({"metadata": {}, "code": self.status}),
-            Some(refusal) => json!({
-                "metadata": {}, "status": "Failure", "code": self.status,
-                "reason": refusal.reason(), "message": refusal.to_string(),
-            }),
-        }
-    }
-
-    fn annotations(&self) -> Map<String, Value> {
-        let annotations = [
-            (
-                "decision",
-                Some(if self.refusal.is_some() {
-                    "refuse".to_owned()
-                } else {
-                    "forward".to_owned()
-                }),
-            ),
-            ("detail", self.refusal.map(Refusal::detail)),
-            (
-                "rule",
-                self.caller
-                    .map(|caller| caller.identity().rule().name().to_owned()),
-            ),
-            ("ray", upstream::ray(self.head).map(str::to_owned)),
-            (
-                "client-kubectl-command",
-                self.head
-                    .header("kubectl-command")
-                    .map(|command| cut(command).to_owned()),
-            ),
-        ];
-        let present = annotations
-            .into_iter()
-            .filter_map(|(name, value)| Some((name, value?)));
-        present
-            .map(|(name, value)| (format!("kube-access.dev/{name}"), value.into()))
-            .collect()
+        serde_json::to_string(&Event::of(self)).unwrap_or_default()
     }
 }
 
@@ -197,37 +136,6 @@ impl Entry<'_> {
 fn cut(text: &str) -> &str {
     text.get(..text.floor_char_boundary(1024))
         .unwrap_or_default()
-}
-
-fn user(caller: &Caller, head: &Head<'_>) -> Value {
-    let identity = caller.identity();
-    let extras = identity
-        .extras()
-        .iter()
-        .map(|(extra, value)| (extra.key(), value.as_str()));
-    let ray = upstream::ray(head).map(|ray| ("kube-access.dev/ray", ray));
-    let extra: Map<String, Value> = extras
-        .chain(ray)
-        .map(|(key, value)| (key.to_owned(), json!([value])))
-        .collect();
-    json!({"username": identity.user(), "groups": identity.groups(), "extra": extra})
-}
-
-fn object_reference(target: &Target) -> Value {
-    let members = [
-        ("resource", &target.resource),
-        ("namespace", &target.namespace),
-        ("name", &target.name),
-        ("apiGroup", &target.group),
-        ("apiVersion", &target.version),
-        ("subresource", &target.subresource),
-    ];
-    let present = members.into_iter().filter(|(_, value)| !value.is_empty());
-    Value::Object(
-        present
-            .map(|(name, value)| (name.to_owned(), value.as_str().into()))
-            .collect(),
-    )
 }
 
 /// Path and query with every parameter that is not known to be harmless replaced. A path that could not be read keeps
@@ -275,6 +183,8 @@ fn timestamp(milliseconds: u64) -> String {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::{Value, json};
+
     use super::*;
     use crate::identity::tests_support::identity;
     use crate::token;

@@ -7,6 +7,7 @@ use std::rc::Rc;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::Deserialize;
+use serde_json::value::RawValue;
 use thiserror::Error;
 
 /// The longest JWKS that is read, in bytes. Access publishes two keys, about 6 KB with their certificates.
@@ -84,9 +85,11 @@ pub struct KeyRing {
     asked: Option<u64>,
 }
 
+/// Each key is read by itself, so that one of another kind spoils none.
 #[derive(Deserialize)]
-struct Jwks {
-    keys: Vec<serde_json::Value>,
+struct Jwks<'a> {
+    #[serde(borrow)]
+    keys: Vec<&'a RawValue>,
 }
 
 #[derive(Deserialize)]
@@ -117,8 +120,8 @@ impl Key {
     }
 
     /// The key, if it can be one that Access signs with.
-    fn parse(jwk: serde_json::Value) -> Option<Self> {
-        let jwk: Jwk = serde_json::from_value(jwk).ok()?;
+    fn parse(jwk: &RawValue) -> Option<Self> {
+        let jwk: Jwk = serde_json::from_str(jwk.get()).ok()?;
         let is_for_signatures = jwk.kty == "RSA"
             && jwk.alg.is_none_or(|alg| alg == "RS256")
             && jwk.r#use.is_none_or(|usage| usage == "sig")

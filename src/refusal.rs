@@ -3,7 +3,7 @@
 //! kubectl shows the message of a `metav1.Status` where it asked for a resource or an upgrade, but on discovery
 //! (`/api`, `/apis`, `/version`, `/openapi/…`) it prints "unknown" for JSON and the body for `text/plain`.
 
-use serde_json::json;
+use serde::Serialize;
 use thiserror::Error;
 
 use crate::config::ConfigError;
@@ -127,6 +127,24 @@ pub struct Answer {
     pub body: String,
 }
 
+/// `metav1.Status`, as kubectl reads it: without `kind` and `apiVersion` it would print "unknown".
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Status {
+    kind: &'static str,
+    api_version: &'static str,
+    metadata: Empty,
+    #[serde(rename = "status")]
+    outcome: &'static str,
+    message: String,
+    reason: &'static str,
+    details: Empty,
+    code: u16,
+}
+
+#[derive(Serialize)]
+struct Empty {}
+
 impl Refusal {
     /// The HTTP status.
     #[must_use]
@@ -179,15 +197,22 @@ impl Refusal {
                 body,
             };
         }
-        let body = json!({
-            "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
-            "message": self.to_string(), "reason": reason, "details": {}, "code": status,
-        });
+        let body = Status {
+            kind: "Status",
+            api_version: "v1",
+            metadata: Empty {},
+            outcome: "Failure",
+            message: self.to_string(),
+            reason,
+            details: Empty {},
+            code: status,
+        };
+        let body = serde_json::to_string(&body).unwrap_or_default();
         Answer {
             status,
             content_type: "application/json",
             retry_after,
-            body: body.to_string(),
+            body,
         }
     }
 
@@ -316,6 +341,8 @@ impl Upstream {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     fn answer(refusal: &Refusal, method: &str, target: &str, headers: &str) -> Answer {

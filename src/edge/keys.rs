@@ -95,7 +95,8 @@ async fn renew(renewal: &Promise, config: &Config, now: u64) -> Result<(), KeysE
         Ok(_) => Ok(()),
         Err(error) => {
             if is_first && config.log_level <= Level::Error {
-                rim::log("error", &serde_json::json!({"level": "error", "message": "no keys", "detail": error.to_string()}).to_string());
+                let line = format!(r#"{{"level":"error","message":"no keys","detail":"{error}"}}"#);
+                rim::log("error", &line);
             }
             Err(error)
         }
