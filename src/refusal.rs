@@ -158,7 +158,7 @@ impl Refusal {
         self.code().1
     }
 
-    /// The check that failed, for logs; the caller is not told more than [`Self::to_string`].
+    /// The check that failed, for logs; the caller is not told more than the sentence.
     #[must_use]
     pub fn detail(&self) -> String {
         if let Self::Unauthenticated(reason) = self {

@@ -1,6 +1,6 @@
 //! The caller's head and [`Caller`] -> the head to send to the cluster.
 //!
-//! Strip, then insert: nothing of the caller's goes on unless it is in [`FORWARDED`], and what names the caller comes
+//! Strip, then insert: nothing of the caller's goes on unless it is in `FORWARDED`, and what names the caller comes
 //! from the identity alone. `kubectl proxy` would run a request without `Impersonate-User` as the gateway's own service
 //! account, and would take the caller's `Authorization` for its own; so neither can be left to chance.
 
