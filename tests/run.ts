@@ -32,7 +32,7 @@ const parts: Part[] = [
     name: "unit",
     what: "TypeScript that needs no Worker and no cluster",
     limitMs: 5 * MINUTE_MS,
-    run: () => nodeTest("{dev,deploy,bench,tests/unit}/**/*.test.ts"),
+    run: () => nodeTest("{dev,deploy,bench,tests/unit,tests/versions}/**/*.test.ts"),
   },
   {
     name: "e2e",
@@ -42,7 +42,7 @@ const parts: Part[] = [
       const log = progress();
       await buildWorker({ log });
       await buildCluster(log);
-      await nodeTest("tests/e2e/**/*.test.ts");
+      await nodeTest("tests/{e2e,deploy}/**/*.test.ts");
     },
   },
   {

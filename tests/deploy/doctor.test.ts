@@ -232,7 +232,7 @@ test("a Worker built from another identities.yaml", async () => {
   await writeFile(
     identities,
     `identities:
-  - { email: alice@example.com, user: alice.a, groups: [platform-admins, auditors] }
+  - { email: alice@example.com, user: alice.a, groups: [platform-admins, developers, auditors] }
   - { email_domain: example.com, user: "{email}" }`,
   );
   const args = ["--identities", identities];
