@@ -187,6 +187,7 @@ mod tests {
 
     use super::*;
     use crate::identity::tests_support::identity;
+    use crate::keys::KeysError;
     use crate::token;
 
     const EXEC: &str = "GET\nhttps://k/api/v1/namespaces/n/pods/p/exec?command=sh&command=SECRET&%63ommand=SECRET&container=c&stdin=true\n\
@@ -302,7 +303,12 @@ mod tests {
             Level::Warn
         );
         assert_eq!(
-            entry(&head, None, Some(&Refusal::Internal)).level(),
+            entry(
+                &head,
+                None,
+                Some(&Refusal::KeysUnavailable(KeysError::Empty))
+            )
+            .level(),
             Level::Error
         );
         assert!(

@@ -237,9 +237,13 @@ async fn look_over(
 
 /// Whether a stream that was asked for without SPDY would have been opened with it: the API server misses the upgrade.
 async fn is_missing_upgrade(response: &Response, status: u16) -> bool {
+    if status != 400 {
+        return status < 400;
+    }
     let start = JsFuture::from(rim::peek(response, 1024)).await.ok();
-    let text = start.and_then(|text| text.as_string()).unwrap_or_default();
-    status < 400 || (status == 400 && text.contains("Upgrade request required"))
+    start
+        .and_then(|text| text.as_string())
+        .is_some_and(|text| text.contains("Upgrade request required"))
 }
 
 /// The failure of a hop on the way to the cluster, where the answer tells of one.

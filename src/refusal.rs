@@ -82,9 +82,6 @@ pub enum Refusal {
     /// The cluster cannot be reached.
     #[error("{0}")]
     Upstream(Upstream),
-    /// A fault of the gateway's own.
-    #[error("the gateway failed")]
-    Internal,
 }
 
 /// How the way to the cluster failed.
@@ -237,7 +234,6 @@ impl Refusal {
             }
             Self::Upstream(Upstream::TimedOut(_)) => (504, "Timeout"),
             Self::Upstream(_) => (502, "InternalError"),
-            Self::Internal => (500, "InternalError"),
         }
     }
 

@@ -21,6 +21,7 @@ export default {
       if (plan === undefined) return attend(request, env, ctx);
       return send(env.KUBE_API, request, plan, (outcome) => (isPlain(outcome) ? outcome : settle(head, outcome)));
     } catch (error) {
+      // A defect of ours; nothing that a caller sends should come here.
       noticeTrap(error);
       console.error(JSON.stringify({ level: "error", message: "the gateway failed", detail: error.message }));
       return answer(500, "text/plain; charset=utf-8", undefined, "the gateway failed\n");
