@@ -97,8 +97,8 @@ pub fn pass(head: &[u8]) -> Option<String> {
         }
     })?;
     let target = Target::parse(&head).ok()?;
-    // What a workload answers always gets a second look.
-    if target.is_proxy() {
+    let needs_second_look = target.is_proxy() || Protocol::parse(&head) == Ok(Protocol::Spdy);
+    if needs_second_look {
         None
     } else {
         plan(&head, &target, &caller).ok()

@@ -36,17 +36,17 @@ interface Trial {
 const IDENTITIES = {
   alice: {
     username: "alice",
-    group: "platform-admins",
+    groups: ["platform-admins", "developers"],
     email: "alice@example.com",
     subject: "5bb0b7a8-0000-4000-8000-00000000000a",
   },
   bob: {
     username: "bob@example.com",
-    group: "developers",
+    groups: ["developers"],
     email: "bob@example.com",
     subject: "5bb0b7a8-0000-4000-8000-00000000000b",
   },
-  ci: { username: "ci-deployer", group: "ci", email: undefined, subject: "0123456789abcdef.access" },
+  ci: { username: "ci-deployer", groups: ["ci"], email: undefined, subject: "0123456789abcdef.access" },
 } as const;
 
 const RAY = "8f0e1d2c3b4a5968-FRA";
@@ -184,14 +184,14 @@ class Run {
 
   /** With nothing but the identity that the request is to have. Gives its Audit-ID. */
   async #straight(request: HostileRequest): Promise<string> {
-    const { username, group, email, subject } = IDENTITIES[request.user];
+    const { username, groups, email, subject } = IDENTITIES[request.user];
     const auditId = randomUUID();
     await send(this.#site.cluster.proxy, request, [
       ["Host", "localhost"],
       ["User-Agent", "straight"],
       ["Audit-ID", auditId],
       ["Impersonate-User", username],
-      ["Impersonate-Group", group],
+      ...groups.map((group): [string, string] => ["Impersonate-Group", group]),
       ...(email ? [["Impersonate-Extra-Kube-Access.dev%2Femail", email] as [string, string]] : []),
       ["Impersonate-Extra-Kube-Access.dev%2Fsubject", subject],
       ["Impersonate-Extra-Kube-Access.dev%2Fray", RAY],
@@ -260,10 +260,10 @@ function difference(
   if (!ours) {
     return "only the straight request reached the API server";
   }
-  const { username, group, email, subject } = IDENTITIES[request.user];
+  const { username, groups, email, subject } = IDENTITIES[request.user];
   const intended = {
     username,
-    groups: [group, "system:authenticated"],
+    groups: [...groups, "system:authenticated"],
     extra: {
       ...(email ? { "kube-access.dev/email": [email] } : {}),
       "kube-access.dev/ray": [RAY],
