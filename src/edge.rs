@@ -169,7 +169,7 @@ fn plan(head: &Head<'_>, target: &Target, caller: &Caller) -> Result<String, Ref
         Protocol::Http | Protocol::Spdy if target.answers_late() => 0,
         Protocol::Http | Protocol::Spdy => ANSWER_MILLISECONDS,
     };
-    Ok(format!("{milliseconds}\n{}\n{lines}", head.target))
+    Ok([milliseconds.to_string().as_str(), head.target, &lines].join("\n"))
 }
 
 /// Token, key, signature, claims, identity; or the memory of all five.

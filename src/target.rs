@@ -4,6 +4,8 @@
 //! `api` and `apis`. A path that two parsers could read in two ways is refused, so that what is decided on is what is
 //! done. Out of scope: whether the caller may do it. That is for the API server's RBAC.
 
+use std::borrow::Cow;
+
 use crate::head::Head;
 use crate::refusal::Refusal;
 
@@ -113,14 +115,18 @@ fn method(method: &str) -> Result<&'static str, Refusal> {
 /// segments, encoded separators, control characters, and bytes that no URL holds. After `…/proxy/` the path belongs to
 /// the workload, where encoded separators have their own meaning; dot segments stay refused, since the runtime's URL
 /// parser would resolve them.
-fn decode(path: &str) -> Result<String, Refusal> {
+fn decode(path: &str) -> Result<Cow<'_, str>, Refusal> {
     let inner = path.strip_prefix('/').ok_or(Refusal::AmbiguousPath)?;
     let inner = inner.strip_suffix('/').unwrap_or(inner);
-    if inner.is_empty() {
-        return if path.len() > 1 {
-            Err(Refusal::AmbiguousPath)
+    if inner.is_empty() && path.len() == 1 {
+        return Ok(Cow::Borrowed(inner));
+    }
+    if !inner.contains('%') {
+        let is_sound = |segment: &str| !is_dots(segment) && segment.bytes().all(is_path);
+        return if inner.split('/').all(is_sound) {
+            Ok(Cow::Borrowed(inner))
         } else {
-            Ok(String::new())
+            Err(Refusal::AmbiguousPath)
         };
     }
     let mut segments: Vec<String> = Vec::new();
@@ -129,7 +135,7 @@ fn decode(path: &str) -> Result<String, Refusal> {
             decode_segment(segment, follows_proxy(&segments)).ok_or(Refusal::AmbiguousPath)?;
         segments.push(decoded);
     }
-    Ok(segments.join("/"))
+    Ok(Cow::Owned(segments.join("/")))
 }
 
 /// Whether the segments so far end with, or lie below, `/api/v1/nodes/NAME/proxy` or
@@ -158,7 +164,7 @@ fn decode_segment(segment: &str, belongs_to_workload: bool) -> Option<String> {
             !byte.is_ascii_control()
                 && (belongs_to_workload || !matches!(byte, b'/' | b'\\' | b'%'))
         } else {
-            byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=:@".contains(&byte)
+            is_path(byte)
         };
         if !is_sound {
             return None;
@@ -166,8 +172,16 @@ fn decode_segment(segment: &str, belongs_to_workload: bool) -> Option<String> {
         decoded.push(byte);
     }
     let decoded = String::from_utf8(decoded).ok()?;
-    let is_dots = matches!(decoded.as_str(), "" | "." | "..");
-    (!is_dots).then_some(decoded)
+    (!is_dots(&decoded)).then_some(decoded)
+}
+
+fn is_dots(segment: &str) -> bool {
+    matches!(segment, "" | "." | "..")
+}
+
+/// Whether a byte may stand in a path as it is (RFC 3986, `pchar`).
+fn is_path(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=:@".contains(&byte)
 }
 
 /// Whether a query's byte is sent as it came. The runtime's URL parser ends the query at `#`, and drops or rewrites the

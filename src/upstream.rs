@@ -4,7 +4,6 @@
 //! from the identity alone. `kubectl proxy` would run a request without `Impersonate-User` as the gateway's own service
 //! account, and would take the caller's `Authorization` for its own; so neither can be left to chance.
 
-use std::fmt::Write as _;
 use std::net::IpAddr;
 
 use crate::caller::Caller;
@@ -176,7 +175,9 @@ fn starts_with(text: &str, prefix: &str) -> bool {
 }
 
 fn push(lines: &mut String, name: &str, value: &str) {
-    let _ = writeln!(lines, "{name}:{value}");
+    for part in [name, ":", value, "\n"] {
+        lines.push_str(part);
+    }
 }
 
 /// The third extra, `kube-access.dev/ray`, differs with each request.
