@@ -1,4 +1,4 @@
-// The gateway's own answers, recognised by their sentences in src/refusal.rs, and what to do about each.
+// The gateway's own answers, recognised by their sentences in src/refusal.rs and src/refusal/, and what to do about each.
 
 import type { Answer } from "./door.ts";
 
