@@ -79,7 +79,7 @@ export async function cargoInstalled(crate: string, version: string, log: Log, b
     if (!(error as Error).message.includes("failed to select a version")) {
       throw error;
     }
-    // A mirror of crates.io may lag behind, and lack a patch release that the crate's own lock file names.
+    // A mirror of the registry may lag behind, and lack a patch release that the crate's own lock file names.
     log(`${crate} ${version} locks a dependency that this registry lacks: installing it with what there is`);
     await run("cargo", install, { log, env });
   }

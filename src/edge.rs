@@ -12,7 +12,8 @@ use wasm_bindgen::prelude::wasm_bindgen;
 use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::JsFuture;
 use worker::worker_sys::web_sys::{Request, Response};
-use worker::{Context, Env, event};
+use worker::{Context, Env};
+use worker_macros::event;
 
 use crate::audit::Entry;
 use crate::caller::{Caller, Callers};
