@@ -73,6 +73,10 @@ async function compile(worker: BuiltWorker, stage: string, tools: BuildTools, id
   const bindgen = ["--target", "web", "--no-typescript", "--omit-default-module-path", "--out-name", "index"];
   const recovery = ["--experimental-reset-state-function", "--force-enable-abort-handler"];
   await run(tools.wasmBindgen, [compiled, ...bindgen, ...recovery, "--out-dir", stage], { log });
+  // wasm-bindgen names a module once for each kind of import; esbuild and wrangler warn of the doubled key.
+  const glue = join(stage, "index.js");
+  const doubled = /^(\s*"\.\/rim\.js": import\d+,\n)\s*"\.\/rim\.js": import\d+,\n/m;
+  await writeFile(glue, (await readFile(glue, "utf8")).replace(doubled, "$1"));
   // Names of functions are a tenth of the upload; a panic's message has file and line without them.
   const small = ["-O", "--strip-debug", "--strip-producers", ...WASM_FEATURES];
   await run(tools.wasmOpt, [...small, join(stage, "index_bg.wasm"), "-o", worker.wasm], { log });
