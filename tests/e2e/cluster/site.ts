@@ -30,6 +30,10 @@ export interface Site {
 export async function startSite(vars: Record<string, string> = {}): Promise<Site> {
   const dir = await mkdtemp(join(tmpdir(), "kube-access-site-"));
   const cluster = await startCluster({ log: () => {} });
+  const stopListening = stopOnSignals(async () => {
+    await cluster.stop();
+    await rm(dir, { recursive: true, force: true });
+  });
   try {
     const stack = await startStack({
       upstream: cluster.proxy,
@@ -49,13 +53,29 @@ export async function startSite(vars: Record<string, string> = {}): Promise<Site
       audit: new AuditLog(cluster.auditLog),
       gatewayToken: parse(await readFile(join(cluster.dir, "gateway.kubeconfig"), "utf8")).users[0].user.token,
       stop: async () => {
+        stopListening();
         await stack.stop();
         await cluster.stop();
         await rm(dir, { recursive: true, force: true });
       },
     };
   } catch (error) {
+    stopListening();
     await cluster.stop();
     throw error;
   }
+}
+
+/** workerd ends with this process; the cluster's programs have to be ended, also when a long run is cut short. */
+function stopOnSignals(stop: () => Promise<void>): () => void {
+  const signals = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
+  const end = () => void stop().finally(() => process.exit(130));
+  for (const signal of signals) {
+    process.once(signal, end);
+  }
+  return () => {
+    for (const signal of signals) {
+      process.removeListener(signal, end);
+    }
+  };
 }
