@@ -14,9 +14,6 @@ use crate::token::{Claims, Subject};
 /// The longest entry that is read, in bytes.
 pub const MAX_ENTRY_BYTES: usize = 128 * 1024;
 
-/// The most groups of one entry, as in the map.
-const MAX_GROUPS: usize = 300;
-
 /// What an entry says of its caller.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verdict {
@@ -85,7 +82,7 @@ fn identity(entry: Entry, claims: &Claims) -> Result<Identity, EntryError> {
         ""
     };
     let user = entry.user.replace("{email}", email);
-    if entry.groups.len() > MAX_GROUPS {
+    if entry.groups.len() > name::MAX_GROUPS {
         return Err(EntryError("it has too many groups"));
     }
     let may_be_sent = |group: &String| {

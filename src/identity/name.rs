@@ -5,6 +5,9 @@
 /// The longest user or group name, in bytes.
 pub const MAX_NAME_BYTES: usize = 256;
 
+/// The most groups that one entry may name. With 256 bytes each they stay far below the 128 KB that a request's head may have.
+pub const MAX_GROUPS: usize = 300;
+
 /// The one `system:` group that an entry may ask for, and only in so many words.
 pub const MASTERS: &str = "system:masters";
 

@@ -10,9 +10,6 @@ use serde_saphyr::Spanned;
 
 use super::name;
 
-/// The most groups that one entry may name. With 256 bytes each they stay far below the 128 KB that a request's head may have.
-const MAX_GROUPS: usize = 300;
-
 /// The placeholder for the caller's own address in `user`.
 const EMAIL_PLACEHOLDER: &str = "{email}";
 
@@ -141,12 +138,13 @@ fn row(key: &str, entry: &Entry) -> Result<String, MapError> {
     if is_template && user.value.matches(EMAIL_PLACEHOLDER).count() > 1 {
         return fail(user, "{email} may stand once".into());
     }
-    if entry.groups.len() > MAX_GROUPS {
+    if entry.groups.len() > name::MAX_GROUPS {
         return fail(
             user,
             format!(
-                "{} groups: expected at most {MAX_GROUPS}",
-                entry.groups.len()
+                "{} groups: expected at most {}",
+                entry.groups.len(),
+                name::MAX_GROUPS
             ),
         );
     }
