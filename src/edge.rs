@@ -68,6 +68,9 @@ impl Isolate {
 
 thread_local! {
     static ISOLATE: RefCell<Isolate> = RefCell::default();
+
+    /// Where `entry.js` writes a head for [`pass`]: as bytes into this memory, which is cheaper than any argument.
+    static INBOX: RefCell<Vec<u8>> = RefCell::default();
 }
 
 #[event(start)]
@@ -80,11 +83,24 @@ fn start() {
     }));
 }
 
-/// The short way, for callers who were recognised before: what to send, as [`plan`] writes it. `None` sends the request the
-/// long way, which comes to the same decision, or to a refusal.
+/// Makes the inbox: room for a head of so many bytes. Its address stays the same.
 #[wasm_bindgen]
-pub fn pass(head: &[u8]) -> Option<String> {
-    let (head, too_large) = Head::read(std::str::from_utf8(head).ok()?);
+pub fn inbox(bytes: usize) -> *mut u8 {
+    INBOX.with_borrow_mut(|inbox| {
+        inbox.resize(bytes, 0);
+        inbox.as_mut_ptr()
+    })
+}
+
+/// The short way, for callers who were recognised before. Takes the length of the head in the inbox; gives what to send, as
+/// [`plan`] writes it. `None` sends the request the long way, which comes to the same decision, or to a refusal.
+#[wasm_bindgen]
+pub fn pass(length: usize) -> Option<String> {
+    INBOX.with_borrow(|inbox| pass_text(std::str::from_utf8(inbox.get(..length)?).ok()?))
+}
+
+fn pass_text(head: &str) -> Option<String> {
+    let (head, too_large) = Head::read(head);
     if is_reserved(head.path()) || too_large.is_some() {
         return None;
     }
@@ -162,15 +178,22 @@ async fn serve(
     .await
 }
 
-/// What to send: the bound on the wait for an answer in milliseconds, path and query, and the header lines.
+/// What to send, as `send` of `rim.js` reads it.
 fn plan(head: &Head<'_>, target: &Target, caller: &Caller) -> Result<String, Refusal> {
-    let lines = upstream::prepare(head, target, caller)?;
+    let outgoing = upstream::prepare(head, target, caller)?;
     let milliseconds = match Protocol::parse(head)? {
         Protocol::WebSocket => UPGRADE_MILLISECONDS,
         Protocol::Http | Protocol::Spdy if target.answers_late() => 0,
         Protocol::Http | Protocol::Spdy => ANSWER_MILLISECONDS,
     };
-    Ok([milliseconds.to_string().as_str(), head.target, &lines].join("\n"))
+    Ok([
+        milliseconds.to_string().as_str(),
+        head.target,
+        &outgoing.own,
+        &outgoing.names,
+        outgoing.identity,
+    ]
+    .join("\n"))
 }
 
 /// Token, key, signature, claims, identity; or the memory of all five.

@@ -114,8 +114,10 @@ impl<'a> Head<'a> {
 
 /// What follows the authority of an absolute URL.
 fn path_and_query(url: &str) -> &str {
-    let after_scheme = url.find("://").map_or(0, |index| index + 3);
-    let rest = url.get(after_scheme..).unwrap_or_default();
+    let rest = url
+        .split_once(':')
+        .and_then(|(_, rest)| rest.strip_prefix("//"))
+        .unwrap_or(url);
     rest.find(['/', '?'])
         .and_then(|index| rest.get(index..))
         .unwrap_or("/")

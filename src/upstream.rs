@@ -31,21 +31,34 @@ const FORWARDED: [&str; 16] = [
     "user-agent",
 ];
 
+/// The head to send, in lines of `name:value`, each to be sent as a line of its own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Outgoing<'a> {
+    /// The lines of this request. No name comes twice, since none comes twice in a [`Head`].
+    pub own: String,
+    /// The names of `own`, a comma after each: the same names can be sent again with other values.
+    pub names: String,
+    /// The caller's [`Caller::lines`].
+    pub identity: &'a str,
+}
+
 /// The prefix of the WebSocket subprotocol that carries a bearer token to the API server.
 const BEARER_SUBPROTOCOL: &str = "base64url.bearer.authorization.k8s.io";
 
-/// Refuses what a caller may not say, and writes the head to send: lines of `name:value`, each to be sent as a line of
-/// its own, in this order.
+/// Refuses what a caller may not say, and writes the head to send.
 ///
 /// 1. impersonation by the caller is refused, and so is a web page
 /// 2. so is SPDY, but for the streams of kubectl, which are asked for without it: when the API server would refuse the
 ///    caller anyway, its reason counts, since kubectl shows only the answer to its second, SPDY attempt
 /// 3. the caller's headers that may go on, except those that its `Connection` header nominates
-/// 4. the caller's identity
-/// 5. what joins the cluster's audit log to ours: `Audit-ID`, the ray, the client's address
-pub fn prepare(head: &Head<'_>, target: &Target, caller: &Caller) -> Result<String, Refusal> {
+/// 4. what joins the cluster's audit log to ours: `Audit-ID`, the ray, the client's address
+/// 5. the caller's identity
+pub fn prepare<'a>(
+    head: &Head<'_>,
+    target: &Target,
+    caller: &'a Caller,
+) -> Result<Outgoing<'a>, Refusal> {
     let mut connection = None;
-    let mut lines = String::with_capacity(1024);
     for &(name, value) in head.headers() {
         if starts_with(name, "impersonate") {
             return Err(Refusal::Impersonation);
@@ -64,27 +77,44 @@ pub fn prepare(head: &Head<'_>, target: &Target, caller: &Caller) -> Result<Stri
     if protocol == Protocol::Spdy && !target.is_stream() {
         return Err(Refusal::Spdy);
     }
+    let mut outgoing = Outgoing {
+        own: String::with_capacity(512),
+        names: String::with_capacity(128),
+        identity: caller.lines(),
+    };
     for &(name, value) in head.headers() {
         if is_forwarded(name)
             && is_plain(value)
             && !connection.is_some_and(|nominated| nominates(nominated, name))
         {
-            push(&mut lines, name, value);
+            outgoing.push(name, value);
         }
     }
     if protocol == Protocol::WebSocket {
-        push(&mut lines, "Upgrade", "websocket");
-        push_websocket(&mut lines, head)?;
+        outgoing.push("Upgrade", "websocket");
+        push_websocket(&mut outgoing, head)?;
     }
-    lines.push_str(caller.lines());
-    push(&mut lines, "Audit-ID", head.audit_id);
+    outgoing.push("Audit-ID", head.audit_id);
     if let Some(ray) = ray(head) {
-        push(&mut lines, RAY_HEADER, ray);
+        outgoing.push(RAY_HEADER, ray);
     }
     if let Some(address) = client_address(head) {
-        push(&mut lines, "X-Forwarded-For", address);
+        outgoing.push("X-Forwarded-For", address);
     }
-    Ok(lines)
+    Ok(outgoing)
+}
+
+impl Outgoing<'_> {
+    /// Every line of the head.
+    pub fn lines(&self) -> impl Iterator<Item = &str> {
+        self.own.lines().chain(self.identity.lines())
+    }
+
+    fn push(&mut self, name: &str, value: &str) {
+        push(&mut self.own, name, value);
+        self.names.push_str(name);
+        self.names.push(',');
+    }
 }
 
 /// The lines that say who a caller is: one `Impersonate-User`, one `Impersonate-Group` for each group, the extras.
@@ -124,12 +154,12 @@ pub fn client_address<'a>(head: &Head<'a>) -> Option<&'a str> {
 }
 
 /// The offer of subprotocols without bearer tokens, in the caller's order.
-fn push_websocket(lines: &mut String, head: &Head<'_>) -> Result<(), Refusal> {
+fn push_websocket(outgoing: &mut Outgoing<'_>, head: &Head<'_>) -> Result<(), Refusal> {
     if let Some(extensions) = head
         .header("sec-websocket-extensions")
         .filter(|value| is_plain(value))
     {
-        push(lines, "Sec-WebSocket-Extensions", extensions);
+        outgoing.push("Sec-WebSocket-Extensions", extensions);
     }
     let Some(offer) = head.header("sec-websocket-protocol") else {
         return Ok(());
@@ -146,7 +176,7 @@ fn push_websocket(lines: &mut String, head: &Head<'_>) -> Result<(), Refusal> {
     if kept.is_empty() {
         return Err(Refusal::Subprotocol);
     }
-    push(lines, "Sec-WebSocket-Protocol", &kept.join(", "));
+    outgoing.push("Sec-WebSocket-Protocol", &kept.join(", "));
     Ok(())
 }
 

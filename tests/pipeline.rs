@@ -39,31 +39,31 @@ fn whoever_the_map_names_is_sent_as_the_map_says() {
         (
             json!({}),
             vec![
+                "Audit-ID:id-1",
                 "Impersonate-User:alice",
                 "Impersonate-Group:platform-admins",
                 "Impersonate-Group:developers",
                 "Impersonate-Extra-kube-access.dev%2Femail:alice@example.com",
                 "Impersonate-Extra-kube-access.dev%2Fsubject:7335d417-61da-459d-899c-0a01c76a2f94",
-                "Audit-ID:id-1",
             ],
         ),
         (
             json!({"email": "Bob@Example.com", "sub": "id-of-bob"}),
             vec![
+                "Audit-ID:id-1",
                 "Impersonate-User:bob@example.com",
                 "Impersonate-Group:developers",
                 "Impersonate-Extra-kube-access.dev%2Femail:bob@example.com",
                 "Impersonate-Extra-kube-access.dev%2Fsubject:id-of-bob",
-                "Audit-ID:id-1",
             ],
         ),
         (
             json!({"email": null, "sub": "", "common_name": "0f.access"}),
             vec![
+                "Audit-ID:id-1",
                 "Impersonate-User:ci-deployer",
                 "Impersonate-Group:ci",
                 "Impersonate-Extra-kube-access.dev%2Fsubject:0f.access",
-                "Audit-ID:id-1",
             ],
         ),
     ] {
@@ -99,14 +99,14 @@ fn what_kubectl_sends_arrives_with_the_identity_and_without_the_credentials() {
             "accept-encoding:gzip",
             "kubectl-command:kubectl get",
             "user-agent:kubectl/v1.37.2 (linux/amd64) kubernetes/8adc0f0",
+            "Audit-ID:id-1",
+            "Impersonate-Extra-kube-access.dev%2Fray:8f1a2b3c4d5e6f70-FRA",
+            "X-Forwarded-For:192.0.2.7",
             "Impersonate-User:alice",
             "Impersonate-Group:platform-admins",
             "Impersonate-Group:developers",
             "Impersonate-Extra-kube-access.dev%2Femail:alice@example.com",
             "Impersonate-Extra-kube-access.dev%2Fsubject:7335d417-61da-459d-899c-0a01c76a2f94",
-            "Audit-ID:id-1",
-            "Impersonate-Extra-kube-access.dev%2Fray:8f1a2b3c4d5e6f70-FRA",
-            "X-Forwarded-For:192.0.2.7",
         ]
     );
     let exec = [
@@ -121,10 +121,11 @@ fn what_kubectl_sends_arrives_with_the_identity_and_without_the_credentials() {
     ];
     let target = "/api/v1/namespaces/n/pods/p/exec?command=ls&stdout=true";
     assert_eq!(
-        decide("GET", target, &token, &exec).unwrap()[..3],
+        decide("GET", target, &token, &exec).unwrap()[..4],
         [
             "Upgrade:websocket",
             "Sec-WebSocket-Protocol:v5.channel.k8s.io",
+            "Audit-ID:id-1",
             "Impersonate-User:alice"
         ]
     );
@@ -412,8 +413,9 @@ fn lines(head: &Head<'_>) -> Result<Vec<String>, Refusal> {
         .identify(&claims)
         .ok_or_else(|| Refusal::NotMapped(name(&claims)))?;
     let target = Target::parse(head)?;
-    let lines = upstream::prepare(head, &target, &Caller::new(identity))?;
-    Ok(lines.lines().map(str::to_owned).collect())
+    let caller = Caller::new(identity);
+    let outgoing = upstream::prepare(head, &target, &caller)?;
+    Ok(outgoing.lines().map(str::to_owned).collect())
 }
 
 fn name(claims: &Claims) -> String {

@@ -1,7 +1,7 @@
 // The Worker's module. Requests of callers who were recognised before take the short way, one synchronous call into
 // Rust; all others, and whatever needs a second look, take the long one.
 
-import { __wbg_reset_state, __worker_init_state, fetch as attend, initSync, pass, settle } from "./index.js";
+import { __wbg_reset_state, __worker_init_state, fetch as attend, inbox, initSync, pass, settle } from "./index.js";
 import wasm from "./index_bg.wasm";
 import { keepWatch } from "./patience.js";
 import { answer, isPlain, open, send } from "./rim.js";
@@ -9,6 +9,10 @@ import { answer, isPlain, open, send } from "./rim.js";
 initSync({ module: wasm });
 const state = __worker_init_state();
 const encoder = new TextEncoder();
+
+/** Longer heads go the long way. */
+const INBOX_BYTES = 32 * 1024;
+let inboxBytes = new Uint8Array();
 addEventListener("error", ({ error }) => noticeTrap(error));
 
 export default {
@@ -17,7 +21,7 @@ export default {
     keepWatch(ctx);
     try {
       const head = open(request);
-      const plan = pass(encoder.encode(head));
+      const plan = deliver(head);
       if (plan === undefined) return attend(request, env, ctx);
       return send(env.KUBE_API, request, plan, (outcome) => (isPlain(outcome) ? outcome : settle(head, outcome)));
     } catch (error) {
@@ -29,6 +33,14 @@ export default {
   },
 };
 
+/** The short way's answer to a head, put into Rust's inbox. */
+function deliver(head) {
+  // Memory that grew has left its old bytes behind, without any length.
+  if (inboxBytes.length === 0) inboxBytes = new Uint8Array(initSync().memory.buffer, inbox(INBOX_BYTES), INBOX_BYTES);
+  const { read, written } = encoder.encodeInto(head, inboxBytes);
+  return read === head.length ? pass(written) : undefined;
+}
+
 /** After a trap the instance's memory is not to be trusted: the next request gets a new one. */
 function noticeTrap(error) {
   if (error instanceof WebAssembly.RuntimeError) state.criticalError = true;
@@ -36,5 +48,6 @@ function noticeTrap(error) {
 
 function restart() {
   __wbg_reset_state();
+  inboxBytes = new Uint8Array();
   state.criticalError = false;
 }

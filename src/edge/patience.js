@@ -6,7 +6,11 @@
 const LOOK_AFTER = 20_000;
 const LOOK_EVERY = 1_000;
 
-const waiting = new Set();
+const LATE = Symbol("late");
+
+/** Those who wait, in places that are used again. A Set would be made anew after every few requests. */
+const waiting = [];
+const vacant = [];
 let latest = Number.NEGATIVE_INFINITY;
 
 /** To be called with every request: sees to it that somebody looks for it in time. */
@@ -19,25 +23,40 @@ export function keepWatch(ctx) {
 
 /** What `finish` makes of `answer`: a response, or what it threw; an Error after `milliseconds` (more than LOOK_AFTER). */
 export function within(milliseconds, answer, finish) {
-  return new Promise((resolve) => {
-    const waiter = { since: latest, wake: undefined, timer: undefined };
+  const outcome = new Promise((resolve) => {
+    const place = vacant.length > 0 ? vacant.pop() : waiting.length;
+    const waiter = { since: latest, resolve };
+    waiting[place] = waiter;
     const conclude = (outcome) => {
-      waiting.delete(waiter);
-      if (waiter.timer !== undefined) clearTimeout(waiter.timer);
-      resolve(finish(outcome));
+      if (waiting[place] === waiter) leave(place);
+      resolve(outcome);
     };
-    const isLate = new Promise((wake) => {
-      waiter.wake = wake;
-    });
-    // A timer belongs to the request that sets it; so each sets its own, when it is woken.
-    isLate.then(() => {
-      waiter.timer = setTimeout(() => conclude(new Error("timeout")), milliseconds - LOOK_AFTER);
-    });
-    waiting.add(waiter);
+    answer.then(conclude, conclude);
+  });
+  return outcome.then((outcome) => (outcome === LATE ? bounded(milliseconds - LOOK_AFTER, answer).then(finish) : finish(outcome)));
+}
+
+/** What becomes of `answer`, or an Error. A timer belongs to the request that sets it; so each who is late sets its own. */
+function bounded(milliseconds, answer) {
+  return new Promise((resolve) => {
+    const timer = setTimeout(() => resolve(new Error("timeout")), milliseconds);
+    const conclude = (outcome) => {
+      clearTimeout(timer);
+      resolve(outcome);
+    };
     answer.then(conclude, conclude);
   });
 }
 
 function wake(since) {
-  for (const waiter of waiting) if (waiter.since <= since) waiter.wake();
+  waiting.forEach((waiter, place) => {
+    if (waiter === undefined || waiter.since > since) return;
+    leave(place);
+    waiter.resolve(LATE);
+  });
+}
+
+function leave(place) {
+  waiting[place] = undefined;
+  vacant.push(place);
 }

@@ -13,8 +13,9 @@ fn send(method: &str, target: &str, headers: &[(&str, &str)]) -> Result<Vec<Stri
     }
     let (head, _) = Head::read(&text);
     let target = Target::parse(&head)?;
-    let lines = prepare(&head, &target, &Caller::new(identity()))?;
-    Ok(lines.lines().map(str::to_owned).collect())
+    let caller = Caller::new(identity());
+    let outgoing = prepare(&head, &target, &caller)?;
+    Ok(outgoing.lines().map(str::to_owned).collect())
 }
 
 fn pods(headers: &[(&str, &str)]) -> Result<Vec<String>, Refusal> {
@@ -23,12 +24,12 @@ fn pods(headers: &[(&str, &str)]) -> Result<Vec<String>, Refusal> {
 
 /// What is sent for a caller without any header: the identity and the audit ID.
 const OURS: [&str; 6] = [
+    "Audit-ID:id-1",
     "Impersonate-User:alice",
     "Impersonate-Group:admins",
     "Impersonate-Group:devs",
     "Impersonate-Extra-kube-access.dev%2Femail:alice@example.com",
     "Impersonate-Extra-kube-access.dev%2Fsubject:id-1",
-    "Audit-ID:id-1",
 ];
 
 #[test]
@@ -40,7 +41,7 @@ fn case_40_each_group_has_a_line_of_its_own() {
 fn the_ray_and_the_clients_address_reach_the_clusters_audit_log() {
     let lines = pods(&[("cf-ray", "8f1-FRA"), ("cf-connecting-ip", "2001:db8::1")]).unwrap();
     assert_eq!(
-        lines[6..],
+        lines[1..3],
         [
             "Impersonate-Extra-kube-access.dev%2Fray:8f1-FRA",
             "X-Forwarded-For:2001:db8::1"
@@ -166,10 +167,11 @@ fn case_62_63_64_65_a_connection_header_takes_nothing_of_ours_away() {
     ];
     let lines = send("GET", "/api/v1/namespaces/n/pods/p/exec", &upgrade).unwrap();
     assert_eq!(
-        lines[..3],
+        lines[..4],
         [
             "Upgrade:websocket",
             "Sec-WebSocket-Protocol:v5.channel.k8s.io",
+            "Audit-ID:id-1",
             "Impersonate-User:alice"
         ]
     );
@@ -296,7 +298,7 @@ proptest! {
         let headers: Vec<(&str, &str)> = headers.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
         if let Ok(lines) = pods(&headers) {
             let ours: Vec<&String> = lines.iter().filter(|line| starts_with(line, "impersonate")).collect();
-            prop_assert_eq!(ours, OURS[..5].iter().collect::<Vec<_>>());
+            prop_assert_eq!(ours, OURS[1..].iter().collect::<Vec<_>>());
             for line in lines.iter().filter(|line| !OURS.contains(&line.as_str())) {
                 let (name, _) = line.split_once(':').unwrap();
                 prop_assert!(is_forwarded(name) || matches!(name, "Upgrade" | "Sec-WebSocket-Extensions"), "{}", line);

@@ -128,16 +128,22 @@ pub(crate) fn prepare(text: &str) -> Result<(), TestCaseError> {
     let Ok(target) = Target::parse(&head) else {
         return Ok(());
     };
-    let Ok(lines) = upstream::prepare(&head, &target, &caller) else {
+    let Ok(outgoing) = upstream::prepare(&head, &target, &caller) else {
         return Ok(());
     };
     for (name, _) in head.headers() {
         let name = name.to_ascii_lowercase();
         prop_assert!(!name.starts_with("impersonate") && name != "origin");
     }
-    let lines: Vec<&str> = lines.split_terminator('\n').collect();
-    let (mut identity, others): (Vec<&str>, Vec<&str>) = lines
-        .iter()
+    let names: Vec<&str> = outgoing
+        .own
+        .lines()
+        .filter_map(|line| line.split_once(':'))
+        .map(|(name, _)| name)
+        .collect();
+    prop_assert_eq!(&outgoing.names, &format!("{},", names.join(",")));
+    let (mut identity, others): (Vec<&str>, Vec<&str>) = outgoing
+        .lines()
         .partition(|line| line.to_ascii_lowercase().starts_with("impersonate"));
     identity.retain(|line| !line.starts_with("Impersonate-Extra-kube-access.dev%2Fray:"));
     prop_assert_eq!(
