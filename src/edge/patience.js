@@ -33,7 +33,9 @@ export function within(milliseconds, answer, finish) {
     };
     answer.then(conclude, conclude);
   });
-  return outcome.then((outcome) => (outcome === LATE ? bounded(milliseconds - LOOK_AFTER, answer).then(finish) : finish(outcome)));
+  return outcome.then((outcome) =>
+    outcome === LATE ? bounded(milliseconds - LOOK_AFTER, answer).then(finish) : finish(outcome),
+  );
 }
 
 /** What becomes of `answer`, or an Error. A timer belongs to the request that sets it; so each who is late sets its own. */

@@ -267,11 +267,7 @@ test("case 68, 104: who may open a stream is told of SPDY, who may not is told t
 
 test("case 72, 74, 100: whatever a caller's headers are, the identity is the map's", async () => {
   const parts = ["Impersonate", "X", "Remote", "User", "Group", "Extra", "Authorization", "Connection", "Accept", "Cf"];
-  let seed = 20_260_101;
-  const random = (limit: number) => {
-    seed = (Math.imul(seed, 1_103_515_245) + 12_345) >>> 0;
-    return (seed >>> 8) % limit;
-  };
+  const random = randomly();
   const pick = <Item>(items: Item[]): Item => items[random(items.length)] as Item;
   const onTheList = ["accept", "content-length", ...always, ...extras];
   for (let round = 0; round < 300; round++) {
@@ -300,6 +296,45 @@ test("case 72, 74, 100: whatever a caller's headers are, the identity is the map
 
 function send(call: Call): Promise<Answer> {
   return stage.call({ token, ...call });
+}
+
+test("case 72: no request takes over a header of another, whoever sends it and when", async () => {
+  const random = randomly();
+  const names = ["Accept", "Cf-Ray", "If-Match", "Kubectl-Session", "Range", "User-Agent"];
+  const tokens: Record<string, string> = { alice: token, bob: await stage.token("bob") };
+  for (let round = 0; round < 40; round++) {
+    stage.upstream.received.length = 0;
+    const requests = Array.from({ length: 16 }, (_, index) => {
+      const as = random(2) ? "alice" : "bob";
+      const method = ["GET", "POST", "DELETE"][random(3)] ?? "";
+      const lines = names.filter(() => random(2)).map((name) => `${name}: ${random(3)}`);
+      return { as, method, target: `/api/v1/pods?n=${index}`, lines };
+    });
+    // Concurrently, so that one is prepared while others wait.
+    const answers = await Promise.all(
+      requests.map((request) => stage.call({ ...request, token: tokens[request.as] ?? "" })),
+    );
+    assert.deepEqual(new Set(answers.map(({ status }) => status)), new Set([200]));
+    assert.equal(stage.upstream.received.length, requests.length);
+    for (const received of stage.upstream.received) {
+      const sent = requests[Number(received.target.split("=")[1])];
+      assert.ok(sent);
+      const [user] = received.values("impersonate-user");
+      const ray = received.values("impersonate-extra-kube-access.dev%2fray").map((value) => `Cf-Ray: ${value}`);
+      const lines = names.flatMap((name) => received.values(name.toLowerCase()).map((value) => `${name}: ${value}`));
+      const { method, target } = received;
+      assert.deepEqual({ as: user?.split("@")[0], method, target, lines: [...lines, ...ray].toSorted() }, sent);
+    }
+  }
+});
+
+/** Whole numbers below a limit, the same in each run. */
+function randomly(): (limit: number) => number {
+  let seed = 20_260_101;
+  return (limit) => {
+    seed = (Math.imul(seed, 1_103_515_245) + 12_345) >>> 0;
+    return (seed >>> 8) % limit;
+  };
 }
 
 function assertAlice(request: Received, context: string): void {
