@@ -23,8 +23,8 @@ pub struct Head<'a> {
 }
 
 impl<'a> Head<'a> {
-    /// Reads lines: method, URL, milliseconds since the Unix epoch, UUID, then one `name:value` for each header, repeated
-    /// headers joined by ", " as the runtime's `Headers` does. No part can hold a line feed: HTTP allows none.
+    /// Reads lines: method, URL, milliseconds since the Unix epoch, UUID, then one `name:value` for each header, the name in
+    /// lower case and repeated headers joined by ", ", as the runtime's `Headers` gives them. No part can hold a line feed: HTTP allows none.
     ///
     /// What is too large is refused here, before anything else looks at it.
     #[must_use]
@@ -63,7 +63,8 @@ impl<'a> Head<'a> {
                 Some(Refusal::HeadTooLarge),
             );
         }
-        let headers = lines.filter_map(|line| line.split_once(':')).collect();
+        let mut headers = Vec::with_capacity(32);
+        headers.extend(lines.filter_map(|line| line.split_once(':')));
         (
             Self {
                 method,

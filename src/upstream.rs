@@ -1,6 +1,6 @@
 //! The caller's head and [`Caller`] -> the head to send to the cluster.
 //!
-//! Strip, then insert: nothing of the caller's goes on unless it is in `FORWARDED`, and what names the caller comes
+//! Strip, then insert: nothing of the caller's goes on unless `is_forwarded` names it, and what names the caller comes
 //! from the identity alone. `kubectl proxy` would run a request without `Impersonate-User` as the gateway's own service
 //! account, and would take the caller's `Authorization` for its own; so neither can be left to chance.
 
@@ -10,26 +10,6 @@ use crate::caller::Caller;
 use crate::head::Head;
 use crate::refusal::Refusal;
 use crate::target::{Protocol, Target};
-
-/// The caller's headers that go on. Bodies, connections and WebSocket keys are the runtime's business.
-const FORWARDED: [&str; 16] = [
-    "accept",
-    "accept-encoding",
-    "accept-language",
-    "cache-control",
-    "content-encoding",
-    "content-type",
-    "if-match",
-    "if-modified-since",
-    "if-none-match",
-    "if-range",
-    "if-unmodified-since",
-    "kubectl-command",
-    "kubectl-session",
-    "last-event-id",
-    "range",
-    "user-agent",
-];
 
 /// The head to send, in lines of `name:value`, each to be sent as a line of its own.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -180,10 +160,27 @@ fn push_websocket(outgoing: &mut Outgoing<'_>, head: &Head<'_>) -> Result<(), Re
     Ok(())
 }
 
+/// Whether a header of the caller's goes on. Bodies, connections and WebSocket keys are the runtime's business.
 fn is_forwarded(name: &str) -> bool {
-    FORWARDED
-        .iter()
-        .any(|forwarded| forwarded.eq_ignore_ascii_case(name))
+    matches!(
+        name,
+        "accept"
+            | "accept-encoding"
+            | "accept-language"
+            | "cache-control"
+            | "content-encoding"
+            | "content-type"
+            | "if-match"
+            | "if-modified-since"
+            | "if-none-match"
+            | "if-range"
+            | "if-unmodified-since"
+            | "kubectl-command"
+            | "kubectl-session"
+            | "last-event-id"
+            | "range"
+            | "user-agent"
+    )
 }
 
 /// Whether a value can be sent as it came: printable ASCII and tabs.
