@@ -1,7 +1,7 @@
 // The Worker's module. Requests of callers who were recognised before take the short way, one synchronous call into
 // Rust; all others, and whatever needs a second look, take the long one.
 
-import { __wbg_reset_state, __worker_init_state, fetch as attend, inbox, initSync, pass, settle } from "./index.js";
+import { __wbg_reset_state, __worker_init_state, attend, inbox, initSync, pass, settle } from "./index.js";
 import wasm from "./index_bg.wasm";
 import { keepWatch } from "./patience.js";
 import { answer, isPlain, open, send } from "./rim.js";
