@@ -35,11 +35,11 @@ export const clusterWork: Work = {
       await stage.keep("small", [httpRequest(SMALL, stage.token)]);
       const targets = { proxy: upstream, bare, ours };
       return {
-        measure: async (name) => {
+        measure: async (name, round) => {
           const target = targets[name as keyof typeof targets];
           const requests = name === "ours" ? "small" : "direct";
-          const one = await stage.http(requests, { ...target, connections: 1, ...duration(stage) });
-          const eight = await stage.http(requests, { ...target, connections: 8, ...duration(stage) });
+          const one = await stage.http(requests, { ...target, connections: 1, ...duration(stage, round) });
+          const eight = await stage.http(requests, { ...target, connections: 8, ...duration(stage, round) });
           return [one.p50, (eight.answers / eight.milliseconds) * 1000];
         },
         close: () => cluster.stop(),

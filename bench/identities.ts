@@ -36,7 +36,7 @@ export const identityWork: Work = {
     );
     const few = await stage.start(await buildWith(SIZES.few));
     const many = await stage.start(await buildWith(SIZES.many));
-    return { measure: (name) => rateAndCpu(stage, name === "few" ? few : many, 8) };
+    return { measure: (name, round) => rateAndCpu(stage, name === "few" ? few : many, 8, round) };
   },
 };
 

@@ -21,8 +21,8 @@ Measures kube-access against a bare Worker, two JavaScript Workers and kubectl p
 
   --only NAME      one piece of work; may be repeated: ${works.map(({ name }) => name).join(", ")}
   --quick          less than a minute: fewer and shorter rounds, without ${slow()}
-  --rounds N       how often each piece is measured (default 15, with --quick 5)
-  --seconds N      how long each measurement takes (default 0.35, with --quick 0.2)
+  --rounds N       how often each piece is measured (default 45, with --quick 9)
+  --seconds N      how long each measurement takes (default 0.12, with --quick 0.1)
   --worker DIR     the built kube-access (index.js and index_bg.wasm); without it, build/ is brought up to date
   --json           print everything that was measured as JSON
   --help           this text
@@ -46,8 +46,8 @@ async function main(): Promise<void> {
   }
   const { quick, worker } = values;
   const chosen = chooseWorks(values.only, quick);
-  const rounds = positive("--rounds", values.rounds, quick ? 5 : 15);
-  const seconds = positive("--seconds", values.seconds, quick ? 0.2 : 0.35);
+  const rounds = positive("--rounds", values.rounds, quick ? 9 : 45);
+  const seconds = positive("--seconds", values.seconds, quick ? 0.1 : 0.12);
   const log = progress();
   log("building the Workers");
   const stage = await Stage.open({ rounds, seconds, worker });

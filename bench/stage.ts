@@ -63,6 +63,13 @@ export class Stage {
     return running;
   }
 
+  /** Ends the peers that run; they are started again when they are asked for. */
+  async renew(): Promise<void> {
+    const running = [...this.#running.values()];
+    this.#running.clear();
+    await Promise.all(running.map((peer) => peer.stop()));
+  }
+
   /** A peer in a fresh workerd. It ends with the stage, if not before. */
   async start(peer: Peer, options: { upstream?: Address; inspectorPort?: number } = {}): Promise<Running> {
     const running = await startPeer(peer, { upstream: this.upstream, certs: this.certs, ...options });

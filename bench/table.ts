@@ -2,7 +2,7 @@
 
 import type { Comparison, Goal, Row } from "./work.ts";
 
-const HEAD = ["figure", "kube-access", "over", "", "ratio (min..max)", "goal", ""];
+const HEAD = ["figure", "kube-access", "over", "", "ratio (quartiles)", "goal", ""];
 
 /** A table in Markdown, aligned to be read as it is. */
 export function table(rows: Row[]): string {
@@ -23,7 +23,7 @@ function linesOf(row: Row): string[][] {
       return [...head, "", "", "", goalText(limit), verdict(row.subject.median, limit)];
     }
     const { other, ratio, goal } = comparison;
-    const spread = ratio.min === ratio.max ? "" : ` (${ratio.min.toFixed(2)}..${ratio.max.toFixed(2)})`;
+    const spread = ratio.lower === ratio.upper ? "" : ` (${ratio.lower.toFixed(2)}..${ratio.upper.toFixed(2)})`;
     const text = `${ratio.median.toFixed(2)}${spread}`;
     return [...head, other.title, number(other.median), text, goalText(goal), verdict(ratio.median, goal)];
   });

@@ -45,19 +45,29 @@ export interface Row {
   over: Comparison[];
 }
 
-export interface Value {
-  title: string;
+/** Values of many rounds: half of them lie between the quartiles. */
+export interface Spread {
+  lower: number;
   median: number;
-  min: number;
-  max: number;
+  upper: number;
+}
+
+export interface Value extends Spread {
+  title: string;
 }
 
 export interface Comparison {
   other: Value;
   /** Of the ratios within each round. */
-  ratio: { median: number; min: number; max: number };
+  ratio: Spread;
   goal?: Goal;
 }
+
+/**
+ * After so many rounds the peers start anew: a process has luck of its own, good or bad, with where its memory lies and
+ * what is compiled when. On one machine two processes of the same Worker differed by a tenth for as long as they ran.
+ */
+const ROUNDS_OF_A_PROCESS = 9;
 
 /** Runs a work: a warm-up, then its subjects in turn, there and back again, so that a drift of the machine evens out. */
 export async function runWork(work: Work, stage: Stage): Promise<Row[]> {
@@ -65,12 +75,13 @@ export async function runWork(work: Work, stage: Stage): Promise<Row[]> {
   const values = new Map<string, number[][]>(names.map((name) => [name, []]));
   const opened = await work.open(stage);
   try {
-    if (!work.isExact) {
-      for (const name of names) {
-        await opened.measure(name, undefined);
-      }
-    }
     for (let round = 0; round < (work.isExact ? 1 : stage.rounds); round += 1) {
+      if (!work.isExact && round % ROUNDS_OF_A_PROCESS === 0) {
+        await stage.renew();
+        for (const name of names) {
+          await opened.measure(name, undefined);
+        }
+      }
       for (const name of round % 2 === 0 ? names : names.toReversed()) {
         values.get(name)?.push(await opened.measure(name, round));
       }
@@ -99,9 +110,11 @@ function column(rounds: number[][], index: number): number[] {
   return rounds.map((figures) => figures[index] ?? Number.NaN);
 }
 
-function spread(values: number[]): { median: number; min: number; max: number } {
+function spread(values: number[]): Spread {
   const sorted = values.toSorted((a, b) => a - b);
-  const middle = sorted.length / 2;
-  const median = ((sorted[Math.ceil(middle) - 1] ?? Number.NaN) + (sorted[Math.floor(middle)] ?? Number.NaN)) / 2;
-  return { median, min: sorted[0] ?? Number.NaN, max: sorted.at(-1) ?? Number.NaN };
+  const quantile = (part: number) => {
+    const place = (sorted.length - 1) * part;
+    return ((sorted[Math.floor(place)] ?? Number.NaN) + (sorted[Math.ceil(place)] ?? Number.NaN)) / 2;
+  };
+  return { lower: quantile(0.25), median: quantile(0.5), upper: quantile(0.75) };
 }
