@@ -7,7 +7,7 @@ import { parse } from "yaml";
 import { buildWorker } from "../dev/build.ts";
 import { cacheDir } from "../dev/cache.ts";
 import { localApplication } from "../dev/users.ts";
-import { type Address, type Running, startWorkerd } from "./workerd.ts";
+import { type Address, type Running, startWorkerd, type WorkerdOptions } from "./workerd.ts";
 
 export type PeerName = "bare" | "jose" | "jose-remembers" | "ours";
 
@@ -66,6 +66,7 @@ export interface Surroundings {
   upstream: Address;
   certs: Address;
   inspectorPort?: number;
+  trace?: NonNullable<WorkerdOptions["trace"]>;
 }
 
 export function startPeer({ vars, ...files }: Peer, surroundings: Surroundings): Promise<Running> {

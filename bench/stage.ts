@@ -5,7 +5,7 @@ import { type Child, startChild } from "./child.ts";
 import type { Load, LoadResult } from "./load.ts";
 import type { HttpLoad, HttpResult } from "./load-http.ts";
 import type { WebSocketLoad, WebSocketResult } from "./load-websocket.ts";
-import { buildPeers, type Peer, type PeerName, startPeer } from "./peers.ts";
+import { buildPeers, type Peer, type PeerName, type Surroundings, startPeer } from "./peers.ts";
 import { mint } from "./requests.ts";
 import type { Address, Running } from "./workerd.ts";
 
@@ -71,7 +71,7 @@ export class Stage {
   }
 
   /** A peer in a fresh workerd. It ends with the stage, if not before. */
-  async start(peer: Peer, options: { upstream?: Address; inspectorPort?: number } = {}): Promise<Running> {
+  async start(peer: Peer, options: Partial<Surroundings> = {}): Promise<Running> {
     const running = await startPeer(peer, { upstream: this.upstream, certs: this.certs, ...options });
     this.#started.push(running);
     return running;

@@ -6,6 +6,7 @@ import { copyFile, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
+import { createInterface } from "node:readline";
 import type { Readable } from "node:stream";
 
 const root = resolve(import.meta.dirname, "..");
@@ -29,6 +30,8 @@ export interface WorkerdOptions {
   certs: Address;
   /** Opens workerd's inspector on this port, for a profiler. */
   inspectorPort?: number;
+  /** Flags of V8, and where the lines go that they make it print. */
+  trace?: { flags: string[]; onLine: (line: string) => void };
 }
 
 export interface Running extends Address {
@@ -52,8 +55,11 @@ export async function startWorkerd(options: WorkerdOptions): Promise<Running> {
   const inspector = options.inspectorPort ? [`--inspector-addr=127.0.0.1:${options.inspectorPort}`] : [];
   const started = performance.now();
   const child = spawn(program, ["serve", "--control-fd=3", ...inspector, file, "config"], {
-    stdio: ["ignore", "ignore", "pipe", "pipe"],
+    stdio: ["ignore", options.trace ? "pipe" : "ignore", "pipe", "pipe"],
   });
+  if (options.trace && child.stdout) {
+    createInterface(child.stdout).on("line", options.trace.onLine);
+  }
   // Should the benchmark fail half-way, workerd must not outlive it.
   const end = () => child.kill("SIGKILL");
   process.once("exit", end);
@@ -102,7 +108,7 @@ async function listeningPort(child: ChildProcess): Promise<number> {
   return Promise.race([reported, exited]);
 }
 
-async function configuration({ wasm, vars, upstream, certs }: WorkerdOptions): Promise<string> {
+async function configuration({ wasm, vars, upstream, certs, trace }: WorkerdOptions): Promise<string> {
   const compatibility = await compatibilityDate();
   const modules = ['(name = "index.js", esModule = embed "index.js")'];
   if (wasm) {
@@ -122,6 +128,7 @@ const config :Workerd.Config = (
     (name = "kube", external = (address = ${text(`${upstream.host}:${upstream.port}`)}, http = ())),
     (name = "certs", external = (address = ${text(`${certs.host}:${certs.port}`)}, http = ())),
   ],
+  v8Flags = [${(trace?.flags ?? []).map(text).join(", ")}],
   sockets = [(name = "http", address = "127.0.0.1:0", http = (), service = "main")],
 );
 `;

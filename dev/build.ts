@@ -77,9 +77,10 @@ async function compile(worker: BuiltWorker, stage: string, tools: BuildTools, id
   const glue = join(stage, "index.js");
   const doubled = /^(\s*"\.\/rim\.js": import\d+,\n)\s*"\.\/rim\.js": import\d+,\n/m;
   await writeFile(glue, (await readFile(glue, "utf8")).replace(doubled, "$1"));
-  // Names of functions are a tenth of the upload; a panic's message has file and line without them.
-  const small = ["-O", "--strip-debug", "--strip-producers", ...WASM_FEATURES];
-  await run(tools.wasmOpt, [...small, join(stage, "index_bg.wasm"), "-o", worker.wasm], { log });
+  // Names of functions are a tenth of the upload; a panic's message has file and line without them. What is called from one
+  // place stays a function, unless it is small: V8 compiles what is called, and takes longer the larger a function is.
+  const small = ["-O", "--one-caller-inline-max-function-size=300", "--strip-debug", "--strip-producers"];
+  await run(tools.wasmOpt, [...small, ...WASM_FEATURES, join(stage, "index_bg.wasm"), "-o", worker.wasm], { log });
   for (const name of (await readdir(join(root, "src/edge"))).filter((name) => name.endsWith(".js"))) {
     await copyFile(join(root, "src/edge", name), join(stage, name));
   }

@@ -127,7 +127,6 @@ impl Entry<'_> {
     /// The request as an `audit.k8s.io/v1` Event of level `Metadata`. A long-running request is written when its answer
     /// begins (`ResponseStarted`), since what follows passes through the Worker unseen; every other as `ResponseComplete`.
     #[must_use]
-    #[inline(never)] // or whoever wants no events has it compiled with the log line
     pub fn event(&self) -> String {
         serde_json::to_string(&Event::of(self)).unwrap_or_default()
     }

@@ -127,8 +127,8 @@ fn pass_text(head: &str) -> Option<String> {
 
 /// The long way: gives a response, or the promise of one.
 ///
-/// What can be refused without asking anybody is refused here, apart from the future that does the rest: V8 compiles a
-/// function whole when it is first called, and that one is a fifth of the code.
+/// What can be refused without asking anybody is refused at once, and the future that does the rest is not even made: V8
+/// compiles a function when it is first called, and a new isolate has enough to do.
 #[wasm_bindgen]
 pub fn attend(request: Request, env: Env, ctx: worker_sys::Context) -> JsValue {
     let text = rim::open(&request);
