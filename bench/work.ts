@@ -67,7 +67,7 @@ export interface Comparison {
  * After so many rounds the peers start anew: a process has luck of its own, good or bad, with where its memory lies and
  * what is compiled when. On one machine two processes of the same Worker differed by a tenth for as long as they ran.
  */
-const ROUNDS_OF_A_PROCESS = 9;
+const ROUNDS_OF_A_PROCESS = 15;
 
 /** Runs a work: a warm-up, then its subjects in turn, there and back again, so that a drift of the machine evens out. */
 export async function runWork(work: Work, stage: Stage): Promise<Row[]> {
