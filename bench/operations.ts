@@ -40,7 +40,10 @@ async function main(): Promise<void> {
 
 /** Sends what kubectl sends, with more headers. */
 function ask({ host, port }: Running, more: Record<string, string>): Promise<string> {
-  const lines = httpRequest("/api/v1/namespaces/default/pods/web", SIGNATURE_AND_CLAIMS).trimEnd().split("\r\n").slice(1);
+  const lines = httpRequest("/api/v1/namespaces/default/pods/web", SIGNATURE_AND_CLAIMS)
+    .trimEnd()
+    .split("\r\n")
+    .slice(1);
   const headers = Object.fromEntries(lines.map((line) => line.split(": ", 2)));
   return new Promise((resolve, reject) => {
     get({ host, port, headers: { ...headers, ...more } }, (answer) => resolve(text(answer))).on("error", reject);

@@ -18,6 +18,7 @@ export const startWorks: Work[] = [
         digits: 1,
         goals: { jose: { atMost: 1 } },
       },
+      { title: "of these, until it listens", unit: "ms", digits: 1 },
       { title: "then the first request, JWKS cache empty", unit: "ms", digits: 1 },
     ],
     open: async (stage) => {
@@ -31,7 +32,7 @@ export const startWorks: Work[] = [
           try {
             const refusal = await stage.http("nobody", { ...peer, ...once, status: name === "bare" ? 200 : 401 });
             const first = await stage.http("small", { ...peer, ...once });
-            return [peer.listening + refusal.milliseconds, first.milliseconds];
+            return [peer.listening + refusal.milliseconds, peer.listening, first.milliseconds];
           } finally {
             await peer.stop();
           }

@@ -2,6 +2,7 @@
 
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
+import { rmSync } from "node:fs";
 import { copyFile, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
@@ -43,6 +44,10 @@ export interface Running extends Address {
   stop(): Promise<void>;
 }
 
+for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
+  process.once(signal, () => process.exit(130));
+}
+
 export async function startWorkerd(options: WorkerdOptions): Promise<Running> {
   const dir = await mkdtemp(join(tmpdir(), "kube-access-bench-"));
   const file = join(dir, "config.capnp");
@@ -60,8 +65,11 @@ export async function startWorkerd(options: WorkerdOptions): Promise<Running> {
   if (options.trace && child.stdout) {
     createInterface(child.stdout).on("line", options.trace.onLine);
   }
-  // Should the benchmark fail half-way, workerd must not outlive it.
-  const end = () => child.kill("SIGKILL");
+  // Should the benchmark fail half-way or be cut short, workerd must not outlive it.
+  const end = () => {
+    child.kill("SIGKILL");
+    rmSync(dir, { recursive: true, force: true });
+  };
   process.once("exit", end);
   child.once("exit", () => process.off("exit", end));
   const errors: Buffer[] = [];
