@@ -1,22 +1,22 @@
 // `npm run differential`: many random requests through the gateway and straight at the cluster, compared in its audit log.
 
-import { parseArgs } from "node:util";
 import { buildWorker } from "../../dev/build.ts";
 import { progress } from "../../dev/progress.ts";
 import { startSite } from "../e2e/cluster/site.ts";
 import { runDifferential } from "./differential-run.ts";
+import { readOptions, wholeNumber } from "./options.ts";
 
-const { values } = parseArgs({
-  options: {
-    requests: { type: "string", default: "20000" },
-    seed: { type: "string", default: String(Date.now() % 1_000_000_000) },
-  },
-});
-const [requests, seed] = [Number(values.requests), Number(values.seed)];
-if (!(Number.isInteger(requests) && requests > 0 && Number.isInteger(seed))) {
-  console.error("usage: npm run differential -- [--requests COUNT] [--seed NUMBER]");
-  process.exit(2);
-}
+const USAGE = `usage: npm run differential -- [--requests COUNT] [--seed NUMBER]
+
+Sends random requests through the gateway and straight at the cluster, and compares the two in the cluster's audit log.
+
+  --requests COUNT  how many (default 20000, which take a quarter of an hour)
+  --seed NUMBER     which ones; it is printed, to repeat them (default: the time)
+  --help            this text`;
+
+const values = readOptions(USAGE, { requests: "20000", seed: String(Date.now() % 1_000_000_000) });
+const requests = wholeNumber(USAGE, "requests", values.requests, 1);
+const seed = wholeNumber(USAGE, "seed", values.seed, 0);
 
 const log = progress();
 await buildWorker({ log });

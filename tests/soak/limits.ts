@@ -12,6 +12,7 @@ import { type MemoryReport, memoryOf } from "../e2e/cluster/memory.ts";
 import { createPod } from "../e2e/cluster/pods.ts";
 import { type Site, startSite } from "../e2e/cluster/site.ts";
 import { until } from "../e2e/cluster/until.ts";
+import { readOptions } from "./options.ts";
 
 const MB = 1024 * 1024;
 const MINUTES_MS = 5 * 60_000;
@@ -26,6 +27,15 @@ interface Row {
   seconds: number;
 }
 
+readOptions(
+  `usage: npm run limits
+
+Sends what is large through the gateway, with kubectl: many at a time, 100 MB both ways, a million log lines. Prints how
+long it took, and how much memory workerd had.
+
+  --help  this text`,
+  {},
+);
 const log = progress();
 const rows: Row[] = [];
 const failures: string[] = [];

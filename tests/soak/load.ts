@@ -1,29 +1,33 @@
 // `npm run load`: a thousand watches, two hundred execs and slow readers at a time, with a new key of Access each second.
 
-import { parseArgs } from "node:util";
 import { buildWorker } from "../../dev/build.ts";
 import { progress } from "../../dev/progress.ts";
 import { startSite } from "../e2e/cluster/site.ts";
 import { runLoad } from "./load-run.ts";
+import { readOptions, wholeNumber } from "./options.ts";
 
 const MB = 1024 * 1024;
 /** What workerd may take for a stream, and for the isolate besides. */
 const BYTES_PER_STREAM = 256 * 1024;
 const BYTES_BESIDES = 64 * MB;
 
-const { values } = parseArgs({
-  options: {
-    watches: { type: "string", default: "1000" },
-    execs: { type: "string", default: "200" },
-    "slow-readers": { type: "string", default: "10" },
-    changes: { type: "string", default: "5" },
-  },
-});
+const USAGE = `usage: npm run load -- [options]
+
+Holds many streams open at a time, while Access has a new key each second, and counts which of them were right.
+
+  --watches COUNT       watches, each of which must see every change (default 1000)
+  --execs COUNT         commands whose output is compared (default 200)
+  --slow-readers COUNT  readers of a large stream that take their time (default 10)
+  --changes COUNT       what the watches must see (default 5)
+  --help                this text`;
+
+const values = readOptions(USAGE, { watches: "1000", execs: "200", "slow-readers": "10", changes: "5" });
+const count = (name: string, least: number) => wholeNumber(USAGE, name, values[name], least);
 const load = {
-  watches: Number(values.watches),
-  execs: Number(values.execs),
-  slowReaders: Number(values["slow-readers"]),
-  changes: Number(values.changes),
+  watches: count("watches", 0),
+  execs: count("execs", 0),
+  slowReaders: count("slow-readers", 0),
+  changes: count("changes", 1),
 };
 
 const log = progress();
