@@ -24,7 +24,8 @@ pub struct Head<'a> {
 
 impl<'a> Head<'a> {
     /// Reads lines: method, URL, milliseconds since the Unix epoch, UUID, then one `name:value` for each header, the name in
-    /// lower case and repeated headers joined by ", ", as the runtime's `Headers` gives them. No part can hold a line feed: HTTP allows none.
+    /// lower case and repeated headers joined by ", ", as the runtime's `Headers` gives them. No part can hold a line feed:
+    /// HTTP allows none.
     ///
     /// What is too large is refused here, before anything else looks at it.
     #[must_use]

@@ -41,7 +41,10 @@ export function send(binding, request, plan, finish = (outcome) => outcome) {
 const sent = new Map();
 const MOST_SENT = 1024;
 
-/** The head that `plan` describes from `start` on, a `Request` without a body. Whoever takes it uses it at once: the next call may change it. */
+/**
+ * The head that `plan` describes from `start` on, a `Request` without a body. Whoever takes it uses it at once: the next
+ * call may change it.
+ */
 function address(method, plan, start) {
   const end = plan.indexOf("\n\n", start) + 1;
   const alike = plan.slice(end + 1);
