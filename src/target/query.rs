@@ -103,3 +103,6 @@ fn unescape(value: &str) -> Option<String> {
     }
     Some(text)
 }
+
+#[cfg(test)]
+mod tests;
