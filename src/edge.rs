@@ -137,9 +137,8 @@ pub fn attend(request: Request, env: Env, ctx: worker_sys::Context) -> JsValue {
         return rim::answer(200, "text/plain; charset=utf-8", None, Some("ok\n")).into();
     }
     match too_large.map_or_else(|| admit(&head, &env), Err) {
-        Ok(config) => future_to_promise(async move {
+        Ok((config, mut caller)) => future_to_promise(async move {
             let (head, _) = Head::read(&text);
-            let mut caller = None;
             let ctx = Context::new(ctx);
             let served = serve(&request, &head, &config, &env, &ctx, &mut caller).await;
             Ok(conclude(&head, caller.as_deref(), served).into())
@@ -149,8 +148,8 @@ pub fn attend(request: Request, env: Env, ctx: worker_sys::Context) -> JsValue {
     }
 }
 
-/// Refuses what nobody has to be asked about.
-fn admit(head: &Head<'_>, env: &Env) -> Result<Rc<Config>, Refusal> {
+/// Refuses what nobody has to be asked about, and recalls the caller who was recognised before.
+fn admit(head: &Head<'_>, env: &Env) -> Result<(Rc<Config>, Option<Rc<Caller>>), Refusal> {
     if is_reserved(head.path()) {
         return Err(Refusal::Reserved);
     }
@@ -159,7 +158,7 @@ fn admit(head: &Head<'_>, env: &Env) -> Result<Rc<Config>, Refusal> {
     if caller.is_none() {
         Untrusted::parse(token(head)).map_err(Refusal::Unauthenticated)?;
     }
-    Ok(config)
+    Ok((config, caller))
 }
 
 /// The second look at an answer, or at the failure to get one, to a request that went the short way.
@@ -180,8 +179,10 @@ async fn serve(
     ctx: &Context,
     known: &mut Option<Rc<Caller>>,
 ) -> Result<Response, Refusal> {
-    let caller = recognise(head, config, env, ctx).await?;
-    let caller = known.insert(caller);
+    let caller = match known {
+        Some(caller) => caller,
+        None => known.insert(recognise(head, config, env, ctx).await?),
+    };
     let target = Target::parse(head)?;
     let plan = plan(head, &target, caller)?;
     let outcome = JsFuture::from(rim::send(&binding(env, KUBE_API), request, &plan)).await;
@@ -212,7 +213,7 @@ fn plan(head: &Head<'_>, target: &Target, caller: &Caller) -> Result<String, Ref
     .join("\n"))
 }
 
-/// Token, key, signature, claims, identity; or the memory of all five.
+/// Token, key, signature, claims, identity; remembered from then on.
 async fn recognise(
     head: &Head<'_>,
     config: &Config,
@@ -221,9 +222,6 @@ async fn recognise(
 ) -> Result<Rc<Caller>, Refusal> {
     let now = head.now();
     let text = token(head);
-    if let Some(caller) = ISOLATE.with_borrow_mut(|isolate| isolate.recall(head)) {
-        return Ok(caller);
-    }
     let untrusted = Untrusted::parse(text).map_err(Refusal::Unauthenticated)?;
     let key = keys::key(untrusted.key_id(), config, now, ctx).await?;
     let is_authentic = keys::verify(&key, &untrusted).await;
