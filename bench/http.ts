@@ -1,7 +1,7 @@
 // Requests and answers: small objects, a list, a watch, and many callers at once.
 
 import { readdirSync, readFileSync } from "node:fs";
-import { peerTitles } from "./peers.ts";
+import { type PeerName, peerTitles } from "./peers.ts";
 import { httpRequest, mint } from "./requests.ts";
 import type { Stage } from "./stage.ts";
 import type { Opened, Work } from "./work.ts";
@@ -106,7 +106,7 @@ export const httpWorks: Work[] = [
 ];
 
 function measuring(stage: Stage, measure: (peer: Running, round: number | undefined) => Promise<number[]>): Opened {
-  return { measure: async (name, round) => measure(await stage.running(name as keyof typeof peerTitles), round) };
+  return { measure: async (name, round) => measure(await stage.running(stage.peers[name as PeerName]), round) };
 }
 
 /** A warm-up, which has no round, takes longer: V8 compiles what is called often, and not at once. */

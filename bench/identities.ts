@@ -34,9 +34,11 @@ export const identityWork: Work = {
       "small",
       tokens.map((token) => httpRequest("/api/v1/namespaces/default/pods/web", token)),
     );
-    const few = await stage.start(await buildWith(SIZES.few));
-    const many = await stage.start(await buildWith(SIZES.many));
-    return { measure: (name, round) => rateAndCpu(stage, name === "few" ? few : many, 8, round) };
+    const few = await buildWith(SIZES.few);
+    const many = await buildWith(SIZES.many);
+    return {
+      measure: async (name, round) => rateAndCpu(stage, await stage.running(name === "few" ? few : many), 8, round),
+    };
   },
 };
 

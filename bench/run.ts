@@ -20,7 +20,7 @@ const HELP = `Usage: npm run bench -- [OPTIONS]
 Measures kube-access against a bare Worker, two JavaScript Workers and kubectl proxy, and prints one table.
 
   --only NAME      one piece of work; may be repeated: ${works.map(({ name }) => name).join(", ")}
-  --quick          less than a minute: fewer and shorter rounds, without ${slow()}
+  --quick          about a minute: fewer and shorter rounds, without ${slow()}
   --rounds N       how often each piece is measured (default 45, with --quick 9)
   --seconds N      how long each measurement takes (default 0.12, with --quick 0.1)
   --worker DIR     the built kube-access (index.js and index_bg.wasm); without it, build/ is brought up to date

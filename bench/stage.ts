@@ -27,7 +27,7 @@ export class Stage {
   readonly token: string;
   readonly #upstreamProcess: Child<object, Address>;
   readonly #load: Child<Load, LoadResult>;
-  readonly #running = new Map<PeerName, Running>();
+  readonly #running = new Map<Peer, Running>();
   readonly #started: Running[] = [];
 
   static async open(options: StageOptions): Promise<Stage> {
@@ -57,9 +57,9 @@ export class Stage {
   }
 
   /** A peer, warm once it was asked for the first time. */
-  async running(name: PeerName): Promise<Running> {
-    const running = this.#running.get(name) ?? (await this.start(this.peers[name]));
-    this.#running.set(name, running);
+  async running(peer: Peer, options?: Partial<Surroundings>): Promise<Running> {
+    const running = this.#running.get(peer) ?? (await this.start(peer, options));
+    this.#running.set(peer, running);
     return running;
   }
 

@@ -2,7 +2,7 @@
 // a real cluster spends more time on each byte than workerd does, and would hide what the Worker costs.
 
 import type { WebSocketLoad } from "./load-websocket.ts";
-import { peerTitles } from "./peers.ts";
+import { type PeerName, peerTitles } from "./peers.ts";
 import { upgradeRequest } from "./requests.ts";
 import type { Stage } from "./stage.ts";
 import type { Work } from "./work.ts";
@@ -51,7 +51,7 @@ function streaming(path: () => string, work: (stage: Stage) => WebSocketLoad["wo
     const request = upgradeRequest(path(), stage.token, "v5.channel.k8s.io");
     return {
       measure: async (name) => {
-        const peer = await stage.running(name as keyof typeof subjects);
+        const peer = await stage.running(stage.peers[name as PeerName]);
         let [amount, milliseconds] = [0, 0];
         while (milliseconds < stage.seconds * 1000) {
           const result = await stage.webSocket({ ...peer, request, work: work(stage) });

@@ -44,6 +44,7 @@ export interface Running extends Address {
   stop(): Promise<void>;
 }
 
+// Whoever cuts a run short ends it by `exit`, whose listeners end what was started.
 for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
   process.once(signal, () => process.exit(130));
 }
