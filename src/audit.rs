@@ -1,18 +1,23 @@
 //! One structured line for each request: what was asked, by whom, and what became of it.
 //!
-//! Never in any line: tokens, cookies, `Authorization`, bodies, the arguments of exec, and any query parameter that is
-//! not known to be harmless. All text is JSON-escaped, so that no caller can forge a line.
+//! Never in any line: tokens, cookies, `Authorization`, bodies, the arguments of exec, what a workload was asked for, and any
+//! query parameter that is not known to be harmless. All text is escaped, so that no caller can forge a line.
+//!
+//! A line is written before its request is sent, with holes for what only the answer tells; [`fill`] fills them. So whoever
+//! waits for the answer needs nothing of the request any more.
 
 use std::borrow::Cow;
+use std::fmt::Write as _;
 
+use chrono::{DateTime, SecondsFormat};
 use serde::Serialize;
 
+use crate::answer;
 use crate::caller::Caller;
 use crate::config::Level;
-use crate::head::Head;
 use crate::refusal::Refusal;
-use crate::target::Target;
-use crate::upstream;
+use crate::request::Request;
+use crate::target::{self, Target};
 
 mod event;
 
@@ -53,38 +58,44 @@ const HARMLESS: [&str; 31] = [
     "watch",
 ];
 
-/// What became of a request.
+/// What is known of a request when it is sent or refused.
 #[derive(Debug, Clone, Copy)]
 pub struct Entry<'a> {
     /// What was asked.
-    pub head: &'a Head<'a>,
+    pub request: &'a Request<'a>,
     /// Who asked, once that was known.
     pub caller: Option<&'a Caller>,
     /// Why it was refused, if it was.
     pub refusal: Option<&'a Refusal>,
-    /// The status of the answer.
-    pub status: u16,
-    /// When the head of the answer was known, in milliseconds since the Unix epoch.
-    pub answered: u64,
 }
+
+/// A line or an event, whose holes [`fill`] fills.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Record {
+    /// How severe it is.
+    pub level: Level,
+    /// JSON with holes.
+    pub template: String,
+}
+
+/// What stands for the status of the answer, the time when its head was known, and the milliseconds until then. JSON holds no
+/// such character.
+const HOLES: [&str; 3] = ["\u{1}", "\u{2}", "\u{3}"];
 
 #[derive(Serialize)]
 struct Line<'a> {
     level: &'static str,
     message: &'a str,
-    time: String,
     #[serde(rename = "auditID")]
     audit_id: &'a str,
     method: &'a str,
     uri: Cow<'a, str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     user: Option<&'a str>,
-    status: u16,
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     detail: Option<String>,
-    milliseconds: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     ray: Option<&'a str>,
 }
@@ -94,15 +105,32 @@ impl Entry<'_> {
     #[must_use]
     pub fn level(&self) -> Level {
         match self.refusal {
-            None => Level::Debug,
+            None | Some(Refusal::Answer(answer::Error::Gone)) => Level::Debug,
             Some(refusal) if refusal.is_ours() => Level::Error,
             Some(_) => Level::Warn,
         }
     }
 
+    /// What is to be written of this: a line from this level on, and an event where those are wanted.
+    #[must_use]
+    pub fn records(&self, least: Level, is_audited: bool) -> Vec<Record> {
+        let level = self.level();
+        let line = (level >= least).then(|| Record {
+            level,
+            template: self.line(),
+        });
+        // Whoever reads one kind tells it from the other by its `kind`; all events have one severity.
+        let event = is_audited.then(|| Record {
+            level: Level::Info,
+            template: self.event(),
+        });
+        line.into_iter().chain(event).collect()
+    }
+
     /// The log line.
     #[must_use]
     pub fn line(&self) -> String {
+        let head = &self.request.head;
         let line = Line {
             level: self.level().name(),
             message: if self.refusal.is_some() {
@@ -110,26 +138,83 @@ impl Entry<'_> {
             } else {
                 "request served"
             },
-            time: timestamp(self.answered),
-            audit_id: self.head.audit_id,
-            method: self.head.method,
-            uri: redact(self.head),
+            audit_id: head.audit_id,
+            method: head.method,
+            uri: redact(self.request),
             user: self.caller.map(|caller| caller.identity().user()),
-            status: self.status,
             reason: self.refusal.map(Refusal::reason),
             detail: self.refusal.map(Refusal::detail),
-            milliseconds: self.answered.saturating_sub(self.head.received),
-            ray: upstream::ray(self.head),
+            ray: head.ray(),
         };
-        serde_json::to_string(&line).unwrap_or_default()
+        let [status, time, milliseconds] = HOLES;
+        let rest = format!(
+            r#","status":{status},"time":"{time}000Z","milliseconds":{milliseconds}}}"#
+        );
+        open(&line) + &rest
     }
 
     /// The request as an `audit.k8s.io/v1` Event of level `Metadata`. A long-running request is written when its answer
     /// begins (`ResponseStarted`), since what follows passes through the Worker unseen; every other as `ResponseComplete`.
     #[must_use]
     pub fn event(&self) -> String {
-        serde_json::to_string(&Event::of(self)).unwrap_or_default()
+        let [status, time, _] = HOLES;
+        let refusal = self.refusal.map(event::Refused::of);
+        let refusal = refusal.map_or_else(String::new, |refused| {
+            let members = open(&refused);
+            format!(",{}", members.trim_start_matches('{'))
+        });
+        let rest = format!(
+            r#","responseStatus":{{"metadata":{{}},"code":{status}{refusal}}},"stageTimestamp":"{time}000Z"}}"#
+        );
+        open(&Event::of(self)) + &rest
     }
+}
+
+/// A record with its holes filled: the status of the answer, and when its head was known and the request came, both in
+/// milliseconds since the Unix epoch. `edge/rim.js` fills those of plain answers.
+#[must_use]
+pub fn fill(template: &str, status: u16, answered: u64, received: u64) -> String {
+    let [at_status, at_time, at_milliseconds] = HOLES;
+    let time = timestamp(answered, SecondsFormat::Millis);
+    let milliseconds = answered.saturating_sub(received);
+    template
+        .replace(at_status, &status.to_string())
+        .replace(at_time, time.trim_end_matches('Z'))
+        .replace(at_milliseconds, &milliseconds.to_string())
+}
+
+/// An object without its closing brace, safe to be shown: what could break a line, hide text or turn it around is escaped.
+fn open(value: &impl Serialize) -> String {
+    let mut json = serde_json::to_string(value).unwrap_or_default();
+    json.pop();
+    let is_unsafe = |character: char| {
+        matches!(
+            character,
+            '\u{7f}'..='\u{9f}'
+                | '\u{ad}'
+                | '\u{61c}'
+                | '\u{200b}'..='\u{200f}'
+                | '\u{2028}'..='\u{202e}'
+                | '\u{2060}'..='\u{206f}'
+                | '\u{feff}'
+                | '\u{fff9}'..='\u{fffb}'
+                | '\u{e0000}'..='\u{e007f}'
+        )
+    };
+    if !json.contains(is_unsafe) {
+        return json;
+    }
+    let mut safe = String::with_capacity(json.len() + 32);
+    for character in json.chars() {
+        if is_unsafe(character) {
+            for unit in character.encode_utf16(&mut [0; 2]) {
+                let _ = write!(safe, "\\u{unit:04x}");
+            }
+        } else {
+            safe.push(character);
+        }
+    }
+    safe
 }
 
 /// The first 1024 bytes of what a client says of itself, as kube-apiserver cuts it.
@@ -138,47 +223,66 @@ fn cut(text: &str) -> &str {
         .unwrap_or_default()
 }
 
-/// Path and query with every parameter that is not known to be harmless replaced. A path that could not be read keeps
-/// no query at all.
-fn redact<'a>(head: &Head<'a>) -> Cow<'a, str> {
-    if head.query().is_empty() {
-        return Cow::Borrowed(head.path());
+/// Path and query as they may be logged. What lies behind `proxy/` is a workload's, and may be a secret. A path that could not
+/// be read may be anything: no more is shown of it than comes before the shortest `proxy/`.
+fn redact<'a>(request: &'a Request<'_>) -> Cow<'a, str> {
+    let Ok(target) = &request.target else {
+        let (path, query) = target::split(request.head.target);
+        return redacted(path, 5, query.is_empty());
+    };
+    if target.is_proxy() {
+        let prefix = if target.group.is_empty() { 2 } else { 3 };
+        let namespace = if target.namespace.is_empty() { 0 } else { 2 };
+        return redacted(target.path(), prefix + namespace + 3, target.query().is_empty());
     }
-    if Target::parse(head).map_or(true, |target| target.is_proxy()) {
-        return Cow::Owned(format!("{}?REDACTED", head.path()));
+    if target.query().is_empty() {
+        return Cow::Borrowed(target.path());
+    }
+    if !is_known(target) {
+        return redacted(target.path(), usize::MAX, false);
     }
     let is_harmless = |pair: &str| {
         !pair.contains(';') && HARMLESS.contains(&pair.split('=').next().unwrap_or_default())
     };
-    let pairs: Vec<&str> = head
+    let pairs: Vec<&str> = target
         .query()
         .split('&')
         .map(|pair| if is_harmless(pair) { pair } else { "REDACTED" })
         .collect();
-    Cow::Owned(format!("{}?{}", head.path(), pairs.join("&")))
+    Cow::Owned(format!("{}?{}", target.path(), pairs.join("&")))
 }
 
-/// RFC 3339 in UTC, with microseconds as Kubernetes writes them. The calendar is Howard Hinnant's `civil_from_days`.
-fn timestamp(milliseconds: u64) -> String {
-    let (days, of_day) = (milliseconds / 86_400_000, milliseconds % 86_400_000);
-    let shifted = days + 719_468;
-    let (era, day_of_era) = (shifted / 146_097, shifted % 146_097);
-    let year_of_era =
-        (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let shifted_month = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * shifted_month + 2) / 5 + 1;
-    let month = if shifted_month < 10 {
-        shifted_month + 3
+/// So many segments of a path, and that there was more.
+fn redacted(path: &str, segments: usize, has_no_query: bool) -> Cow<'_, str> {
+    let end = path.match_indices('/').nth(segments).map_or(path.len(), |(index, _)| index);
+    let (shown, rest) = path.split_at_checked(end).unwrap_or((path, ""));
+    let rest = if rest.len() > 1 { "/REDACTED" } else { rest };
+    let query = if has_no_query { "" } else { "?REDACTED" };
+    if rest.len() <= 1 && has_no_query {
+        Cow::Borrowed(path)
     } else {
-        shifted_month - 9
-    };
-    let year = era * 400 + year_of_era + u64::from(month <= 2);
-    let (hour, minute, second) = (of_day / 3_600_000, of_day / 60_000 % 60, of_day / 1000 % 60);
-    format!(
-        "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{:03}000Z",
-        of_day % 1000
-    )
+        Cow::Owned([shown, rest, query].concat())
+    }
+}
+
+/// Whether the parameters of a query mean what they mean to Kubernetes' own groups. A group of somebody else's may give the
+/// same names another meaning.
+fn is_known(target: &Target<'_>) -> bool {
+    if !target.is_resource {
+        let first = target.path().split('/').nth(1).unwrap_or_default();
+        return matches!(first, "api" | "apis" | "openapi" | "version");
+    }
+    target.group.ends_with(".k8s.io")
+        || matches!(
+            &*target.group,
+            "" | "apps" | "autoscaling" | "batch" | "extensions" | "policy"
+        )
+}
+
+/// RFC 3339 in UTC.
+fn timestamp(milliseconds: u64, format: SecondsFormat) -> String {
+    let time = i64::try_from(milliseconds).ok().and_then(DateTime::from_timestamp_millis);
+    time.unwrap_or_default().to_rfc3339_opts(format, true)
 }
 
 #[cfg(test)]

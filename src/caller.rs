@@ -9,7 +9,6 @@ use std::rc::Rc;
 
 use crate::identity::Identity;
 use crate::keys::{Key, Keys};
-use crate::upstream;
 
 /// The most tokens of one generation. There are two, of at most 2 x 8192 tokens, about 1 KiB each as Access signs them.
 const MAX_TOKENS: usize = 8192;
@@ -65,7 +64,7 @@ impl Caller {
     /// A caller of this identity.
     #[must_use]
     pub fn new(identity: Identity) -> Self {
-        let lines = upstream::identity_lines(&identity);
+        let lines = lines(&identity);
         Self { identity, lines }
     }
 
@@ -75,11 +74,25 @@ impl Caller {
         &self.identity
     }
 
-    /// The header lines that say who the caller is.
+    /// The header lines that say who the caller is: one `Impersonate-User`, one `Impersonate-Group` for each group, the extras.
+    /// They are the same for every request, so that a webhook authorizer that caches is asked once.
     #[must_use]
     pub fn lines(&self) -> &str {
         &self.lines
     }
+}
+
+/// An extra's key is percent-encoded in the header's name, as client-go does it.
+fn lines(identity: &Identity) -> String {
+    let mut lines = format!("Impersonate-User:{}\n", identity.user());
+    for group in identity.groups() {
+        lines.extend(["Impersonate-Group:", group, "\n"]);
+    }
+    for (extra, value) in identity.extras() {
+        let key = extra.key().replace('/', "%2F");
+        lines.extend(["Impersonate-Extra-", &key, ":", value, "\n"]);
+    }
+    lines
 }
 
 impl Callers {

@@ -3,6 +3,8 @@
 //! The map is compiled from `identities.yaml` by `build.rs`. It stays text, sorted by key, and is searched where it
 //! lies: a map of 100,000 entries costs nothing at start. Workers KV, where it is bound, is asked first: see [`entry`].
 
+use thiserror::Error;
+
 use crate::token::{Claims, Subject};
 
 pub mod entry;
@@ -40,6 +42,29 @@ pub enum Extra {
     Email,
     /// The caller's subject in Access, or the service token's client ID.
     Subject,
+}
+
+/// Somebody who does not enter, by the name that Access gives them.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum Error {
+    /// In no entry.
+    #[error(
+        "Cloudflare Access let you in, but {0} is in no entry of this gateway's identity map: ask its administrator for one"
+    )]
+    NotMapped(String),
+    /// An address that no entry can hold, or that would make a user name which is not to be sent.
+    #[error(
+        "Cloudflare Access let you in, but the address {0} cannot become a Kubernetes user name, which is printable ASCII without blanks and commas, and not of the system: have an address of that kind, such as an alias, sent by the identity provider"
+    )]
+    Unnameable(String),
+    /// An entry of Workers KV keeps the caller out.
+    #[error(
+        "Cloudflare Access let you in, but this gateway's administrator has withdrawn the access of {0}"
+    )]
+    Denied(String),
+    /// Workers KV cannot be asked about the caller, or its entry cannot be read. What is wrong is for the log.
+    #[error("who you are to the cluster cannot be told right now: the identity store failed")]
+    Unavailable(String),
 }
 
 /// The compiled map: three tables, lines of `key TAB user TAB group…`, sorted by key.
@@ -108,23 +133,27 @@ impl Identity {
 }
 
 impl<'a> IdentityMap<'a> {
-    /// The entry for these claims, or `None`: whoever is in no entry does not enter.
-    #[must_use]
-    pub fn identify(&self, claims: &Claims) -> Option<Identity> {
-        match claims.subject() {
-            Subject::User { email, .. } => {
-                let (rule, row) = match find(self.emails, email) {
-                    Some(row) => (Rule::Email, row),
-                    None => (Rule::EmailDomain, find(self.email_domains, domain(email)?)?),
-                };
-                Identity::new(rule, row, email, extras(claims))
+    /// The identity of these claims: whoever is in no entry does not enter.
+    pub fn identify(&self, claims: &Claims) -> Result<Identity, Error> {
+        let (rule, row, email) = match claims.subject() {
+            Subject::User { email, .. } if !name::is_key(email) => {
+                return Err(Error::Unnameable(email.clone()));
             }
+            Subject::User { email, .. } => match find(self.emails, email) {
+                Some(row) => (Rule::Email, Some(row), email.as_str()),
+                None => {
+                    let row = domain(email).and_then(|domain| find(self.email_domains, domain));
+                    (Rule::EmailDomain, row, email.as_str())
+                }
+            },
             Subject::ServiceToken { client_id } => {
-                let row = find(self.service_tokens, client_id)?;
-                Identity::new(Rule::ServiceToken, row, "", extras(claims))
+                (Rule::ServiceToken, find(self.service_tokens, client_id), "")
             }
-            Subject::Nobody => None,
-        }
+            Subject::Nobody => (Rule::Email, None, ""),
+        };
+        let row = row.ok_or_else(|| Error::NotMapped(claims.name()))?;
+        Identity::new(rule, row, email, extras(claims))
+            .ok_or_else(|| Error::Unnameable(claims.name()))
     }
 
     /// A map of other tables than the compiled ones.

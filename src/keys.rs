@@ -10,6 +10,8 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use thiserror::Error;
 
+use crate::json;
+
 /// The longest JWKS that is read, in bytes. Access publishes two keys, about 6 KB with their certificates.
 pub const MAX_JWKS_BYTES: usize = 64 * 1024;
 
@@ -69,7 +71,7 @@ pub enum KeysError {
 pub enum Plan {
     /// Verify with this key.
     Use(Rc<Key>),
-    /// Fetch, then ask [`KeyRing::key`].
+    /// Fetch, or wait for the fetch that is under way; then ask [`KeyRing::key`].
     Fetch,
     /// The team has no such key.
     Unknown,
@@ -83,6 +85,7 @@ pub struct KeyRing {
     keys: Keys,
     fetched: Option<u64>,
     asked: Option<u64>,
+    outcome: Option<Result<(), KeysError>>,
 }
 
 /// Each key is read by itself, so that one of another kind spoils none.
@@ -121,7 +124,7 @@ impl Key {
 
     /// The key, if it can be one that Access signs with.
     fn parse(jwk: &RawValue) -> Option<Self> {
-        let jwk: Jwk = serde_json::from_str(jwk.get()).ok()?;
+        let jwk: Jwk = json::object(jwk.get())?;
         let is_for_signatures = jwk.kty == "RSA"
             && jwk.alg.is_none_or(|alg| alg == "RS256")
             && jwk.r#use.is_none_or(|usage| usage == "sig")
@@ -156,7 +159,7 @@ impl Keys {
         if jwks.len() > MAX_JWKS_BYTES {
             return Err(KeysError::TooLarge);
         }
-        let jwks: Jwks = serde_json::from_str(jwks).map_err(|_| KeysError::Malformed)?;
+        let jwks: Jwks = json::object(jwks).ok_or(KeysError::Malformed)?;
         let mut keys: Vec<Rc<Key>> = jwks
             .keys
             .into_iter()
@@ -196,7 +199,9 @@ impl KeyRing {
     #[must_use]
     pub fn plan(&self, id: &str, now: u64) -> Plan {
         let is_settled = self.is_younger_than(FRESH_SECONDS, now) && self.keys.find(id).is_some();
-        if self.may_ask(now) && !is_settled {
+        let is_at_hand = matches!(self.key(id, now), Plan::Use(_));
+        let may_wait = self.is_asking(now) && !is_at_hand;
+        if may_wait || (self.may_ask(now) && !is_settled) {
             Plan::Fetch
         } else {
             self.key(id, now)
@@ -214,15 +219,38 @@ impl KeyRing {
             .map_or(Plan::Unknown, |key| Plan::Use(Rc::clone(key)))
     }
 
-    /// Notes that Access is being asked.
-    pub fn ask(&mut self, now: u64) {
-        self.asked = Some(now);
+    /// Notes that Access is being asked, unless it already is. Whether it has to be.
+    pub fn ask(&mut self, now: u64) -> bool {
+        let begins = !self.is_asking(now);
+        if begins {
+            self.asked = Some(now);
+            self.outcome = None;
+        }
+        begins
     }
 
-    /// Takes the keys that a fetch brought.
-    pub fn renew(&mut self, keys: Keys, now: u64) {
-        self.keys = keys;
-        self.fetched = Some(now);
+    /// Takes what a fetch brought, if it brought keys.
+    pub fn renew(&mut self, keys: Result<Keys, KeysError>, now: u64) {
+        self.outcome = Some(keys.as_ref().map_or_else(|error| Err(*error), |_| Ok(())));
+        if let Ok(keys) = keys {
+            self.keys = keys;
+            self.fetched = Some(now);
+        }
+    }
+
+    /// Why the last fetch brought no keys.
+    #[must_use]
+    pub fn failure(&self) -> KeysError {
+        match self.outcome {
+            Some(Err(error)) => error,
+            Some(Ok(())) | None => KeysError::Unreachable,
+        }
+    }
+
+    /// Whether a fetch is under way. One that says nothing for longer than it may take is none any more.
+    fn is_asking(&self, now: u64) -> bool {
+        let is_recent = |asked: u64| now <= asked.saturating_add(FETCH_SECONDS);
+        self.outcome.is_none() && self.asked.is_some_and(is_recent)
     }
 
     /// The keys at hand.

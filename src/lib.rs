@@ -25,13 +25,19 @@
 //! Only `edge` knows the Workers runtime; the compiler sees to it, since `worker` is a dependency of the wasm32 target
 //! alone. Everything that decides is plain Rust, runs under `cargo test`, and takes the time as an argument.
 
+pub mod answer;
 pub mod audit;
+pub mod browser;
 pub mod caller;
 pub mod config;
+pub mod gateway;
 pub mod head;
 pub mod identity;
+mod json;
 pub mod keys;
+pub mod protocol;
 pub mod refusal;
+pub mod request;
 pub mod target;
 pub mod token;
 pub mod upstream;

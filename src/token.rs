@@ -11,6 +11,7 @@ use serde::{Deserialize, Deserializer};
 use thiserror::Error;
 
 use crate::config::Config;
+use crate::json;
 
 /// The longest token that is looked at, in bytes. Access tokens have about 1 KiB; custom claims can make them larger.
 pub const MAX_TOKEN_BYTES: usize = 16 * 1024;
@@ -193,8 +194,10 @@ impl Signed<'_> {
         let payload = URL_SAFE_NO_PAD
             .decode(segment)
             .map_err(|_| Reason::Malformed)?;
-        let payload: Payload =
-            serde_json::from_slice(&payload).map_err(|_| Reason::MalformedClaims)?;
+        let payload: Payload = std::str::from_utf8(&payload)
+            .ok()
+            .and_then(json::object)
+            .ok_or(Reason::MalformedClaims)?;
         if payload.iss != config.issuer {
             return Err(Reason::Issuer);
         }
@@ -230,6 +233,16 @@ impl Claims {
     #[must_use]
     pub fn subject(&self) -> &Subject {
         &self.subject
+    }
+
+    /// How people and log lines call whom the token speaks of.
+    #[must_use]
+    pub fn name(&self) -> String {
+        match &self.subject {
+            Subject::User { email, .. } => email.clone(),
+            Subject::ServiceToken { client_id } => format!("service token {client_id}"),
+            Subject::Nobody => "a token that names nobody".to_owned(),
+        }
     }
 
     /// `exp`, in seconds since the Unix epoch: the first second in which the token is no longer valid.

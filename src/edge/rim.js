@@ -1,7 +1,8 @@
-// The few operations that are cheaper here than across the Wasm boundary: each crosses it once, with everything.
-// Nothing is decided here.
-
-import { within } from "./patience.js";
+// The few operations that are cheaper here than across the Wasm boundary: each crosses it once, with everything. Nothing is
+// decided here.
+//
+// Whoever waits, waits here. A client that goes away leaves its request's promises unsettled, and a future in Rust that waits
+// for one of them would keep its memory for ever: so every wait ends when `request.signal` says that the client is gone.
 
 /** Method, URL, arrival (ms since the Unix epoch), a fresh UUID, then `name:value` for each header: one line each. */
 export function open(request) {
@@ -12,62 +13,57 @@ export function open(request) {
   return head;
 }
 
-/**
- * Sends a request to the cluster. The lines of `plan`: the bound on the wait for the answer's head in milliseconds, 0 for
- * none; path and query; the head's lines of this request, `name:value`, no name twice; an empty one; the names of
- * those; and the lines of the head that say who the caller is. The body streams through. Redirects are the client's to
- * follow: they lead wherever a workload says. Gives what `finish` makes of the answer, or of the error that came in its
- * place.
- */
-export function send(binding, request, plan, finish = (outcome) => outcome) {
-  const bound = plan.indexOf("\n");
-  const target = plan.indexOf("\n", bound + 1);
-  const { method } = request;
-  const head = address(method, plan, target + 1);
-  // The runtime sends no body with these two, and throws when it is given one, even an empty one.
-  const body = method === "GET" || method === "HEAD" ? null : request.body;
-  const init = body === null ? head : { method, headers: head.headers, body, redirect: "manual" };
-  const url = `http://localhost${plan.slice(bound + 1, target)}`;
-  const milliseconds = Number(plan.slice(0, bound));
-  const answer = binding.fetch(url, init);
-  return milliseconds === 0 ? answer.then(finish, finish) : within(milliseconds, answer, finish);
+/** What becomes of `promise`; an Error "timeout" after `milliseconds` (0: never), or "gone" when the client goes away. */
+function within(promise, milliseconds, signal) {
+  return new Promise((resolve, reject) => {
+    const timer = milliseconds > 0 ? setTimeout(() => reject(new Error("timeout")), milliseconds) : undefined;
+    const end = (settle) => (outcome) => {
+      clearTimeout(timer);
+      settle(outcome);
+    };
+    const leave = end(() => reject(new Error("gone")));
+    if (signal?.aborted) leave();
+    else signal?.addEventListener("abort", leave);
+    promise.then(end(resolve), end(reject));
+  });
 }
 
 /**
- * Heads that were sent, by what they have in common with the next: the method, who the caller is, and the names of the
- * other lines. Writing all lines anew would cost more than all that is decided, so a head is sent again, with the values
- * that are new; `fetch` copies it.
+ * Sends a request to the cluster. The lines of `plan`: the bound on the wait for the answer's head in milliseconds (0 for none),
+ * whether every answer is to be reviewed (1 or 0), and the time of arrival, with a blank between them; path and query; the
+ * head's lines of this request, `name:value`, no name twice; an empty one; the names of those; the lines of the head that say
+ * who the caller is; an empty one; and what to write of a plain answer, each line's method of the console before it. The body
+ * streams through. Redirects are the client's to follow: they lead wherever a workload says.
+ *
+ * Gives what came. With `settle`, that is the answer for the client: a plain one as it is, and what `settle` makes of another,
+ * or of the error that came in its place.
  */
-const sent = new Map();
-const MOST_SENT = 1024;
-
-/**
- * The head that `plan` describes from `start` on, a `Request` without a body. Whoever takes it uses it at once: the next
- * call may change it.
- */
-function address(method, plan, start) {
-  const end = plan.indexOf("\n\n", start) + 1;
-  const alike = plan.slice(end + 1);
-  const key = method + alike;
-  let head = sent.get(key);
-  if (head === undefined) {
-    const request = new Request("http://localhost", { method, redirect: "manual" });
-    const { headers } = request;
-    eachLine(alike, alike.indexOf("\n") + 1, alike.length, (name, value) => headers.append(name, value));
-    head = { request, headers, values: [] };
-    if (sent.size === MOST_SENT) sent.clear();
-    sent.set(key, head);
-  }
-  const { request, headers, values } = head;
-  let index = 0;
-  eachLine(plan, start, end, (name, value) => {
-    if (values[index] !== value) {
-      headers.set(name, value);
-      values[index] = value;
-    }
-    index += 1;
-  });
-  return request;
+export function send(env, request, head, plan, settle) {
+  const endOfFirst = plan.indexOf("\n");
+  const [milliseconds, isReviewed, received] = plan.slice(0, endOfFirst).split(" ");
+  const endOfTarget = plan.indexOf("\n", endOfFirst + 1);
+  const endOfOwn = plan.indexOf("\n\n", endOfTarget) + 1;
+  const endOfHead = plan.indexOf("\n\n", endOfOwn) + 1;
+  const { method } = request;
+  const headers = new Headers();
+  eachLine(plan, endOfTarget + 1, endOfOwn, (name, value) => headers.append(name, value));
+  eachLine(plan, plan.indexOf("\n", endOfOwn + 1) + 1, endOfHead, (name, value) => headers.append(name, value));
+  // The runtime sends no body with these two, and throws when it is given one, even an empty one.
+  const body = method === "GET" || method === "HEAD" ? undefined : request.body;
+  const hasRecords = plan.length > endOfHead + 1;
+  const signal = hasRecords || settle === undefined ? request.signal : undefined;
+  const url = `http://localhost${plan.slice(endOfFirst + 1, endOfTarget)}`;
+  const answer = env.KUBE_API.fetch(url, { method, headers, body, redirect: "manual" });
+  const outcome = within(answer, Number(milliseconds), signal);
+  if (settle === undefined) return outcome;
+  return outcome.then(
+    (response) => {
+      if (isReviewed === "1" || !isPlain(response)) return settle(head, response, request);
+      if (hasRecords) write(plan.slice(endOfHead + 1), response.status, Number(received));
+      return response;
+    },
+    (error) => settle(head, error, request),
+  );
 }
 
 /** Calls back with each line `name:value` between two places of a text. */
@@ -80,15 +76,24 @@ function eachLine(text, start, end, visit) {
   }
 }
 
-/** Whether an outcome is an answer of the API server that is passed through as it is: no failure, no WebSocket, nothing to strip. */
-export function isPlain(outcome) {
-  const { status, headers } = outcome;
-  return status < 500 && status !== 101 && !SIGNS.some((name) => headers.has(name));
+/** Writes records whose holes the answer fills: as `fill` of audit.rs. */
+function write(records, status, received) {
+  const now = Date.now();
+  const time = new Date(now).toISOString().slice(0, -1);
+  eachLine(records, 0, records.length, (method, template) => {
+    const record = template.replace("\u0001", status).replace("\u0002", time).replace("\u0003", now - received);
+    log(method, record);
+  });
+}
+
+/** Whether an answer is one of the API server that is passed through as it is: no failure, no WebSocket, nothing to strip. */
+function isPlain({ status, headers }) {
+  return status >= 200 && status < 500 && !SIGNS.some((name) => headers.has(name));
 }
 
 /** What the cluster answered: the status in the low 16 bits, and a flag for each thing that needs a second look. */
 export function outline(response) {
-  let outline = response.status;
+  let outline = Math.min(response.status, 0xffff);
   if (response.webSocket) outline |= 1 << 16;
   if (SIGNS.some((name) => response.headers.has(name))) outline |= 1 << 17;
   if (response.status >= 500) {
@@ -100,41 +105,31 @@ export function outline(response) {
 }
 
 /** The beginning of a text answer, which stays whole for the client. */
-export async function peek(response, bytes) {
-  return read(response.clone().body, bytes, true);
+export function peek(response, bytes, request) {
+  return within(read(response.clone().body, bytes), 0, request.signal).then((text) => text.slice(0, bytes));
 }
 
-/** The answer without the headers that a workload could set for the gateway's own origin. */
-export function strip(response) {
-  const { webSocket } = response;
-  const copy = new Response(response.body, {
-    status: response.status,
-    statusText: response.statusText,
-    headers: response.headers,
-    webSocket,
-  });
-  for (const name of STRIPPED) copy.headers.delete(name);
+/** The answer, changed as `Changes` of answer.rs says. */
+export function dress(response, strips, sandboxes, warns) {
+  const { status, statusText, headers, webSocket } = response;
+  const copy = new Response(response.body, { status, statusText, headers, webSocket });
+  if (strips) for (const name of STRIPPED) copy.headers.delete(name);
+  if (sandboxes) {
+    copy.headers.set("content-security-policy", "sandbox");
+    copy.headers.delete("content-security-policy-report-only");
+    copy.headers.set("x-content-type-options", "nosniff");
+  }
+  if (warns) copy.headers.append("warning", WARNING);
   return copy;
 }
 
-const STRIPPED = [
-  "access-control-allow-credentials",
-  "access-control-allow-headers",
-  "access-control-allow-methods",
-  "access-control-allow-origin",
-  "access-control-expose-headers",
-  "alt-svc",
-  "authorization",
-  "clear-site-data",
-  "nel",
-  "report-to",
-  "reporting-endpoints",
-  "server",
-  "service-worker-allowed",
-  "set-cookie",
-  "strict-transport-security",
-  "www-authenticate",
-];
+const WARNING =
+  '299 - "kube-access did not use the bearer token of this request: you act as the user that your Access login maps to"';
+
+/** What a workload must not set for the gateway's origin. */
+const STRIPPED = `access-control-allow-credentials access-control-allow-headers access-control-allow-methods
+  access-control-allow-origin access-control-expose-headers alt-svc authorization clear-site-data nel report-to
+  reporting-endpoints server service-worker-allowed set-cookie strict-transport-security www-authenticate`.split(/\s+/);
 
 /** Without one of these, none of the others says anything: CORS begins with the origin, and NEL reports to a group. */
 const SIGNS = STRIPPED.filter((name) => name !== "nel" && !/^access-control-(?!allow-origin)/.test(name));
@@ -150,7 +145,7 @@ export function answer(status, contentType, retryAfter, body) {
 export async function certs(url, bytes, milliseconds) {
   try {
     const response = await fetch(url, { redirect: "manual", signal: AbortSignal.timeout(milliseconds) });
-    if (response.status === 200 && response.body) return await read(response.body, bytes, false);
+    if (response.status === 200 && response.body) return await read(response.body, bytes);
     await response.body?.cancel();
   } catch {
     // Unreachable, slow or broken: all the same to the caller.
@@ -158,41 +153,51 @@ export async function certs(url, bytes, milliseconds) {
   return undefined;
 }
 
-async function read(body, bytes, isPeek) {
+async function read(body, bytes) {
   const decoder = new TextDecoder();
   let text = "";
   for await (const chunk of body ?? []) {
     text += decoder.decode(chunk, { stream: true });
     if (text.length > bytes) break;
   }
-  return isPeek ? text.slice(0, bytes) : text;
+  return text;
+}
+
+/** Waits for what another request may have begun. */
+export function wait(promise, milliseconds, request) {
+  return within(promise, milliseconds, request.signal);
 }
 
 /** The text under a key of Workers KV, undefined when there is none. Rejects when the store fails. */
-export async function look(namespace, key) {
-  return (await namespace.get(key, { type: "text", cacheTtl: 60 })) ?? undefined;
+export function look(env, key, milliseconds, request) {
+  const found = env.IDENTITIES.get(key, { type: "text", cacheTtl: 60 });
+  return within(found, milliseconds, request.signal).then((text) => text ?? undefined);
 }
 
-/** Settles as `promise` does, or with undefined after `milliseconds`. */
-export function wait(promise, milliseconds) {
-  return Promise.race([promise, new Promise((resolve) => setTimeout(resolve, milliseconds))]);
-}
-
+/** Imported keys by their own JWK, of at most 2 KB each: there are a handful at a time. */
 const imported = new Map();
 
-/** RSASSA-PKCS1-v1_5 with SHA-256 (RS256). An imported key is kept under its own JWK; there are a handful at a time. */
-export async function verify(jwk, signature, input) {
+/** RSASSA-PKCS1-v1_5 with SHA-256 (RS256). */
+export function verify(jwk, signature, input, request) {
+  const verdict = importKey(jwk).then((key) =>
+    crypto.subtle.verify(ALGORITHM.name, key, signature, new TextEncoder().encode(input)),
+  );
+  return within(verdict, 0, request.signal);
+}
+
+const ALGORITHM = { name: "RSASSA-PKCS1-v1_5", hash: "SHA-256" };
+
+async function importKey(jwk) {
   let key = imported.get(jwk);
   if (key === undefined) {
-    const algorithm = { name: "RSASSA-PKCS1-v1_5", hash: "SHA-256" };
-    key = await crypto.subtle.importKey("jwk", JSON.parse(jwk), algorithm, false, ["verify"]);
+    key = await crypto.subtle.importKey("jwk", JSON.parse(jwk), ALGORITHM, false, ["verify"]);
     if (imported.size >= 32) imported.clear();
     imported.set(jwk, key);
   }
-  return crypto.subtle.verify("RSASSA-PKCS1-v1_5", key, signature, new TextEncoder().encode(input));
+  return key;
 }
 
 /** One line of the log. */
-export function log(level, line) {
-  console[level](line);
+export function log(method, line) {
+  console[method](line);
 }

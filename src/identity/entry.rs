@@ -9,6 +9,7 @@ use serde::Deserialize;
 use thiserror::Error;
 
 use super::{Identity, Rule, extras, name};
+use crate::json;
 use crate::token::{Claims, Subject};
 
 /// The longest entry that is read, in bytes.
@@ -61,9 +62,9 @@ pub fn read(text: &str, claims: &Claims, now: u64) -> Result<Verdict, EntryError
     if text.len() > MAX_ENTRY_BYTES {
         return Err(EntryError("it is too long"));
     }
-    let entry: Entry = serde_json::from_str(text).map_err(|_| {
-        EntryError("it is no JSON object of user, groups, allow_system_masters, expires and deny")
-    })?;
+    let entry: Entry = json::object(text).ok_or(EntryError(
+        "it is no JSON object of user, groups, allow_system_masters, expires and deny",
+    ))?;
     let expires = entry.expires.as_deref().map(moment).transpose()?;
     if expires.is_some_and(|expires| expires <= now) {
         return Ok(Verdict::Absent);

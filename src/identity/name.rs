@@ -26,6 +26,15 @@ pub fn is_well_formed(name: &str) -> bool {
         && !name.ends_with(' ')
 }
 
+/// Whether an entry of the map can name this address, domain or client ID: 1 to 256 bytes of visible ASCII, no comma.
+#[must_use]
+pub fn is_key(text: &str) -> bool {
+    (1..=MAX_NAME_BYTES).contains(&text.len())
+        && text
+            .bytes()
+            .all(|byte| byte.is_ascii_graphic() && byte != b',')
+}
+
 /// Whether Kubernetes keeps `name` for itself: `system:masters`, `system:serviceaccount:…`, `system:node:…` and so on.
 #[must_use]
 pub fn is_reserved(name: &str) -> bool {

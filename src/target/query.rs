@@ -43,15 +43,7 @@ fn values<'a>(query: &'a str, name: &'a str) -> impl Iterator<Item = String> + '
 }
 
 fn decode(text: &str) -> Option<String> {
-    let mut decoded = Vec::with_capacity(text.len());
-    let mut bytes = text.bytes();
-    while let Some(byte) = bytes.next() {
-        decoded.push(match byte {
-            b'%' => super::hex(bytes.next()?)? << 4 | super::hex(bytes.next()?)?,
-            b'+' => b' ',
-            other => other,
-        });
-    }
+    let decoded = super::unescape(&text.replace('+', " "))?;
     Some(String::from_utf8_lossy(&decoded).into_owned())
 }
 
