@@ -157,7 +157,7 @@ function external({ host, port }: { host: string; port: number }) {
 }
 
 /** The two settings of wrangler.toml that change what workerd does. */
-async function compatibilityOf(
+export async function compatibilityOf(
   wranglerToml: string,
 ): Promise<{ compatibilityDate: string; compatibilityFlags: string[] }> {
   const text = await readFile(wranglerToml, "utf8");

@@ -372,7 +372,7 @@ fn identify(
 fn patience(target: &Target<'_>, protocol: Protocol) -> u32 {
     match protocol {
         Protocol::WebSocket => UPGRADE_MILLISECONDS,
-        Protocol::Http | Protocol::Spdy if target.answers_late() => 0,
+        Protocol::Http | Protocol::Spdy if target.is_long_running() => 0,
         Protocol::Http | Protocol::Spdy => ANSWER_MILLISECONDS,
     }
 }

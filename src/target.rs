@@ -86,12 +86,6 @@ impl<'a> Target<'a> {
         matches!(&*self.subresource, "attach" | "exec" | "portforward")
     }
 
-    /// Whether the head of the answer may wait for a workload's first word: a pod's log is silent until it has a line.
-    #[must_use]
-    pub fn answers_late(&self) -> bool {
-        self.is_proxy() || self.subresource == "log"
-    }
-
     /// Whether the answer comes from a workload or a node, and not from the API server.
     #[must_use]
     pub fn is_proxy(&self) -> bool {

@@ -192,11 +192,11 @@ fn is_for_workload(name: &str) -> bool {
     !is_withheld && !is_of_a_kind
 }
 
-/// Whether a value can be sent as it came.
+/// Whether a value can be sent as it came. The runtime reads and writes UTF-8, and puts U+FFFD for what is none.
 fn is_sendable(value: &str) -> bool {
     value
-        .bytes()
-        .all(|byte| matches!(byte, b' '..=b'~' | b'\t'))
+        .chars()
+        .all(|character| matches!(character, ' '..='~' | '\t' | '\u{80}'..) && character != '\u{fffd}')
 }
 
 fn nominates(connection: &str, name: &str) -> bool {
