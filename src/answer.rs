@@ -20,12 +20,15 @@ pub struct Changes {
     pub strips: bool,
     /// A browser that shows it gives it an origin of its own, in which it is nobody.
     pub sandboxes: bool,
-    /// The caller is told that the bearer token was not used.
-    pub warns: bool,
+    /// What the caller is told by a `Warning` header, which kubectl prints.
+    pub warning: Option<&'static str>,
 }
 
 /// The most of an answer's beginning that is looked at, in bytes.
 pub const BEGINNING_BYTES: u32 = 1024;
+
+/// Whoever brings a token may mean it, and acts as the user of the login all the same (RFC 9111, `Warning` 299).
+const UNUSED_TOKEN: &str = "299 - \"the bearer token was not used: you act as the user that your Cloudflare Access login maps to\"";
 
 /// What kubeconfigs of this gateway have for a token, since kubectl wants one.
 const PLACEHOLDER: &str = "Bearer access";
@@ -59,7 +62,7 @@ impl Outline {
 /// Whether even a plain answer to this request must be reviewed.
 #[must_use]
 pub fn is_reviewed(request: &Request<'_>) -> bool {
-    request.is_proxied() || request.protocol == Ok(Protocol::Spdy) || warns(&request.head)
+    request.is_proxied() || request.protocol == Ok(Protocol::Spdy) || has_token(&request.head)
 }
 
 /// Whether the review needs the beginning of the answer's text.
@@ -72,11 +75,7 @@ pub fn needs_beginning(request: &Request<'_>, outline: Outline) -> bool {
 }
 
 /// Passes the cluster's answer through, unless it is not the cluster's. `beginning` is its text's, where that was needed.
-pub fn review(
-    request: &Request<'_>,
-    outline: Outline,
-    beginning: &str,
-) -> Result<Changes, Error> {
+pub fn review(request: &Request<'_>, outline: Outline, beginning: &str) -> Result<Changes, Error> {
     match outline.status() {
         101 if outline.has_websocket() && request.protocol == Ok(Protocol::WebSocket) => {}
         101 => return Err(Error::Garbled("status 101 without a WebSocket".into())),
@@ -104,12 +103,12 @@ pub fn review(
     Ok(Changes {
         strips: outline.must_be_stripped(),
         sandboxes: request.is_proxied() && !browser::is_by_local_proxy(&request.head),
-        warns: warns(&request.head),
+        warning: has_token(&request.head).then_some(UNUSED_TOKEN),
     })
 }
 
-/// Whether the caller brought a bearer token that may be meant: whoever did acts as their Access login all the same.
-fn warns(head: &Head<'_>) -> bool {
+/// Whether the caller brought a bearer token that may be meant.
+fn has_token(head: &Head<'_>) -> bool {
     head.header("authorization").is_some_and(|value| {
         value
             .get(..7)
@@ -127,7 +126,8 @@ mod tests {
     const STRIPPED: u32 = 1 << 17;
     const HTML: u32 = 1 << 18;
     const TEXT: u32 = 1 << 19;
-    const UPGRADE: &str = "\nupgrade:websocket\nsec-websocket-version:13\nsec-websocket-key:yPc6qyEdVivBFTmdg5VfRA==";
+    const UPGRADE: &str =
+        "\nupgrade:websocket\nsec-websocket-version:13\nsec-websocket-key:yPc6qyEdVivBFTmdg5VfRA==";
 
     fn reviewed(target: &str, headers: &str, outline: u32, text: &str) -> Result<Changes, Error> {
         let head = format!("GET\nhttps://k{target}\n0\nid{headers}");
@@ -185,7 +185,7 @@ mod tests {
         ] {
             let headers = format!("\nauthorization:{value}");
             let changes = reviewed("/api/v1/pods", &headers, 200, "").unwrap();
-            assert_eq!(changes.warns, warns, "{value}");
+            assert_eq!(changes.warning.is_some(), warns, "{value}");
         }
     }
 
@@ -193,7 +193,10 @@ mod tests {
     fn case_68_a_stream_by_spdy_gets_the_api_servers_reason_or_the_way_out() {
         let pod = "/api/v1/namespaces/n/pods/p/exec";
         let spdy = |status, text| reviewed(pod, "\nupgrade:SPDY/3.1", status, text);
-        assert_eq!(spdy(400, "Upgrade request required"), Err(protocol::Error::Spdy.into()));
+        assert_eq!(
+            spdy(400, "Upgrade request required"),
+            Err(protocol::Error::Spdy.into())
+        );
         assert_eq!(spdy(200, ""), Err(protocol::Error::Spdy.into()));
         assert!(spdy(400, "container not found").is_ok());
         assert!(spdy(403, "").is_ok());

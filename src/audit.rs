@@ -24,38 +24,12 @@ mod event;
 use event::Event;
 
 /// Query parameters whose values may be logged: those of the Kubernetes API that carry no secret.
+#[rustfmt::skip]
 const HARMLESS: [&str; 31] = [
-    "allowWatchBookmarks",
-    "container",
-    "dryRun",
-    "fieldManager",
-    "fieldSelector",
-    "fieldValidation",
-    "follow",
-    "force",
-    "gracePeriodSeconds",
-    "hash",
-    "labelSelector",
-    "limit",
-    "limitBytes",
-    "orphanDependents",
-    "pretty",
-    "previous",
-    "propagationPolicy",
-    "resourceVersion",
-    "resourceVersionMatch",
-    "sendInitialEvents",
-    "sinceSeconds",
-    "sinceTime",
-    "stderr",
-    "stdin",
-    "stdout",
-    "tailLines",
-    "timeout",
-    "timeoutSeconds",
-    "timestamps",
-    "tty",
-    "watch",
+    "allowWatchBookmarks", "container", "dryRun", "fieldManager", "fieldSelector", "fieldValidation", "follow",
+    "force", "gracePeriodSeconds", "hash", "labelSelector", "limit", "limitBytes", "orphanDependents", "pretty",
+    "previous", "propagationPolicy", "resourceVersion", "resourceVersionMatch", "sendInitialEvents", "sinceSeconds",
+    "sinceTime", "stderr", "stdin", "stdout", "tailLines", "timeout", "timeoutSeconds", "timestamps", "tty", "watch",
 ];
 
 /// What is known of a request when it is sent or refused.
@@ -78,9 +52,9 @@ pub struct Record {
     pub template: String,
 }
 
-/// What stands for the status of the answer, the time when its head was known, and the milliseconds until then. JSON holds no
-/// such character.
-const HOLES: [&str; 3] = ["\u{1}", "\u{2}", "\u{3}"];
+/// What stands for the status of the answer, then for the time when its head was known, then for the milliseconds until then.
+/// JSON holds no such character.
+const HOLE: &str = "\u{1}";
 
 #[derive(Serialize)]
 struct Line<'a> {
@@ -146,27 +120,31 @@ impl Entry<'_> {
             detail: self.refusal.map(Refusal::detail),
             ray: head.ray(),
         };
-        let [status, time, milliseconds] = HOLES;
-        let rest = format!(
-            r#","status":{status},"time":"{time}000Z","milliseconds":{milliseconds}}}"#
-        );
-        open(&line) + &rest
+        let mut text = open(&line);
+        text.extend([
+            r#","status":"#,
+            HOLE,
+            r#","time":""#,
+            HOLE,
+            r#"000Z","milliseconds":"#,
+            HOLE,
+            "}",
+        ]);
+        text
     }
 
     /// The request as an `audit.k8s.io/v1` Event of level `Metadata`. A long-running request is written when its answer
     /// begins (`ResponseStarted`), since what follows passes through the Worker unseen; every other as `ResponseComplete`.
     #[must_use]
     pub fn event(&self) -> String {
-        let [status, time, _] = HOLES;
-        let refusal = self.refusal.map(event::Refused::of);
-        let refusal = refusal.map_or_else(String::new, |refused| {
-            let members = open(&refused);
-            format!(",{}", members.trim_start_matches('{'))
-        });
-        let rest = format!(
-            r#","responseStatus":{{"metadata":{{}},"code":{status}{refusal}}},"stageTimestamp":"{time}000Z"}}"#
-        );
-        open(&Event::of(self)) + &rest
+        let mut text = open(&Event::of(self));
+        text.extend([r#","responseStatus":{"metadata":{},"code":"#, HOLE]);
+        if let Some(refusal) = self.refusal {
+            let members = open(&event::Refused::of(refusal));
+            text.extend([",", members.trim_start_matches('{')]);
+        }
+        text.extend([r#"},"stageTimestamp":""#, HOLE, r#"000Z"}"#]);
+        text
     }
 }
 
@@ -174,19 +152,25 @@ impl Entry<'_> {
 /// milliseconds since the Unix epoch. `edge/rim.js` fills those of plain answers.
 #[must_use]
 pub fn fill(template: &str, status: u16, answered: u64, received: u64) -> String {
-    let [at_status, at_time, at_milliseconds] = HOLES;
     let time = timestamp(answered, SecondsFormat::Millis);
     let milliseconds = answered.saturating_sub(received);
     template
-        .replace(at_status, &status.to_string())
-        .replace(at_time, time.trim_end_matches('Z'))
-        .replace(at_milliseconds, &milliseconds.to_string())
+        .replacen(HOLE, &status.to_string(), 1)
+        .replacen(HOLE, time.trim_end_matches('Z'), 1)
+        .replacen(HOLE, &milliseconds.to_string(), 1)
 }
 
 /// An object without its closing brace, safe to be shown: what could break a line, hide text or turn it around is escaped.
 fn open(value: &impl Serialize) -> String {
-    let mut json = serde_json::to_string(value).unwrap_or_default();
+    let mut json = Vec::with_capacity(2048);
+    let mut json = match serde_json::to_writer(&mut json, value) {
+        Ok(()) => String::from_utf8(json).unwrap_or_default(),
+        Err(_) => String::new(),
+    };
     json.pop();
+    if json.is_ascii() && !json.contains('\u{7f}') {
+        return json;
+    }
     let is_unsafe = |character: char| {
         matches!(
             character,
@@ -201,9 +185,6 @@ fn open(value: &impl Serialize) -> String {
                 | '\u{e0000}'..='\u{e007f}'
         )
     };
-    if !json.contains(is_unsafe) {
-        return json;
-    }
     let mut safe = String::with_capacity(json.len() + 32);
     for character in json.chars() {
         if is_unsafe(character) {
@@ -233,7 +214,11 @@ fn redact<'a>(request: &'a Request<'_>) -> Cow<'a, str> {
     if target.is_proxy() {
         let prefix = if target.group.is_empty() { 2 } else { 3 };
         let namespace = if target.namespace.is_empty() { 0 } else { 2 };
-        return redacted(target.path(), prefix + namespace + 3, target.query().is_empty());
+        return redacted(
+            target.path(),
+            prefix + namespace + 3,
+            target.query().is_empty(),
+        );
     }
     if target.query().is_empty() {
         return Cow::Borrowed(target.path());
@@ -254,7 +239,10 @@ fn redact<'a>(request: &'a Request<'_>) -> Cow<'a, str> {
 
 /// So many segments of a path, and that there was more.
 fn redacted(path: &str, segments: usize, has_no_query: bool) -> Cow<'_, str> {
-    let end = path.match_indices('/').nth(segments).map_or(path.len(), |(index, _)| index);
+    let end = path
+        .match_indices('/')
+        .nth(segments)
+        .map_or(path.len(), |(index, _)| index);
     let (shown, rest) = path.split_at_checked(end).unwrap_or((path, ""));
     let rest = if rest.len() > 1 { "/REDACTED" } else { rest };
     let query = if has_no_query { "" } else { "?REDACTED" };
@@ -281,7 +269,9 @@ fn is_known(target: &Target<'_>) -> bool {
 
 /// RFC 3339 in UTC.
 fn timestamp(milliseconds: u64, format: SecondsFormat) -> String {
-    let time = i64::try_from(milliseconds).ok().and_then(DateTime::from_timestamp_millis);
+    let time = i64::try_from(milliseconds)
+        .ok()
+        .and_then(DateTime::from_timestamp_millis);
     time.unwrap_or_default().to_rfc3339_opts(format, true)
 }
 
@@ -292,7 +282,7 @@ mod tests {
     use super::*;
     use crate::identity::tests_support::identity;
     use crate::keys::KeysError;
-    use crate::token;
+    use crate::{identity, protocol, token};
 
     const EXEC: &str = "GET\nhttps://k/api/v1/namespaces/n/pods/p/exec?command=sh&command=SECRET&%63ommand=SECRET&container=c&stdin=true\n\
         1800000000123\nid-1\ncf-ray:8f-FRA\ncf-connecting-ip:192.0.2.7\nuser-agent:kubectl/v1.37\nkubectl-command:kubectl exec\n\
@@ -300,22 +290,24 @@ mod tests {
         sec-websocket-protocol:base64url.bearer.authorization.k8s.io.SECRET";
 
     fn entry<'a>(
-        head: &'a Head<'a>,
+        request: &'a Request<'a>,
         caller: Option<&'a Caller>,
         refusal: Option<&'a Refusal>,
     ) -> Entry<'a> {
-        let status = refusal.map_or(200, Refusal::status);
         Entry {
-            head,
+            request,
             caller,
             refusal,
-            status,
-            answered: head.received + 5,
         }
     }
 
+    fn filled(template: &str) -> String {
+        fill(template, 403, 1_800_000_000_128, 1_800_000_000_123)
+    }
+
     fn event(text: &str, caller: Option<&Caller>, refusal: Option<&Refusal>) -> Value {
-        serde_json::from_str(&entry(&Head::read(text).0, caller, refusal).event()).unwrap()
+        let template = entry(&Request::read(text), caller, refusal).event();
+        serde_json::from_str(&filled(&template)).unwrap()
     }
 
     #[test]
@@ -329,9 +321,11 @@ mod tests {
         assert_eq!(event["user"]["username"], "alice");
         assert_eq!(event["user"]["groups"], json!(["admins", "devs"]));
         assert_eq!(
-            event["user"]["extra"]["kube-access.dev/ray"],
-            json!(["8f-FRA"])
+            event["user"]["extra"]["kube-access.dev/subject"],
+            json!(["id-1"])
         );
+        assert_eq!(event["annotations"]["kube-access.dev/ray"], "8f-FRA");
+        assert_eq!(event["stageTimestamp"], "2027-01-15T08:00:00.128000Z");
         assert_eq!(event["sourceIPs"], json!(["192.0.2.7"]));
         let reference = json!({"resource": "pods", "namespace": "n", "name": "p", "apiVersion": "v1", "subresource": "exec"});
         assert_eq!(event["objectRef"], reference);
@@ -354,7 +348,8 @@ mod tests {
             (&event["stage"], &event["user"]),
             (&json!("ResponseComplete"), &json!({}))
         );
-        assert_eq!(event["responseStatus"]["code"], 401);
+        assert_eq!(event["responseStatus"]["code"], 403);
+        assert_eq!(event["responseStatus"]["reason"], "Unauthorized");
         assert_eq!(event["annotations"]["kube-access.dev/decision"], "refuse");
         assert_eq!(event["annotations"]["kube-access.dev/detail"], "expired");
     }
@@ -362,7 +357,7 @@ mod tests {
     #[test]
     fn case_138_no_secret_is_in_any_line() {
         let caller = Caller::new(identity());
-        let spdy = Refusal::Spdy;
+        let spdy = Refusal::from(protocol::Error::Spdy);
         for refusal in [None, Some(&spdy)] {
             for path in [
                 "/exec?",
@@ -371,8 +366,8 @@ mod tests {
                 "?access_token=SECRET&SECRET&",
             ] {
                 let text = EXEC.replace("/exec?", path);
-                let (head, _) = Head::read(&text);
-                let entry = entry(&head, Some(&caller), refusal);
+                let request = Request::read(&text);
+                let entry = entry(&request, Some(&caller), refusal);
                 assert!(
                     !entry.line().contains("SECRET") && !entry.event().contains("SECRET"),
                     "{path}: {}",
@@ -382,28 +377,69 @@ mod tests {
         }
         let kept =
             "/api/v1/namespaces/n/pods/p/exec?REDACTED&REDACTED&REDACTED&container=c&stdin=true";
-        assert_eq!(redact(&Head::read(EXEC).0), kept);
+        assert_eq!(redact(&Request::read(EXEC)), kept);
     }
 
     #[test]
-    fn case_140_no_caller_can_forge_a_line() {
-        let text = "GET\nhttps://k/api/v1/pods\n0\nid\nuser-agent:x\"}\u{1b}[31m\r\u{2028}";
-        let (head, _) = Head::read(text);
-        for line in [
-            entry(&head, None, None).line(),
-            entry(&head, None, None).event(),
+    fn case_175_what_a_workload_is_asked_for_is_not_logged_nor_values_that_others_define() {
+        let proxy = "/api/v1/namespaces/n/services/s/proxy";
+        for (target, logged) in [
+            (format!("{proxy}/hooks/SECRET"), format!("{proxy}/REDACTED")),
+            (format!("{proxy}/hooks/SECRET?a=SECRET"), format!("{proxy}/REDACTED?REDACTED")),
+            (format!("{proxy}/"), format!("{proxy}/")),
+            (proxy.to_owned(), proxy.to_owned()),
+            (format!("{proxy}?SECRET"), format!("{proxy}?REDACTED")),
+            ("/api/v1/nodes/n/pr%6Fxy/SECRET".into(), "/api/v1/nodes/n/pr%6Fxy/REDACTED".into()),
+            (
+                "/api/v1/proxy/namespaces/n/pods/p/SECRET/x".into(),
+                "/api/v1/proxy/namespaces/n/pods/p/REDACTED".into(),
+            ),
+            (format!("{proxy}/../SECRET"), "/api/v1/namespaces/n/services/REDACTED".into()),
+            ("//api/v1/nodes/n/proxy/SECRET".into(), "//api/v1/nodes/REDACTED".into()),
+            (
+                "/apis/acme.example.com/v1/things?limit=SECRET".into(),
+                "/apis/acme.example.com/v1/things?REDACTED".into(),
+            ),
+            ("/logs/x?limit=SECRET".into(), "/logs/x?REDACTED".into()),
+            ("/apis/apps/v1/deployments?limit=5".into(), "/apis/apps/v1/deployments?limit=5".into()),
+            ("/apis/x.k8s.io/v1/y?limit=5&a=b".into(), "/apis/x.k8s.io/v1/y?limit=5&REDACTED".into()),
+            ("/version?timeout=32s".into(), "/version?timeout=32s".into()),
         ] {
-            assert!(!line.contains(['\n', '\r', '\u{1b}']));
-            assert!(serde_json::from_str::<Value>(&line).is_ok());
+            let text = format!("GET\nhttps://k{target}\n0\nid");
+            assert_eq!(redact(&Request::read(&text)), logged, "{target}");
         }
     }
 
     #[test]
+    fn case_140_174_no_caller_can_forge_a_line_or_hide_in_one() {
+        let odd = "x\"}\u{1b}[31m\r\u{1}\u{7f}\u{85}\u{9b}\u{200e}\u{2028}\u{2029}\u{202e}\u{2066}\u{feff}\u{e0041}";
+        let text = format!("GET\nhttps://k/api/v1/pods\n0\nid\nuser-agent:{odd}");
+        let refusal = Refusal::from(identity::Error::NotMapped(odd.to_owned()));
+        for refusal in [None, Some(&refusal)] {
+            let request = Request::read(&text);
+            let entry = entry(&request, None, refusal);
+            for line in [filled(&entry.line()), filled(&entry.event())] {
+                let is_plain = |byte: u8| (0x20..0x7f).contains(&byte);
+                assert!(line.bytes().all(is_plain), "{line}");
+                assert!(serde_json::from_str::<Value>(&line).is_ok());
+            }
+        }
+        assert_eq!(event(&text, None, None)["userAgent"], odd, "nothing is lost");
+        let text = text.replace(odd, "bär 日本");
+        let request = Request::read(&text);
+        let line = entry(&request, None, None).event();
+        assert!(line.contains("bär 日本"), "what can be read stays readable");
+    }
+
+    #[test]
     fn a_line_has_the_severity_of_what_happened() {
-        let (head, _) = Head::read("GET\nhttps://k/api\n0\nid");
+        let head = Request::read("GET\nhttps://k/api\n0\nid");
+        let spdy = Refusal::from(protocol::Error::Spdy);
+        let gone = Refusal::from(answer::Error::Gone);
+        assert_eq!(entry(&head, None, Some(&gone)).level(), Level::Debug);
         assert_eq!(entry(&head, None, None).level(), Level::Debug);
         assert_eq!(
-            entry(&head, None, Some(&Refusal::Spdy)).level(),
+            entry(&head, None, Some(&spdy)).level(),
             Level::Warn
         );
         assert_eq!(
@@ -416,21 +452,17 @@ mod tests {
             Level::Error
         );
         assert!(
-            entry(&head, None, Some(&Refusal::Spdy))
+            entry(&head, None, Some(&spdy))
                 .line()
                 .contains(r#""level":"warn","message":"request refused""#)
         );
     }
 
     #[test]
-    fn timestamps_are_those_of_the_calendar() {
-        for (milliseconds, text) in [
-            (0, "1970-01-01T00:00:00.000000Z"),
-            (951_782_400_000, "2000-02-29T00:00:00.000000Z"),
-            (1_709_251_199_999, "2024-02-29T23:59:59.999000Z"),
-            (4_107_542_400_000, "2100-03-01T00:00:00.000000Z"),
-        ] {
-            assert_eq!(timestamp(milliseconds), text);
-        }
+    fn case_160_a_client_that_leaves_after_its_request_was_sent_leaves_an_event() {
+        let gone = Refusal::from(answer::Error::Gone);
+        let event = event(EXEC, None, Some(&gone));
+        assert_eq!(event["annotations"]["kube-access.dev/decision"], "forward");
+        assert_eq!(event["responseStatus"]["reason"], "ClientClosedRequest");
     }
 }

@@ -65,7 +65,8 @@ fn is_own(origin: &str, head: &Head<'_>) -> bool {
             .and_then(|rest| rest.strip_prefix("://"));
         named.is_some_and(|named| bare(named, default_port) == bare(authority, default_port))
     };
-    (scheme == "https" || is_secured) && is("https", ":443") || scheme == "http" && is("http", ":80")
+    (scheme == "https" || is_secured) && is("https", ":443")
+        || scheme == "http" && is("http", ":80")
 }
 
 fn bare<'a>(authority: &'a str, default_port: &str) -> &'a str {
@@ -76,7 +77,8 @@ fn bare<'a>(authority: &'a str, default_port: &str) -> &'a str {
 mod tests {
     use super::*;
 
-    const UPGRADE: &str = "\nupgrade:websocket\nsec-websocket-version:13\nsec-websocket-key:yPc6qyEdVivBFTmdg5VfRA==";
+    const UPGRADE: &str =
+        "\nupgrade:websocket\nsec-websocket-version:13\nsec-websocket-key:yPc6qyEdVivBFTmdg5VfRA==";
 
     fn passes(url: &str, headers: &str) -> bool {
         let text = format!("GET\n{url}\n0\nid{headers}");
@@ -106,7 +108,10 @@ mod tests {
             assert!(!passes(url, headers), "{headers}");
             assert!(!passes(url, &format!("{headers}{UPGRADE}")), "{headers}");
         }
-        assert!(!passes(url, &format!("{UPGRADE}\ncookie:CF_Authorization=x")));
+        assert!(!passes(
+            url,
+            &format!("{UPGRADE}\ncookie:CF_Authorization=x")
+        ));
         assert!(passes(url, "\ncookie:CF_Authorization=x"));
         assert!(passes(url, UPGRADE));
     }
@@ -114,25 +119,73 @@ mod tests {
     #[test]
     fn case_153_an_origin_must_be_the_requests_own() {
         for (url, origin, is_own) in [
-            ("https://kube.example.com/api", "https://kube.example.com", true),
-            ("https://kube.example.com/api", "https://kube.example.com:443", true),
-            ("https://kube.example.com:8443/api", "https://kube.example.com:8443", true),
+            (
+                "https://kube.example.com/api",
+                "https://kube.example.com",
+                true,
+            ),
+            (
+                "https://kube.example.com/api",
+                "https://kube.example.com:443",
+                true,
+            ),
+            (
+                "https://kube.example.com:8443/api",
+                "https://kube.example.com:8443",
+                true,
+            ),
             ("http://127.0.0.1:80/api", "http://127.0.0.1", true),
             ("https://[::1]:8443/api", "https://[::1]:8443", true),
             ("https://kube.example.com/api", "null", false),
             ("https://kube.example.com/api", "", false),
-            ("https://kube.example.com/api", "http://kube.example.com", false),
-            ("https://kube.example.com/api", "https://kube.example.com:8443", false),
-            ("https://kube.example.com/api", "https://kube.example.com:80", false),
+            (
+                "https://kube.example.com/api",
+                "http://kube.example.com",
+                false,
+            ),
+            (
+                "https://kube.example.com/api",
+                "https://kube.example.com:8443",
+                false,
+            ),
+            (
+                "https://kube.example.com/api",
+                "https://kube.example.com:80",
+                false,
+            ),
             ("https://kube.example.com/api", "https://evil.test", false),
-            ("https://kube.example.com/api", "https://kube.example.com.evil.test", false),
-            ("https://kube.example.com/api", "https://evil-kube.example.com", false),
-            ("https://kube.example.com/api", "https://KUBE.example.com", false),
-            ("https://kube.example.com/api", "https://kube.example.com/", false),
-            ("https://kube.example.com/api", "https://kube.example.com, https://kube.example.com", false),
+            (
+                "https://kube.example.com/api",
+                "https://kube.example.com.evil.test",
+                false,
+            ),
+            (
+                "https://kube.example.com/api",
+                "https://evil-kube.example.com",
+                false,
+            ),
+            (
+                "https://kube.example.com/api",
+                "https://KUBE.example.com",
+                false,
+            ),
+            (
+                "https://kube.example.com/api",
+                "https://kube.example.com/",
+                false,
+            ),
+            (
+                "https://kube.example.com/api",
+                "https://kube.example.com, https://kube.example.com",
+                false,
+            ),
         ] {
             for headers in ["", UPGRADE] {
-                assert_eq!(passes(url, &format!("\norigin:{origin}{headers}")), is_own, "{origin}");
+                assert_eq!(
+                    passes(url, &format!("\norigin:{origin}{headers}")),
+                    is_own,
+                    "{origin}"
+                );
             }
         }
         let secured = "\norigin:https://k:8443\nx-forwarded-proto:https";
@@ -143,11 +196,24 @@ mod tests {
     #[test]
     fn case_154_a_proxy_on_the_callers_machine_vouches_for_its_browser() {
         let page = "\nsec-fetch-site:same-origin\norigin:http://127.0.0.1:8001\ncookie:a=b";
-        for first in ["127.0.0.1", "127.8.9.1", "::1", "::ffff:127.0.0.1", " 127.0.0.1 , 192.0.2.7"] {
+        for first in [
+            "127.0.0.1",
+            "127.8.9.1",
+            "::1",
+            "::ffff:127.0.0.1",
+            " 127.0.0.1 , 192.0.2.7",
+        ] {
             let headers = format!("{page}\nx-forwarded-for:{first}{UPGRADE}");
             assert!(passes("https://k/api", &headers), "{first}");
         }
-        for first in ["", "192.0.2.7, 127.0.0.1", "localhost", "128.0.0.1", "::2", "unknown, 127.0.0.1"] {
+        for first in [
+            "",
+            "192.0.2.7, 127.0.0.1",
+            "localhost",
+            "128.0.0.1",
+            "::2",
+            "unknown, 127.0.0.1",
+        ] {
             let headers = format!("{page}\nx-forwarded-for:{first}");
             assert!(!passes("https://k/api", &headers), "{first}");
         }

@@ -175,6 +175,14 @@ mod tests {
     }
 
     #[test]
+    fn case_40_171_each_group_has_a_line_of_its_own_and_no_line_differs_by_request() {
+        let lines = "Impersonate-User:alice\nImpersonate-Group:admins\nImpersonate-Group:devs\n\
+            Impersonate-Extra-kube-access.dev%2Femail:alice@example.com\n\
+            Impersonate-Extra-kube-access.dev%2Fsubject:id-1\n";
+        assert_eq!(Caller::new(identity()).lines(), lines);
+    }
+
+    #[test]
     fn case_145_only_the_same_token_is_recalled() {
         let mut callers = callers(&[("head.body.signature", 10)]);
         assert!(callers.recall("head.body.signature", 9).is_some());

@@ -304,24 +304,54 @@ mod tests {
             (team(None), "ACCESS_TEAM_DOMAIN is missing: set it"),
             (team(var(" ")), "ACCESS_TEAM_DOMAIN is missing"),
             (team(var("<TEAM_DOMAIN>")), "ACCESS_TEAM_DOMAIN is missing"),
-            (team(var("http://team.cloudflareaccess.com")), "ACCESS_TEAM_DOMAIN is malformed"),
-            (team(var("team.cloudflareaccess.com")), "ACCESS_TEAM_DOMAIN is malformed"),
-            (team(var("https://team.cloudflareaccess.com/x")), "ACCESS_TEAM_DOMAIN is malformed"),
-            (team(var("https://a@b.c")), "ACCESS_TEAM_DOMAIN is malformed"),
+            (
+                team(var("http://team.cloudflareaccess.com")),
+                "ACCESS_TEAM_DOMAIN is malformed",
+            ),
+            (
+                team(var("team.cloudflareaccess.com")),
+                "ACCESS_TEAM_DOMAIN is malformed",
+            ),
+            (
+                team(var("https://team.cloudflareaccess.com/x")),
+                "ACCESS_TEAM_DOMAIN is malformed",
+            ),
+            (
+                team(var("https://a@b.c")),
+                "ACCESS_TEAM_DOMAIN is malformed",
+            ),
             (team(var("https://team")), "ACCESS_TEAM_DOMAIN is malformed"),
-            (team(Some(list(&["https://a.b"]))), "ACCESS_TEAM_DOMAIN is an array"),
+            (
+                team(Some(list(&["https://a.b"]))),
+                "ACCESS_TEAM_DOMAIN is an array",
+            ),
             (aud(None), "ACCESS_AUD is missing"),
             (aud(var("<AUD_TAG>")), "ACCESS_AUD is missing"),
             (aud(var("a,,b")), "ACCESS_AUD is malformed"),
             (aud(var("a b")), "ACCESS_AUD is malformed"),
             (aud(Some(list(&[]))), "ACCESS_AUD is missing"),
-            (aud(Some(list(&["a", "<AUD_TAG>"]))), "ACCESS_AUD is malformed"),
-            (aud(Some(Var::Other("a number"))), "ACCESS_AUD is a number: set it"),
+            (
+                aud(Some(list(&["a", "<AUD_TAG>"]))),
+                "ACCESS_AUD is malformed",
+            ),
+            (
+                aud(Some(Var::Other("a number"))),
+                "ACCESS_AUD is a number: set it",
+            ),
             (level(Var::Text("verbose".into())), "LOG_LEVEL is malformed"),
-            (level(Var::Other("a number")), "LOG_LEVEL is a number: set it"),
+            (
+                level(Var::Other("a number")),
+                "LOG_LEVEL is a number: set it",
+            ),
             (level(Var::Switch(true)), "LOG_LEVEL is a boolean"),
-            (audit(Var::Text("yes".into())), "ENABLE_K8S_LOGGING is malformed"),
-            (audit(Var::Other("a number")), "ENABLE_K8S_LOGGING is a number"),
+            (
+                audit(Var::Text("yes".into())),
+                "ENABLE_K8S_LOGGING is malformed",
+            ),
+            (
+                audit(Var::Other("a number")),
+                "ENABLE_K8S_LOGGING is a number",
+            ),
             (audit(list(&["true"])), "ENABLE_K8S_LOGGING is an array"),
             (
                 Vars {

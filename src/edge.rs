@@ -5,7 +5,7 @@
 
 use std::cell::RefCell;
 
-use js_sys::{Function, JsString, Promise};
+use js_sys::{Function, Promise, Uint8Array};
 use wasm_bindgen::prelude::wasm_bindgen;
 use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::JsFuture;
@@ -15,6 +15,7 @@ use worker_macros::event;
 
 use crate::answer::{self, BEGINNING_BYTES, Outline};
 use crate::audit::{self, Entry, Record};
+use crate::config::Level;
 use crate::gateway::{Gateway, Journey, Plan, Step};
 use crate::identity::COMPILED;
 use crate::refusal::Refusal;
@@ -40,7 +41,7 @@ struct Visit<'a> {
     request: &'a web_sys::Request,
     env: &'a JsValue,
     /// The text of [`Request::read`], as JavaScript has it.
-    head: &'a JsString,
+    head: &'a Uint8Array,
 }
 
 #[event(start)]
@@ -56,7 +57,7 @@ async fn fetch(
     ctx: Context,
 ) -> worker::Result<web_sys::Response> {
     let head = rim::open(&request)?;
-    let text = String::from(&head);
+    let text = text(&head);
     let asked = Request::read(&text);
     let visit = Visit {
         request: &request,
@@ -77,7 +78,7 @@ async fn fetch(
 #[wasm_bindgen]
 pub fn pass(request: &web_sys::Request, env: &JsValue, settle: &Function) -> Option<Promise> {
     let head = rim::open(request).ok()?;
-    let text = String::from(&head);
+    let text = text(&head);
     let asked = Request::read(&text);
     let step = with_gateway(env, |gateway| gateway.step(&asked, &mut Journey::default()));
     let Step::Send(plan) = step else {
@@ -90,15 +91,17 @@ pub fn pass(request: &web_sys::Request, env: &JsValue, settle: &Function) -> Opt
 /// The second look at what came back to a request that went the short way.
 #[wasm_bindgen]
 pub async fn settle(
-    head: JsString,
+    head: Uint8Array,
     outcome: JsValue,
     request: web_sys::Request,
 ) -> Result<web_sys::Response, JsValue> {
-    let text = String::from(&head);
+    let text = text(&head);
     let asked = Request::read(&text);
     let mut journey = Journey::default();
     // Asked again, the line says again who the caller is and what is to be written.
-    let step = with_gateway(&JsValue::UNDEFINED, |gateway| gateway.step(&asked, &mut journey));
+    let step = with_gateway(&JsValue::UNDEFINED, |gateway| {
+        gateway.step(&asked, &mut journey)
+    });
     let records = match step {
         Step::Send(plan) => plan.records,
         Step::Health | Step::Refuse(_) | Step::Ask(_) => Vec::new(),
@@ -129,7 +132,7 @@ impl Visit<'_> {
                 }
                 Step::Refuse(refusal) => return Err(refusal),
                 Step::Health => {
-                    return rim::answer(200, "text/plain; charset=utf-8", None, Some("ok\n"))
+                    return own("ok\n", 200, "text/plain; charset=utf-8", None)
                         .map_err(|error| failed(&error));
                 }
                 Step::Send(plan) => {
@@ -156,7 +159,8 @@ async fn review(
     let outline = Outline(rim::outline(&response).map_err(|error| failed(&error))?);
     let mut beginning = String::new();
     if answer::needs_beginning(asked, outline) {
-        let text = rim::peek(&response, BEGINNING_BYTES, request).map_err(|error| failed(&error))?;
+        let text =
+            rim::peek(&response, BEGINNING_BYTES, request).map_err(|error| failed(&error))?;
         let text = JsFuture::from(text).await;
         beginning = text
             .map_err(|error| answer::Error::parse(&message(&error)))?
@@ -171,7 +175,7 @@ async fn review(
         &response,
         changes.strips,
         changes.sandboxes,
-        changes.warns,
+        changes.warning,
     )
     .map_err(|error| failed(&error))
 }
@@ -190,8 +194,36 @@ fn refuse(
     let records = with_gateway(&JsValue::UNDEFINED, |gateway| gateway.records(&entry));
     let answer = refusal.answer(asked);
     write(asked, &records, answer.status);
-    let body = (asked.head.method != "HEAD").then_some(answer.body.as_str());
-    rim::answer(answer.status, answer.content_type, answer.retry_after, body)
+    own(
+        &answer.body,
+        answer.status,
+        answer.content_type,
+        answer.retry_after,
+    )
+}
+
+/// An answer of the gateway's own. The runtime leaves the body out where the method is HEAD.
+fn own(
+    body: &str,
+    status: u16,
+    content_type: &str,
+    retry_after: Option<u32>,
+) -> Result<web_sys::Response, JsValue> {
+    let headers = web_sys::Headers::new()?;
+    headers.set("content-type", content_type)?;
+    headers.set("cache-control", "no-store")?;
+    if let Some(seconds) = retry_after {
+        headers.set("retry-after", &seconds.to_string())?;
+    }
+    let init = web_sys::ResponseInit::new();
+    init.set_status(status);
+    init.set_headers(&headers);
+    web_sys::Response::new_with_opt_str_and_init(Some(body), &init)
+}
+
+/// The text of a head. The runtime gives well-formed text; of anything else nothing is served.
+fn text(head: &Uint8Array) -> String {
+    String::from_utf8(head.to_vec()).unwrap_or_default()
 }
 
 fn write(asked: &Request<'_>, records: &[Record], status: u16) {
@@ -201,22 +233,37 @@ fn write(asked: &Request<'_>, records: &[Record], status: u16) {
     let answered = worker::Date::now().as_millis();
     for record in records {
         let line = audit::fill(&record.template, status, answered, asked.head.received);
-        // A console that throws is nothing that a caller should suffer from.
-        let _ = rim::log(record.level.method(), &line);
+        log(record.level, &line);
+    }
+}
+
+/// One line of the log, by the method of the console that gives it its severity.
+fn log(level: Level, line: &str) {
+    match level {
+        Level::Debug => worker::console_debug!("{line}"),
+        Level::Info => worker::console_log!("{line}"),
+        Level::Warn => worker::console_warn!("{line}"),
+        Level::Error => worker::console_error!("{line}"),
     }
 }
 
 /// A plan as `send` of `rim.js` reads it.
 fn to_text(plan: &Plan<'_>, received: u64) -> String {
-    let is_reviewed = u8::from(plan.is_reviewed);
-    let mut text = format!(
-        "{} {is_reviewed} {received}\n{}\n{}\n{}\n{}\n",
-        plan.milliseconds,
+    let mut text = String::with_capacity(4096);
+    text.extend([
+        plan.milliseconds.to_string().as_str(),
+        if plan.is_reviewed { " 1 " } else { " 0 " },
+        received.to_string().as_str(),
+        "\n",
         plan.target,
-        plan.head.lines,
-        plan.head.names,
-        plan.caller.lines()
-    );
+        "\n",
+        &plan.head.lines,
+        "\n",
+        &plan.head.names,
+        "\n",
+        plan.caller.lines(),
+        "\n",
+    ]);
     for record in &plan.records {
         text.extend([record.level.method(), ":", &record.template, "\n"]);
     }

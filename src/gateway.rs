@@ -139,11 +139,7 @@ impl<E: Into<Refusal>> From<E> for Halt {
 impl<'m> Gateway<'m> {
     /// A gateway that knows nobody yet. `has_store` says whether Workers KV can be asked.
     #[must_use]
-    pub fn new(
-        config: Result<Config, ConfigError>,
-        map: IdentityMap<'m>,
-        has_store: bool,
-    ) -> Self {
+    pub fn new(config: Result<Config, ConfigError>, map: IdentityMap<'m>, has_store: bool) -> Self {
         Self {
             config,
             map,
@@ -211,12 +207,12 @@ impl<'m> Gateway<'m> {
         let target = request.target.as_ref().map_err(|error| *error)?;
         let protocol = request.protocol?;
         browser::check(request)?;
+        let head = upstream::prepare(&request.head, target, protocol)?;
         if protocol == Protocol::Spdy && !target.is_stream() {
             // kubectl shows only the answer to its second attempt at a stream, which is SPDY's. Where the API server would
             // refuse the caller anyway, its reason counts: so streams are asked for without the upgrade.
             return Err(protocol::Error::Spdy.into());
         }
-        let head = upstream::prepare(&request.head, target, protocol)?;
         let entry = Entry {
             request,
             caller: Some(&caller),
@@ -243,7 +239,10 @@ impl<'m> Gateway<'m> {
         }
         let config = self.config.as_ref().map_err(Clone::clone)?;
         let now = request.head.now();
-        let text = request.head.header("cf-access-jwt-assertion").unwrap_or_default();
+        let text = request
+            .head
+            .header("cf-access-jwt-assertion")
+            .unwrap_or_default();
         let caller = if self.ring.is_reliable(now) {
             self.callers.recall(text, now)
         } else {
@@ -263,7 +262,11 @@ impl<'m> Gateway<'m> {
         let (identity, until) = identify(&self.map, claims, store, now)?;
         let caller = Rc::new(Caller::new(identity));
         // A key that was withdrawn meanwhile vouches for this request, and for none after it.
-        if let Some(key) = journey.key.take().filter(|key| self.ring.keys().contains(key)) {
+        if let Some(key) = journey
+            .key
+            .take()
+            .filter(|key| self.ring.keys().contains(key))
+        {
             self.callers.remember(text, Rc::clone(&caller), key, until);
         }
         Ok(Rc::clone(journey.caller.insert(caller)))
@@ -331,7 +334,9 @@ fn authenticate<'a>(
         }
         (keys::Plan::Use(key), Some(is_authentic)) => {
             let is_same = journey.key.as_ref() == Some(&key);
-            return Ok(untrusted.confirm(is_authentic && is_same)?.claims(config, now)?);
+            return Ok(untrusted
+                .confirm(is_authentic && is_same)?
+                .claims(config, now)?);
         }
         (keys::Plan::Fetch, _) => Question::Certs,
         (keys::Plan::Unknown, _) => return Err(Reason::UnknownKey.into()),

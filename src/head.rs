@@ -181,9 +181,6 @@ mod tests {
             "\na:b".repeat(MAX_HEAD_BYTES / 4)
         );
         let (head, error) = Head::read(&bomb);
-        assert_eq!(
-            (error, head.headers().len()),
-            (Some(Error::TooLarge), 0)
-        );
+        assert_eq!((error, head.headers().len()), (Some(Error::TooLarge), 0));
     }
 }

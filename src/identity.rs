@@ -268,7 +268,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::config::{Config, Vars};
+    use crate::config::tests_support::config;
     use crate::token::tests_support::claims;
 
     const MAP: &str = "identities:\n\
@@ -278,19 +278,14 @@ mod tests {
 
     fn identify(subject: &serde_json::Value) -> Option<Identity> {
         let tables = source::compile(MAP).unwrap();
-        let config = Config::parse(Vars {
-            access_team_domain: Some("https://team.cloudflareaccess.com"),
-            access_aud: Some("aud"),
-            has_kube_api: true,
-            ..Vars::default()
-        });
-        let claims = claims(&config.unwrap(), subject);
+        let claims = claims(&config(), subject);
         IdentityMap::new(
             &tables.emails,
             &tables.email_domains,
             &tables.service_tokens,
         )
         .identify(&claims)
+        .ok()
     }
 
     fn person(email: &str) -> Option<Identity> {

@@ -71,8 +71,7 @@ mod tests {
 
     #[test]
     fn an_upgrade_is_a_websocket_by_get_spdy_or_nothing() {
-        let handshake =
-            "\nsec-websocket-key:yPc6qyEdVivBFTmdg5VfRA==\nsec-websocket-version:13";
+        let handshake = "\nsec-websocket-key:yPc6qyEdVivBFTmdg5VfRA==\nsec-websocket-version:13";
         for upgrade in ["websocket", "WebSocket", "WEBSOCKET"] {
             let headers = format!("\nupgrade:{upgrade}{handshake}");
             assert_eq!(protocol("GET", &headers), Ok(Protocol::WebSocket));
@@ -102,7 +101,11 @@ mod tests {
             let headers = format!(
                 "\nupgrade:websocket\nsec-websocket-key:{key}\nsec-websocket-version:{version}"
             );
-            assert_eq!(protocol("GET", &headers), Err(Error::Handshake), "{headers}");
+            assert_eq!(
+                protocol("GET", &headers),
+                Err(Error::Handshake),
+                "{headers}"
+            );
         }
         for lines in [
             "",

@@ -143,7 +143,9 @@ impl Refusal {
         Answer {
             status,
             content_type: "application/json",
-            retry_after: self.retry_after(request.head.method).filter(|_| is_resource),
+            retry_after: self
+                .retry_after(request.head.method)
+                .filter(|_| is_resource),
             body: serde_json::to_string(&body).unwrap_or_default(),
         }
     }
@@ -173,9 +175,9 @@ impl Refusal {
             // nginx's number for it, since HTTP has none: nobody is left to read it.
             Self::Answer(Way::Gone) => (499, "ClientClosedRequest"),
             Self::Answer(Way::TimedOut(_) | Way::Unreachable(_)) => (504, "Timeout"),
-            Self::Answer(
-                Way::ProxyDown(_) | Way::Denied(_) | Way::Broken(_) | Way::Garbled(_),
-            ) => (502, "InternalError"),
+            Self::Answer(Way::ProxyDown(_) | Way::Denied(_) | Way::Broken(_) | Way::Garbled(_)) => {
+                (502, "InternalError")
+            }
         }
     }
 

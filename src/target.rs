@@ -215,8 +215,7 @@ fn decode_segment(segment: &str) -> Option<Cow<'_, str>> {
         return Some(Cow::Borrowed(segment));
     }
     let decoded = String::from_utf8(unescape(segment)?).ok()?;
-    let is_sound =
-        |byte: u8| !byte.is_ascii_control() && !matches!(byte, b'/' | b'\\' | b'%');
+    let is_sound = |byte: u8| !byte.is_ascii_control() && !matches!(byte, b'/' | b'\\' | b'%');
     decoded.bytes().all(is_sound).then_some(Cow::Owned(decoded))
 }
 

@@ -130,73 +130,36 @@ fn push_websocket(outgoing: &mut Outgoing, head: &Head<'_>) -> Result<(), Error>
 
 /// Whether a header of the caller's goes on to the API server. Bodies, connections and WebSocket keys are the runtime's
 /// business.
+#[rustfmt::skip]
 fn is_for_api(name: &str) -> bool {
     matches!(
         name,
-        "accept"
-            | "accept-encoding"
-            | "accept-language"
-            | "cache-control"
-            | "content-encoding"
-            | "content-type"
-            | "if-match"
-            | "if-modified-since"
-            | "if-none-match"
-            | "if-range"
-            | "if-unmodified-since"
-            | "kubectl-command"
-            | "kubectl-session"
-            | "last-event-id"
-            | "range"
-            | "user-agent"
+        "accept" | "accept-encoding" | "accept-language" | "cache-control" | "content-encoding" | "content-type"
+        | "if-match" | "if-modified-since" | "if-none-match" | "if-range" | "if-unmodified-since"
+        | "kubectl-command" | "kubectl-session" | "last-event-id" | "range" | "user-agent"
     )
 }
 
 /// Whether a header of the caller's goes on to a workload, which has headers of its own: all but credentials, what says who
 /// somebody is, what the edge adds, and what belongs to one connection. A server may read `_` as `-`, so it is read so here.
+#[rustfmt::skip]
 fn is_for_workload(name: &str) -> bool {
     let name = name.replace('_', "-");
-    let is_withheld = matches!(
+    let starts = ["cf-", "impersonate", "proxy-", "sec-websocket-", "x-forwarded-", "x-remote-"];
+    let is_withheld = starts.iter().any(|start| name.starts_with(start)) || matches!(
         &*name,
-        "audit-id"
-            | "authorization"
-            | "cdn-loop"
-            | "connection"
-            | "content-length"
-            | "cookie"
-            | "cookie2"
-            | "expect"
-            | "forwarded"
-            | "host"
-            | "http2-settings"
-            | "keep-alive"
-            | "te"
-            | "trailer"
-            | "transfer-encoding"
-            | "true-client-ip"
-            | "upgrade"
-            | "x-original-url"
-            | "x-real-ip"
-            | "x-rewrite-url"
+        "audit-id" | "authorization" | "cdn-loop" | "connection" | "content-length" | "cookie" | "cookie2" | "expect"
+        | "forwarded" | "host" | "http2-settings" | "keep-alive" | "te" | "trailer" | "transfer-encoding" | "true-client-ip"
+        | "upgrade" | "x-original-url" | "x-real-ip" | "x-rewrite-url"
     );
-    let is_of_a_kind = [
-        "cf-",
-        "impersonate",
-        "proxy-",
-        "sec-websocket-",
-        "x-forwarded-",
-        "x-remote-",
-    ]
-    .iter()
-    .any(|start| name.starts_with(start));
-    !is_withheld && !is_of_a_kind
+    !is_withheld
 }
 
 /// Whether a value can be sent as it came. The runtime reads and writes UTF-8, and puts U+FFFD for what is none.
 fn is_sendable(value: &str) -> bool {
-    value
-        .chars()
-        .all(|character| matches!(character, ' '..='~' | '\t' | '\u{80}'..) && character != '\u{fffd}')
+    value.chars().all(|character| {
+        matches!(character, ' '..='~' | '\t' | '\u{80}'..) && character != '\u{fffd}'
+    })
 }
 
 fn nominates(connection: &str, name: &str) -> bool {

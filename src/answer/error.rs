@@ -63,7 +63,10 @@ impl Error {
         let code = error
             .split_once("ProxyError: ")
             .map(|(_, code)| code.trim())
-            .and_then(|code| code.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').next());
+            .and_then(|code| {
+                code.split(|c: char| !c.is_ascii_alphanumeric() && c != '_')
+                    .next()
+            });
         let owned = code.unwrap_or_default().to_owned();
         match code {
             Some("connection_refused") => Self::ProxyDown(owned),
@@ -73,7 +76,10 @@ impl Error {
                 Self::Denied(owned)
             }
             Some(
-                "dns_error" | "dns_timeout" | "destination_unavailable" | "destination_not_found"
+                "dns_error"
+                | "dns_timeout"
+                | "destination_unavailable"
+                | "destination_not_found"
                 | "destination_ip_unroutable",
             ) => Self::TunnelDown(owned),
             Some("connection_read_timeout" | "connection_write_timeout") => Self::TimedOut(owned),
@@ -81,7 +87,9 @@ impl Error {
                 Self::Broken(owned)
             }
             Some(
-                "http_upgrade_failed" | "http_protocol_error" | "tls_protocol_error"
+                "http_upgrade_failed"
+                | "http_protocol_error"
+                | "tls_protocol_error"
                 | "tls_certificate_error",
             ) => Self::Garbled(owned),
             Some(_) => Self::Unknown(owned),
@@ -232,7 +240,10 @@ mod tests {
             "connection_refused",
             "rate_limited",
         ] {
-            assert!(Error::parse(&format!("ProxyError: {code}")).went_nowhere(), "{code}");
+            assert!(
+                Error::parse(&format!("ProxyError: {code}")).went_nowhere(),
+                "{code}"
+            );
         }
         // The first three went nowhere as well, but would do so again.
         for code in [
@@ -252,7 +263,10 @@ mod tests {
             "connection_refused_later",
             "",
         ] {
-            assert!(!Error::parse(&format!("ProxyError: {code}")).went_nowhere(), "{code}");
+            assert!(
+                !Error::parse(&format!("ProxyError: {code}")).went_nowhere(),
+                "{code}"
+            );
         }
     }
 }

@@ -28,9 +28,9 @@ pub(super) struct Event<'a> {
     source_ips: Option<[&'a str; 1]>,
     user_agent: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
-    object_ref: Option<ObjectReference<'a>>,
+    object_ref: Option<Texts<'a, 6>>,
     request_received_timestamp: String,
-    annotations: Annotations<'a>,
+    annotations: Texts<'a, 5>,
 }
 
 #[derive(Serialize, Default)]
@@ -39,42 +39,27 @@ struct User<'a> {
     username: &'a str,
     #[serde(skip_serializing_if = "<[String]>::is_empty")]
     groups: &'a [String],
-    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "extras")]
-    extra: Option<&'a Identity>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    extra: Option<Extras<'a>>,
 }
 
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct ObjectReference<'a> {
-    #[serde(skip_serializing_if = "str::is_empty")]
-    resource: &'a str,
-    #[serde(skip_serializing_if = "str::is_empty")]
-    namespace: &'a str,
-    #[serde(skip_serializing_if = "str::is_empty")]
-    name: &'a str,
-    #[serde(skip_serializing_if = "str::is_empty")]
-    api_group: &'a str,
-    #[serde(skip_serializing_if = "str::is_empty")]
-    api_version: &'a str,
-    #[serde(skip_serializing_if = "str::is_empty")]
-    subresource: &'a str,
+struct Extras<'a>(&'a Identity);
+
+/// Members that are text, in this order, without the empty ones.
+struct Texts<'a, const N: usize>([(&'static str, Cow<'a, str>); N]);
+
+impl Serialize for Extras<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let extras = self.0.extras().iter();
+        serializer.collect_map(extras.map(|(extra, value)| (extra.key(), [value])))
+    }
 }
 
-#[derive(Serialize)]
-struct Annotations<'a> {
-    #[serde(rename = "kube-access.dev/decision")]
-    decision: &'static str,
-    #[serde(rename = "kube-access.dev/detail", skip_serializing_if = "Option::is_none")]
-    detail: Option<String>,
-    #[serde(rename = "kube-access.dev/rule", skip_serializing_if = "Option::is_none")]
-    rule: Option<&'static str>,
-    #[serde(rename = "kube-access.dev/ray", skip_serializing_if = "Option::is_none")]
-    ray: Option<&'a str>,
-    #[serde(
-        rename = "kube-access.dev/client-kubectl-command",
-        skip_serializing_if = "Option::is_none"
-    )]
-    command: Option<&'a str>,
+impl<const N: usize> Serialize for Texts<'_, N> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let members = self.0.iter().filter(|(_, text)| !text.is_empty());
+        serializer.collect_map(members.map(|(name, text)| (name, text)))
+    }
 }
 
 /// What `responseStatus` says of a refusal besides its code.
@@ -106,16 +91,16 @@ impl<'a> Event<'a> {
         let target = request.target.as_ref().ok();
         let is_open = refusal.is_none() && target.is_some_and(Target::is_long_running);
         let identity = caller.map(|caller| caller.identity());
+        let decision = match refusal {
+            None | Some(Refusal::Answer(_)) => "forward",
+            Some(_) => "refuse",
+        };
         Self {
             kind: "Event",
             api_version: "audit.k8s.io/v1",
             level: "Metadata",
             audit_id: head.audit_id,
-            stage: if is_open {
-                "ResponseStarted"
-            } else {
-                "ResponseComplete"
-            },
+            stage: if is_open { "ResponseStarted" } else { "ResponseComplete" },
             request_uri: redact(request),
             verb: target.map_or_else(
                 || Cow::Owned(head.method.to_ascii_lowercase()),
@@ -124,36 +109,33 @@ impl<'a> Event<'a> {
             user: identity.map_or_else(User::default, |identity| User {
                 username: identity.user(),
                 groups: identity.groups(),
-                extra: Some(identity),
+                extra: Some(Extras(identity)),
             }),
             source_ips: head.client_address().map(|address| [address]),
             user_agent: head.header("user-agent").map_or("", cut),
-            object_ref: target
-                .filter(|target| target.is_resource)
-                .map(|target| ObjectReference {
-                    resource: &target.resource,
-                    namespace: &target.namespace,
-                    name: &target.name,
-                    api_group: &target.group,
-                    api_version: &target.version,
-                    subresource: &target.subresource,
-                }),
+            object_ref: target.filter(|target| target.is_resource).map(object_reference),
             request_received_timestamp: timestamp(head.received, SecondsFormat::Micros),
-            annotations: Annotations {
-                decision: match refusal {
-                    None | Some(Refusal::Answer(_)) => "forward",
-                    Some(_) => "refuse",
-                },
-                detail: refusal.map(Refusal::detail),
-                rule: identity.map(|identity| identity.rule().name()),
-                ray: head.ray(),
-                command: head.header("kubectl-command").map(cut),
-            },
+            annotations: Texts([
+                ("kube-access.dev/decision", decision.into()),
+                ("kube-access.dev/detail", refusal.map(Refusal::detail).unwrap_or_default().into()),
+                ("kube-access.dev/rule", identity.map_or("", |identity| identity.rule().name()).into()),
+                ("kube-access.dev/ray", head.ray().unwrap_or_default().into()),
+                (
+                    "kube-access.dev/client-kubectl-command",
+                    head.header("kubectl-command").map_or("", cut).into(),
+                ),
+            ]),
         }
     }
 }
 
-fn extras<S: Serializer>(identity: &Option<&Identity>, serializer: S) -> Result<S::Ok, S::Error> {
-    let extras = identity.map_or(&[][..], Identity::extras);
-    serializer.collect_map(extras.iter().map(|(extra, value)| (extra.key(), [value])))
+fn object_reference<'a>(target: &'a Target<'_>) -> Texts<'a, 6> {
+    Texts([
+        ("resource", Cow::Borrowed(&target.resource)),
+        ("namespace", Cow::Borrowed(&target.namespace)),
+        ("name", Cow::Borrowed(&target.name)),
+        ("apiGroup", Cow::Borrowed(&target.group)),
+        ("apiVersion", Cow::Borrowed(&target.version)),
+        ("subresource", Cow::Borrowed(&target.subresource)),
+    ])
 }

@@ -5,7 +5,7 @@ use wasm_bindgen::JsValue;
 use wasm_bindgen_futures::{JsFuture, future_to_promise};
 use worker::Context;
 
-use super::{ISOLATE, Visit, message, rim, with_gateway};
+use super::{ISOLATE, Visit, log, message, rim, with_gateway};
 use crate::answer;
 use crate::gateway::{Answer, Question, Unanswered};
 use crate::keys::{FETCH_SECONDS, MAX_JWKS_BYTES};
@@ -26,7 +26,7 @@ pub(super) async fn ask(
         Question::Certs => {
             let renewal = renewal(visit.env, now, ctx);
             let limit = milliseconds(FETCH_SECONDS + 1);
-            settled(rim::wait(&renewal, limit, request)).await?.ok();
+            settled(rim::within(&renewal, limit, request)).await?.ok();
             Ok(Answer::Certs)
         }
         Question::Signature {
@@ -64,7 +64,7 @@ fn renewal(env: &JsValue, now: u64, ctx: &Context) -> Promise {
                 gateway.renew(text.as_deref(), now)
             });
             if let Some(record) = line {
-                let _ = rim::log(record.level.method(), &record.template);
+                log(record.level, &record.template);
             }
             Ok(JsValue::UNDEFINED)
         });
@@ -79,9 +79,7 @@ fn renewal(env: &JsValue, now: u64, ctx: &Context) -> Promise {
 }
 
 /// What became of a wait, unless the client went away.
-async fn settled(
-    wait: Result<Promise, JsValue>,
-) -> Result<Result<JsValue, JsValue>, Refusal> {
+async fn settled(wait: Result<Promise, JsValue>) -> Result<Result<JsValue, JsValue>, Refusal> {
     let outcome = match wait {
         Ok(promise) => JsFuture::from(promise).await,
         Err(error) => Err(error),

@@ -1,20 +1,20 @@
 //! The bindings of `rim.js`: what is cheaper in JavaScript than across the Wasm boundary. A call that throws is an error here,
 //! and never a trap.
 
-use js_sys::{Function, JsString, Promise, Uint8Array};
+use js_sys::{Function, Promise, Uint8Array};
 use wasm_bindgen::prelude::*;
 use worker::worker_sys::web_sys::{Request, Response};
 
 #[wasm_bindgen(module = "/src/edge/rim.js")]
 extern "C" {
     #[wasm_bindgen(catch)]
-    pub(super) fn open(request: &Request) -> Result<JsString, JsValue>;
+    pub(super) fn open(request: &Request) -> Result<Uint8Array, JsValue>;
 
     #[wasm_bindgen(catch)]
     pub(super) fn send(
         env: &JsValue,
         request: &Request,
-        head: &JsString,
+        head: &Uint8Array,
         plan: &str,
         settle: Option<&Function>,
     ) -> Result<Promise, JsValue>;
@@ -34,22 +34,14 @@ extern "C" {
         response: &Response,
         strips: bool,
         sandboxes: bool,
-        warns: bool,
-    ) -> Result<Response, JsValue>;
-
-    #[wasm_bindgen(catch)]
-    pub(super) fn answer(
-        status: u16,
-        content_type: &str,
-        retry_after: Option<u32>,
-        body: Option<&str>,
+        warning: Option<&str>,
     ) -> Result<Response, JsValue>;
 
     #[wasm_bindgen(catch)]
     pub(super) fn certs(url: &str, bytes: u32, milliseconds: u32) -> Result<Promise, JsValue>;
 
     #[wasm_bindgen(catch)]
-    pub(super) fn wait(
+    pub(super) fn within(
         promise: &Promise,
         milliseconds: u32,
         request: &Request,
@@ -70,7 +62,4 @@ extern "C" {
         input: &str,
         request: &Request,
     ) -> Result<Promise, JsValue>;
-
-    #[wasm_bindgen(catch)]
-    pub(super) fn log(method: &str, line: &str) -> Result<(), JsValue>;
 }

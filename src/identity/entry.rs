@@ -125,19 +125,13 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::config::{Config, Vars};
+    use crate::config::tests_support::config;
     use crate::token::tests_support;
 
     const NOW: u64 = 1_800_000_000; // 2027-01-15T08:00:00Z
 
     fn claims(about: &serde_json::Value) -> Claims {
-        let config = Config::parse(Vars {
-            access_team_domain: Some("https://team.cloudflareaccess.com"),
-            access_aud: Some("aud"),
-            has_kube_api: true,
-            ..Vars::default()
-        });
-        tests_support::claims(&config.unwrap(), about)
+        tests_support::claims(&config(), about)
     }
 
     fn alice() -> Claims {

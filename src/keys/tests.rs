@@ -31,7 +31,7 @@ fn ring(ids: &[&str], fetched: u64) -> KeyRing {
     let mut ring = KeyRing::default();
     ring.ask(fetched);
     ring.renew(
-        parse(&ids.iter().map(|id| jwk(id)).collect::<Vec<_>>()).unwrap(),
+        parse(&ids.iter().map(|id| jwk(id)).collect::<Vec<_>>()),
         fetched,
     );
     ring
@@ -180,7 +180,7 @@ fn case_21_a_withdrawn_key_is_gone_with_the_next_fetch_and_a_new_one_is_there() 
     let Plan::Use(old) = ring.key("old", NOW) else {
         panic!("no key")
     };
-    ring.renew(parse(&[jwk("new")]).unwrap(), NOW + FRESH_SECONDS);
+    ring.renew(parse(&[jwk("new")]), NOW + FRESH_SECONDS);
     assert!(!ring.keys().contains(&old));
     assert_eq!(ring.key("old", NOW + FRESH_SECONDS), Plan::Unknown);
     assert!(matches!(

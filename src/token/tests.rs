@@ -2,14 +2,14 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::config::Vars;
+use crate::config::{Var, Vars};
 
 const NOW: u64 = 1_800_000_000;
 
 fn config() -> Config {
-    Config::parse(Vars {
-        access_team_domain: Some("https://team.cloudflareaccess.com"),
-        access_aud: Some("aud-1,aud-2"),
+    Config::parse(&Vars {
+        access_team_domain: Some(Var::Text("https://team.cloudflareaccess.com".into())),
+        access_aud: Some(Var::Text("aud-1,aud-2".into())),
         has_kube_api: true,
         ..Vars::default()
     })

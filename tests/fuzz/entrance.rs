@@ -1,12 +1,12 @@
 //! What must be true of every token and of every JWKS.
 
-use kube_access::keys::{Keys, MAX_JWKS_BYTES, Plan};
+use kube_access::keys::{KeyRing, Keys, MAX_JWKS_BYTES, Plan};
 use kube_access::token::{LEEWAY_SECONDS, MAX_TOKEN_BYTES, Reason, Subject, Untrusted};
 use proptest::prelude::*;
 use proptest::test_runner::TestCaseError;
 use serde_json::Value;
 
-use crate::team::{NOW, config, decode, encode, published};
+use crate::team::{NOW, config, decode, encode};
 
 /// A text that is read as a token is one, in its only spelling, and asks for RS256 and nothing else.
 pub(crate) fn token(text: &str) -> Result<(), TestCaseError> {
@@ -89,13 +89,15 @@ pub(crate) fn claims(text: &str) -> Result<(), TestCaseError> {
 
 /// A key that is used is an RSA key of at least 2048 bits that is published under this `kid`, and under it alone.
 pub(crate) fn jwks(text: &str) -> Result<(), TestCaseError> {
-    if Keys::parse(text).is_err() {
+    let Ok(keys) = Keys::parse(text) else {
         return Ok(());
-    }
+    };
     prop_assert!(text.len() <= MAX_JWKS_BYTES);
     let document: Value = serde_json::from_str(text).unwrap();
     let jwks = document["keys"].as_array().unwrap();
-    let ring = published(jwks);
+    let mut ring = KeyRing::default();
+    ring.ask(NOW);
+    ring.renew(Ok(keys), NOW);
     let mut usable = 0;
     for jwk in jwks {
         let Some(kid) = jwk["kid"].as_str() else {
