@@ -395,7 +395,7 @@ mod tests {
                 "/api/v1/proxy/namespaces/n/pods/p/REDACTED".into(),
             ),
             (format!("{proxy}/../SECRET"), "/api/v1/namespaces/n/services/REDACTED".into()),
-            ("//api/v1/nodes/n/proxy/SECRET".into(), "//api/v1/nodes/REDACTED".into()),
+            ("//api/v1/nodes/n/proxy/SECRET".into(), "//api/v1/nodes/n/REDACTED".into()),
             (
                 "/apis/acme.example.com/v1/things?limit=SECRET".into(),
                 "/apis/acme.example.com/v1/things?REDACTED".into(),

@@ -13,6 +13,7 @@ use kube_access::gateway::{Gateway, Journey};
 use kube_access::identity::{Error, IdentityMap};
 use kube_access::refusal::Refusal;
 use kube_access::request::Request;
+use kube_access::token::Untrusted;
 use ring::rand::SystemRandom;
 use ring::signature::{
     ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _, RSA_PKCS1_SHA256,
@@ -221,12 +222,17 @@ impl Vector {
                 jwk
             })
             .collect();
+        let token = self.make(&team);
+        if token.contains('\n') {
+            // No header line can hold it; it would be refused all the same.
+            return Untrusted::parse(&token).unwrap_err().to_string();
+        }
         let jwks = jwks(&keys);
         let mut gateway = Gateway::new(Ok(config()), IdentityMap::new("", "", ""), false);
         let head = format!(
             "GET\nhttps://kube.example.com/api\n{}\nid-1\ncf-access-jwt-assertion:{}",
             NOW * 1000,
-            self.make(&team)
+            token
         );
         let request = Request::read(&head);
         let mut world = |gateway: &mut Gateway<'static>, question| answer(gateway, question, &jwks);

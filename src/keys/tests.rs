@@ -137,7 +137,10 @@ fn case_8_an_unknown_key_id_asks_access_once_per_cool_down() {
     let later = NOW + COOL_DOWN_SECONDS;
     assert_eq!(ring.plan("made-up", NOW + 1), Plan::Unknown);
     assert_eq!(ring.plan("made-up", later), Plan::Fetch);
-    ring.ask(later);
+    assert!(ring.ask(later));
+    assert_eq!(ring.plan("made-up", later), Plan::Fetch, "the same one");
+    assert!(!ring.ask(later + 1));
+    ring.renew(Err(KeysError::Unreachable), later);
     for second in 0..COOL_DOWN_SECONDS {
         assert_eq!(ring.plan("made-up", later + second), Plan::Unknown);
     }
@@ -147,10 +150,16 @@ fn case_8_an_unknown_key_id_asks_access_once_per_cool_down() {
 fn case_19_without_keys_the_first_request_fetches_and_the_next_wait() {
     let mut ring = KeyRing::default();
     assert_eq!(ring.plan("a", NOW), Plan::Fetch);
-    ring.ask(NOW);
+    assert!(ring.ask(NOW));
     assert_eq!(ring.key("a", NOW), Plan::Unavailable);
-    assert_eq!(ring.plan("a", NOW + 1), Plan::Unavailable);
-    assert_eq!(ring.plan("a", NOW + EMPTY_COOL_DOWN_SECONDS), Plan::Fetch);
+    assert_eq!(ring.plan("a", NOW + 1), Plan::Fetch, "the same one");
+    assert!(!ring.ask(NOW + FETCH_SECONDS));
+    assert!(ring.ask(NOW + FETCH_SECONDS + 1), "nothing came of it");
+    ring.renew(Err(KeysError::Empty), NOW);
+    assert_eq!(ring.failure(), KeysError::Empty);
+    let asked = NOW + FETCH_SECONDS + 1;
+    assert_eq!(ring.plan("a", asked + 1), Plan::Unavailable);
+    assert_eq!(ring.plan("a", asked + EMPTY_COOL_DOWN_SECONDS), Plan::Fetch);
 }
 
 #[test]
