@@ -24,6 +24,7 @@ export function within(promise, milliseconds, request, done = Promise.resolve, f
       if (isOver) return;
       isOver = true;
       clearTimeout(timer);
+      request?.signal.removeEventListener("abort", leave);
       try {
         resolve(word.call(Promise, outcome));
       } catch (error) {
@@ -70,10 +71,9 @@ export function send(env, request, head, plan, settle) {
   return within(answer, milliseconds, watched, pass, (error) => settle(head, error, request));
 }
 
-/** Heads by what they have in common: at most MOST_KEPT * LONGEST_KEPT characters, in some five times as many bytes. */
+/** Heads by what they have in common: at most MOST_KEPT, of LONGEST_KEPT characters each, in some five times as many bytes. */
 const kept = new Map();
-const MOST_KEPT = 512;
-const LONGEST_KEPT = 8192;
+const [MOST_KEPT, LONGEST_KEPT] = [512, 8192];
 
 /**
  * A head without a body, which may change with the next call. To write each line of each request costs a tenth of it; so a head is
@@ -90,13 +90,12 @@ function address(method, plan, start, endOfOwn, end) {
     if (kept.size === MOST_KEPT) kept.clear();
     if (isKept) kept.set(method + alike, head);
   }
-  const { request, headers, values } = head;
   let index = 0;
   eachLine(plan, start, endOfOwn, (name, value) => {
-    if (values[index] !== value) headers.set(name, value);
-    values[index++] = value;
+    if (head.values[index] !== value) head.headers.set(name, value);
+    head.values[index++] = value;
   });
-  return request;
+  return head.request;
 }
 
 /** Calls back with each line `name:value` between two places of a text. */
@@ -119,7 +118,7 @@ function write(records, status, received) {
   });
 }
 
-/** Whether an answer is one of the API server that is passed through as it is: no failure, no WebSocket, nothing to strip. */
+/** Whether an answer is passed through as it is: no failure, no WebSocket, nothing to strip. */
 function isPlain({ status, headers }) {
   return status >= 200 && status < 500 && !SIGNS.some((name) => headers.has(name));
 }
@@ -161,8 +160,7 @@ const SIGNS = STRIPPED.filter((name) => name !== "nel" && !/^access-control-(?!a
 /** The text of a JWKS endpoint, or undefined. An answer of more than `bytes` comes cut, with at least one byte too many. */
 export async function certs(url, bytes, milliseconds) {
   const response = await fetch(url, { redirect: "manual", signal: AbortSignal.timeout(milliseconds) });
-  if (response.status === 200) return read(response.body, bytes);
-  await response.body?.cancel();
+  return response.status === 200 ? read(response.body, bytes) : response.body?.cancel();
 }
 
 async function read(body, bytes) {
