@@ -28,10 +28,17 @@ pub struct Changes {
 pub const BEGINNING_BYTES: u32 = 1024;
 
 /// Whoever brings a token may mean it, and acts as the user of the login all the same (RFC 9111, `Warning` 299).
-const UNUSED_TOKEN: &str = "299 - \"the bearer token was not used: you act as the user that your Cloudflare Access login maps to\"";
+const UNUSED_TOKEN: &str =
+    "299 - \"the bearer token was not used: you act as the user that your Cloudflare Access login maps to\"";
 
 /// What kubeconfigs of this gateway have for a token, since kubectl wants one.
 const PLACEHOLDER: &str = "Bearer access";
+
+/// The flags of an [`Outline`]; its low 16 bits are the status.
+const WEBSOCKET: u32 = 1 << 16;
+const STRIPPED: u32 = 1 << 17;
+const HTML_ERROR: u32 = 1 << 18;
+const TEXT_ERROR: u32 = 1 << 19;
 
 impl Outline {
     fn status(self) -> u32 {
@@ -39,23 +46,7 @@ impl Outline {
     }
 
     fn has(self, flag: u32) -> bool {
-        self.0 & (1 << flag) != 0
-    }
-
-    fn has_websocket(self) -> bool {
-        self.has(16)
-    }
-
-    fn must_be_stripped(self) -> bool {
-        self.has(17)
-    }
-
-    fn is_html_error(self) -> bool {
-        self.has(18)
-    }
-
-    fn is_text_error(self) -> bool {
-        self.has(19)
+        self.0 & flag != 0
     }
 }
 
@@ -69,15 +60,14 @@ pub fn is_reviewed(request: &Request<'_>) -> bool {
 #[must_use]
 pub fn needs_beginning(request: &Request<'_>, outline: Outline) -> bool {
     let is_refused_stream = request.protocol == Ok(Protocol::Spdy) && outline.status() == 400;
-    let may_be_the_ways =
-        !request.is_proxied() && outline.status() == 500 && outline.is_text_error();
+    let may_be_the_ways = !request.is_proxied() && outline.status() == 500 && outline.has(TEXT_ERROR);
     is_refused_stream || may_be_the_ways
 }
 
 /// Passes the cluster's answer through, unless it is not the cluster's. `beginning` is its text's, where that was needed.
 pub fn review(request: &Request<'_>, outline: Outline, beginning: &str) -> Result<Changes, Error> {
     match outline.status() {
-        101 if outline.has_websocket() && request.protocol == Ok(Protocol::WebSocket) => {}
+        101 if outline.has(WEBSOCKET) && request.protocol == Ok(Protocol::WebSocket) => {}
         101 => return Err(Error::Garbled("status 101 without a WebSocket".into())),
         200..=599 => {}
         status => return Err(Error::Garbled(format!("status {status}"))),
@@ -94,14 +84,13 @@ pub fn review(request: &Request<'_>, outline: Outline, beginning: &str) -> Resul
     }
     // What a workload answers is the workload's, whatever it looks like.
     if !request.is_proxied() {
-        let failure = Error::of_text(beginning)
-            .or_else(|| Error::of_status(outline.status(), outline.is_html_error()));
+        let failure = Error::of_text(beginning).or_else(|| Error::of_status(outline.status(), outline.has(HTML_ERROR)));
         if let Some(failure) = failure {
             return Err(failure);
         }
     }
     Ok(Changes {
-        strips: outline.must_be_stripped(),
+        strips: outline.has(STRIPPED),
         sandboxes: request.is_proxied() && !browser::is_by_local_proxy(&request.head),
         warning: has_token(&request.head).then_some(UNUSED_TOKEN),
     })
@@ -110,10 +99,7 @@ pub fn review(request: &Request<'_>, outline: Outline, beginning: &str) -> Resul
 /// Whether the caller brought a bearer token that may be meant.
 fn has_token(head: &Head<'_>) -> bool {
     head.header("authorization").is_some_and(|value| {
-        value
-            .get(..7)
-            .is_some_and(|scheme| scheme.eq_ignore_ascii_case("bearer "))
-            && value != PLACEHOLDER
+        value.get(..7).is_some_and(|scheme| scheme.eq_ignore_ascii_case("bearer ")) && value != PLACEHOLDER
     })
 }
 
@@ -122,12 +108,9 @@ mod tests {
     use super::*;
 
     const PROXIED: &str = "/api/v1/namespaces/n/services/s/proxy/x";
-    const WEBSOCKET: u32 = 1 << 16;
-    const STRIPPED: u32 = 1 << 17;
-    const HTML: u32 = 1 << 18;
-    const TEXT: u32 = 1 << 19;
-    const UPGRADE: &str =
-        "\nupgrade:websocket\nsec-websocket-version:13\nsec-websocket-key:yPc6qyEdVivBFTmdg5VfRA==";
+    const HTML: u32 = HTML_ERROR;
+    const TEXT: u32 = TEXT_ERROR;
+    const UPGRADE: &str = "\nupgrade:websocket\nsec-websocket-version:13\nsec-websocket-key:yPc6qyEdVivBFTmdg5VfRA==";
 
     fn reviewed(target: &str, headers: &str, outline: u32, text: &str) -> Result<Changes, Error> {
         let head = format!("GET\nhttps://k{target}\n0\nid{headers}");
@@ -193,10 +176,7 @@ mod tests {
     fn case_68_a_stream_by_spdy_gets_the_api_servers_reason_or_the_way_out() {
         let pod = "/api/v1/namespaces/n/pods/p/exec";
         let spdy = |status, text| reviewed(pod, "\nupgrade:SPDY/3.1", status, text);
-        assert_eq!(
-            spdy(400, "Upgrade request required"),
-            Err(protocol::Error::Spdy.into())
-        );
+        assert_eq!(spdy(400, "Upgrade request required"), Err(protocol::Error::Spdy.into()));
         assert_eq!(spdy(200, ""), Err(protocol::Error::Spdy.into()));
         assert!(spdy(400, "container not found").is_ok());
         assert!(spdy(403, "").is_ok());

@@ -89,15 +89,9 @@ impl Entry<'_> {
     #[must_use]
     pub fn records(&self, least: Level, is_audited: bool) -> Vec<Record> {
         let level = self.level();
-        let line = (level >= least).then(|| Record {
-            level,
-            template: self.line(),
-        });
+        let line = (level >= least).then(|| Record { level, template: self.line() });
         // Whoever reads one kind tells it from the other by its `kind`; all events have one severity.
-        let event = is_audited.then(|| Record {
-            level: Level::Info,
-            template: self.event(),
-        });
+        let event = is_audited.then(|| Record { level: Level::Info, template: self.event() });
         line.into_iter().chain(event).collect()
     }
 
@@ -107,11 +101,7 @@ impl Entry<'_> {
         let head = &self.request.head;
         let line = Line {
             level: self.level().name(),
-            message: if self.refusal.is_some() {
-                "request refused"
-            } else {
-                "request served"
-            },
+            message: if self.refusal.is_some() { "request refused" } else { "request served" },
             audit_id: head.audit_id,
             method: head.method,
             uri: redact(self.request),
@@ -121,15 +111,7 @@ impl Entry<'_> {
             ray: head.ray(),
         };
         let mut text = open(&line);
-        text.extend([
-            r#","status":"#,
-            HOLE,
-            r#","time":""#,
-            HOLE,
-            r#"000Z","milliseconds":"#,
-            HOLE,
-            "}",
-        ]);
+        text.extend([r#","status":"#, HOLE, r#","time":""#, HOLE, r#"000Z","milliseconds":"#, HOLE, "}"]);
         text
     }
 
@@ -154,10 +136,11 @@ impl Entry<'_> {
 pub fn fill(template: &str, status: u16, answered: u64, received: u64) -> String {
     let time = timestamp(answered, SecondsFormat::Millis);
     let milliseconds = answered.saturating_sub(received);
-    template
-        .replacen(HOLE, &status.to_string(), 1)
-        .replacen(HOLE, time.trim_end_matches('Z'), 1)
-        .replacen(HOLE, &milliseconds.to_string(), 1)
+    template.replacen(HOLE, &status.to_string(), 1).replacen(HOLE, time.trim_end_matches('Z'), 1).replacen(
+        HOLE,
+        &milliseconds.to_string(),
+        1,
+    )
 }
 
 /// An object without its closing brace, safe to be shown: what could break a line, hide text or turn it around is escaped.
@@ -200,8 +183,7 @@ fn open(value: &impl Serialize) -> String {
 
 /// The first 1024 bytes of what a client says of itself, as kube-apiserver cuts it.
 fn cut(text: &str) -> &str {
-    text.get(..text.floor_char_boundary(1024))
-        .unwrap_or_default()
+    text.get(..text.floor_char_boundary(1024)).unwrap_or_default()
 }
 
 /// Path and query as they may be logged. What lies behind `proxy/` is a workload's, and may be a secret. A path that could not
@@ -214,11 +196,7 @@ fn redact<'a>(request: &'a Request<'_>) -> Cow<'a, str> {
     if target.is_proxy() {
         let prefix = if target.group.is_empty() { 2 } else { 3 };
         let namespace = if target.namespace.is_empty() { 0 } else { 2 };
-        return redacted(
-            target.path(),
-            prefix + namespace + 3,
-            target.query().is_empty(),
-        );
+        return redacted(target.path(), prefix + namespace + 3, target.query().is_empty());
     }
     if target.query().is_empty() {
         return Cow::Borrowed(target.path());
@@ -226,31 +204,20 @@ fn redact<'a>(request: &'a Request<'_>) -> Cow<'a, str> {
     if !is_known(target) {
         return redacted(target.path(), usize::MAX, false);
     }
-    let is_harmless = |pair: &str| {
-        !pair.contains(';') && HARMLESS.contains(&pair.split('=').next().unwrap_or_default())
-    };
-    let pairs: Vec<&str> = target
-        .query()
-        .split('&')
-        .map(|pair| if is_harmless(pair) { pair } else { "REDACTED" })
-        .collect();
+    let is_harmless =
+        |pair: &str| !pair.contains(';') && HARMLESS.contains(&pair.split('=').next().unwrap_or_default());
+    let pairs: Vec<&str> =
+        target.query().split('&').map(|pair| if is_harmless(pair) { pair } else { "REDACTED" }).collect();
     Cow::Owned(format!("{}?{}", target.path(), pairs.join("&")))
 }
 
 /// So many segments of a path, and that there was more.
 fn redacted(path: &str, segments: usize, has_no_query: bool) -> Cow<'_, str> {
-    let end = path
-        .match_indices('/')
-        .nth(segments)
-        .map_or(path.len(), |(index, _)| index);
+    let end = path.match_indices('/').nth(segments).map_or(path.len(), |(index, _)| index);
     let (shown, rest) = path.split_at_checked(end).unwrap_or((path, ""));
     let rest = if rest.len() > 1 { "/REDACTED" } else { rest };
     let query = if has_no_query { "" } else { "?REDACTED" };
-    if rest.len() <= 1 && has_no_query {
-        Cow::Borrowed(path)
-    } else {
-        Cow::Owned([shown, rest, query].concat())
-    }
+    if rest.len() <= 1 && has_no_query { Cow::Borrowed(path) } else { Cow::Owned([shown, rest, query].concat()) }
 }
 
 /// Whether the parameters of a query mean what they mean to Kubernetes' own groups. A group of somebody else's may give the
@@ -261,17 +228,12 @@ fn is_known(target: &Target<'_>) -> bool {
         return matches!(first, "api" | "apis" | "openapi" | "version");
     }
     target.group.ends_with(".k8s.io")
-        || matches!(
-            &*target.group,
-            "" | "apps" | "autoscaling" | "batch" | "extensions" | "policy"
-        )
+        || matches!(&*target.group, "" | "apps" | "autoscaling" | "batch" | "extensions" | "policy")
 }
 
 /// RFC 3339 in UTC.
 fn timestamp(milliseconds: u64, format: SecondsFormat) -> String {
-    let time = i64::try_from(milliseconds)
-        .ok()
-        .and_then(DateTime::from_timestamp_millis);
+    let time = i64::try_from(milliseconds).ok().and_then(DateTime::from_timestamp_millis);
     time.unwrap_or_default().to_rfc3339_opts(format, true)
 }
 
@@ -289,16 +251,8 @@ mod tests {
         cf-access-jwt-assertion:SECRET\ncookie:CF_Authorization=SECRET\nauthorization:Bearer SECRET\n\
         sec-websocket-protocol:base64url.bearer.authorization.k8s.io.SECRET";
 
-    fn entry<'a>(
-        request: &'a Request<'a>,
-        caller: Option<&'a Caller>,
-        refusal: Option<&'a Refusal>,
-    ) -> Entry<'a> {
-        Entry {
-            request,
-            caller,
-            refusal,
-        }
+    fn entry<'a>(request: &'a Request<'a>, caller: Option<&'a Caller>, refusal: Option<&'a Refusal>) -> Entry<'a> {
+        Entry { request, caller, refusal }
     }
 
     fn filled(template: &str) -> String {
@@ -320,34 +274,23 @@ mod tests {
         assert_eq!(event["verb"], "get");
         assert_eq!(event["user"]["username"], "alice");
         assert_eq!(event["user"]["groups"], json!(["admins", "devs"]));
-        assert_eq!(
-            event["user"]["extra"]["kube-access.dev/subject"],
-            json!(["id-1"])
-        );
+        assert_eq!(event["user"]["extra"]["kube-access.dev/subject"], json!(["id-1"]));
         assert_eq!(event["annotations"]["kube-access.dev/ray"], "8f-FRA");
         assert_eq!(event["stageTimestamp"], "2027-01-15T08:00:00.128000Z");
         assert_eq!(event["sourceIPs"], json!(["192.0.2.7"]));
-        let reference = json!({"resource": "pods", "namespace": "n", "name": "p", "apiVersion": "v1", "subresource": "exec"});
+        let reference =
+            json!({"resource": "pods", "namespace": "n", "name": "p", "apiVersion": "v1", "subresource": "exec"});
         assert_eq!(event["objectRef"], reference);
-        assert_eq!(
-            event["requestReceivedTimestamp"],
-            "2027-01-15T08:00:00.123000Z"
-        );
+        assert_eq!(event["requestReceivedTimestamp"], "2027-01-15T08:00:00.123000Z");
         assert_eq!(event["annotations"]["kube-access.dev/rule"], "email");
-        assert_eq!(
-            event["annotations"]["kube-access.dev/client-kubectl-command"],
-            "kubectl exec"
-        );
+        assert_eq!(event["annotations"]["kube-access.dev/client-kubectl-command"], "kubectl exec");
     }
 
     #[test]
     fn case_137_a_refused_request_leaves_an_event_too() {
         let refusal = Refusal::Unauthenticated(token::Reason::Expired);
         let event = event(EXEC, None, Some(&refusal));
-        assert_eq!(
-            (&event["stage"], &event["user"]),
-            (&json!("ResponseComplete"), &json!({}))
-        );
+        assert_eq!((&event["stage"], &event["user"]), (&json!("ResponseComplete"), &json!({})));
         assert_eq!(event["responseStatus"]["code"], 403);
         assert_eq!(event["responseStatus"]["reason"], "Unauthorized");
         assert_eq!(event["annotations"]["kube-access.dev/decision"], "refuse");
@@ -359,12 +302,7 @@ mod tests {
         let caller = Caller::new(identity());
         let spdy = Refusal::from(protocol::Error::Spdy);
         for refusal in [None, Some(&spdy)] {
-            for path in [
-                "/exec?",
-                "//exec?",
-                "/proxy/x?command=SECRET&",
-                "?access_token=SECRET&SECRET&",
-            ] {
+            for path in ["/exec?", "//exec?", "/proxy/x?command=SECRET&", "?access_token=SECRET&SECRET&"] {
                 let text = EXEC.replace("/exec?", path);
                 let request = Request::read(&text);
                 let entry = entry(&request, Some(&caller), refusal);
@@ -375,8 +313,7 @@ mod tests {
                 );
             }
         }
-        let kept =
-            "/api/v1/namespaces/n/pods/p/exec?REDACTED&REDACTED&REDACTED&container=c&stdin=true";
+        let kept = "/api/v1/namespaces/n/pods/p/exec?REDACTED&REDACTED&REDACTED&container=c&stdin=true";
         assert_eq!(redact(&Request::read(EXEC)), kept);
     }
 
@@ -390,10 +327,7 @@ mod tests {
             (proxy.to_owned(), proxy.to_owned()),
             (format!("{proxy}?SECRET"), format!("{proxy}?REDACTED")),
             ("/api/v1/nodes/n/pr%6Fxy/SECRET".into(), "/api/v1/nodes/n/pr%6Fxy/REDACTED".into()),
-            (
-                "/api/v1/proxy/namespaces/n/pods/p/SECRET/x".into(),
-                "/api/v1/proxy/namespaces/n/pods/p/REDACTED".into(),
-            ),
+            ("/api/v1/proxy/namespaces/n/pods/p/SECRET/x".into(), "/api/v1/proxy/namespaces/n/pods/p/REDACTED".into()),
             (format!("{proxy}/../SECRET"), "/api/v1/namespaces/n/services/REDACTED".into()),
             ("//api/v1/nodes/n/proxy/SECRET".into(), "//api/v1/nodes/n/REDACTED".into()),
             (
@@ -438,24 +372,9 @@ mod tests {
         let gone = Refusal::from(answer::Error::Gone);
         assert_eq!(entry(&head, None, Some(&gone)).level(), Level::Debug);
         assert_eq!(entry(&head, None, None).level(), Level::Debug);
-        assert_eq!(
-            entry(&head, None, Some(&spdy)).level(),
-            Level::Warn
-        );
-        assert_eq!(
-            entry(
-                &head,
-                None,
-                Some(&Refusal::KeysUnavailable(KeysError::Empty))
-            )
-            .level(),
-            Level::Error
-        );
-        assert!(
-            entry(&head, None, Some(&spdy))
-                .line()
-                .contains(r#""level":"warn","message":"request refused""#)
-        );
+        assert_eq!(entry(&head, None, Some(&spdy)).level(), Level::Warn);
+        assert_eq!(entry(&head, None, Some(&Refusal::KeysUnavailable(KeysError::Empty))).level(), Level::Error);
+        assert!(entry(&head, None, Some(&spdy)).line().contains(r#""level":"warn","message":"request refused""#));
     }
 
     #[test]

@@ -30,9 +30,7 @@ pub fn check(request: &Request<'_>) -> Result<(), Error> {
     };
     let is_marked = head.headers().iter().any(|(name, _)| is_marked(name));
     let has_cookie = head.header("cookie").is_some() && request.protocol == Ok(Protocol::WebSocket);
-    let is_foreign = head
-        .header("origin")
-        .is_some_and(|origin| !is_own(origin, head));
+    let is_foreign = head.header("origin").is_some_and(|origin| !is_own(origin, head));
     if (is_marked || has_cookie || is_foreign) && !is_by_local_proxy(head) {
         return Err(Error);
     }
@@ -44,13 +42,8 @@ pub fn check(request: &Request<'_>) -> Result<(), Error> {
 /// have its browser send that header without a preflight, which is refused.
 #[must_use]
 pub fn is_by_local_proxy(head: &Head<'_>) -> bool {
-    let first = head
-        .header("x-forwarded-for")
-        .and_then(|list| list.split(',').next())
-        .map(str::trim);
-    first
-        .and_then(|address| address.parse::<IpAddr>().ok())
-        .is_some_and(|address| address.to_canonical().is_loopback())
+    let first = head.header("x-forwarded-for").and_then(|list| list.split(',').next()).map(str::trim);
+    first.and_then(|address| address.parse::<IpAddr>().ok()).is_some_and(|address| address.to_canonical().is_loopback())
 }
 
 /// Whether an `Origin` is the one that the request went to. Where TLS ended before the Worker, `X-Forwarded-Proto` says so.
@@ -60,13 +53,10 @@ fn is_own(origin: &str, head: &Head<'_>) -> bool {
     };
     let is_secured = head.header("x-forwarded-proto") == Some("https");
     let is = |scheme: &str, default_port: &str| {
-        let named = origin
-            .strip_prefix(scheme)
-            .and_then(|rest| rest.strip_prefix("://"));
+        let named = origin.strip_prefix(scheme).and_then(|rest| rest.strip_prefix("://"));
         named.is_some_and(|named| bare(named, default_port) == bare(authority, default_port))
     };
-    (scheme == "https" || is_secured) && is("https", ":443")
-        || scheme == "http" && is("http", ":80")
+    (scheme == "https" || is_secured) && is("https", ":443") || scheme == "http" && is("http", ":80")
 }
 
 fn bare<'a>(authority: &'a str, default_port: &str) -> &'a str {
@@ -77,8 +67,7 @@ fn bare<'a>(authority: &'a str, default_port: &str) -> &'a str {
 mod tests {
     use super::*;
 
-    const UPGRADE: &str =
-        "\nupgrade:websocket\nsec-websocket-version:13\nsec-websocket-key:yPc6qyEdVivBFTmdg5VfRA==";
+    const UPGRADE: &str = "\nupgrade:websocket\nsec-websocket-version:13\nsec-websocket-key:yPc6qyEdVivBFTmdg5VfRA==";
 
     fn passes(url: &str, headers: &str) -> bool {
         let text = format!("GET\n{url}\n0\nid{headers}");
@@ -108,10 +97,7 @@ mod tests {
             assert!(!passes(url, headers), "{headers}");
             assert!(!passes(url, &format!("{headers}{UPGRADE}")), "{headers}");
         }
-        assert!(!passes(
-            url,
-            &format!("{UPGRADE}\ncookie:CF_Authorization=x")
-        ));
+        assert!(!passes(url, &format!("{UPGRADE}\ncookie:CF_Authorization=x")));
         assert!(passes(url, "\ncookie:CF_Authorization=x"));
         assert!(passes(url, UPGRADE));
     }
@@ -119,73 +105,25 @@ mod tests {
     #[test]
     fn case_153_an_origin_must_be_the_requests_own() {
         for (url, origin, is_own) in [
-            (
-                "https://kube.example.com/api",
-                "https://kube.example.com",
-                true,
-            ),
-            (
-                "https://kube.example.com/api",
-                "https://kube.example.com:443",
-                true,
-            ),
-            (
-                "https://kube.example.com:8443/api",
-                "https://kube.example.com:8443",
-                true,
-            ),
+            ("https://kube.example.com/api", "https://kube.example.com", true),
+            ("https://kube.example.com/api", "https://kube.example.com:443", true),
+            ("https://kube.example.com:8443/api", "https://kube.example.com:8443", true),
             ("http://127.0.0.1:80/api", "http://127.0.0.1", true),
             ("https://[::1]:8443/api", "https://[::1]:8443", true),
             ("https://kube.example.com/api", "null", false),
             ("https://kube.example.com/api", "", false),
-            (
-                "https://kube.example.com/api",
-                "http://kube.example.com",
-                false,
-            ),
-            (
-                "https://kube.example.com/api",
-                "https://kube.example.com:8443",
-                false,
-            ),
-            (
-                "https://kube.example.com/api",
-                "https://kube.example.com:80",
-                false,
-            ),
+            ("https://kube.example.com/api", "http://kube.example.com", false),
+            ("https://kube.example.com/api", "https://kube.example.com:8443", false),
+            ("https://kube.example.com/api", "https://kube.example.com:80", false),
             ("https://kube.example.com/api", "https://evil.test", false),
-            (
-                "https://kube.example.com/api",
-                "https://kube.example.com.evil.test",
-                false,
-            ),
-            (
-                "https://kube.example.com/api",
-                "https://evil-kube.example.com",
-                false,
-            ),
-            (
-                "https://kube.example.com/api",
-                "https://KUBE.example.com",
-                false,
-            ),
-            (
-                "https://kube.example.com/api",
-                "https://kube.example.com/",
-                false,
-            ),
-            (
-                "https://kube.example.com/api",
-                "https://kube.example.com, https://kube.example.com",
-                false,
-            ),
+            ("https://kube.example.com/api", "https://kube.example.com.evil.test", false),
+            ("https://kube.example.com/api", "https://evil-kube.example.com", false),
+            ("https://kube.example.com/api", "https://KUBE.example.com", false),
+            ("https://kube.example.com/api", "https://kube.example.com/", false),
+            ("https://kube.example.com/api", "https://kube.example.com, https://kube.example.com", false),
         ] {
             for headers in ["", UPGRADE] {
-                assert_eq!(
-                    passes(url, &format!("\norigin:{origin}{headers}")),
-                    is_own,
-                    "{origin}"
-                );
+                assert_eq!(passes(url, &format!("\norigin:{origin}{headers}")), is_own, "{origin}");
             }
         }
         let secured = "\norigin:https://k:8443\nx-forwarded-proto:https";
@@ -196,24 +134,11 @@ mod tests {
     #[test]
     fn case_154_a_proxy_on_the_callers_machine_vouches_for_its_browser() {
         let page = "\nsec-fetch-site:same-origin\norigin:http://127.0.0.1:8001\ncookie:a=b";
-        for first in [
-            "127.0.0.1",
-            "127.8.9.1",
-            "::1",
-            "::ffff:127.0.0.1",
-            " 127.0.0.1 , 192.0.2.7",
-        ] {
+        for first in ["127.0.0.1", "127.8.9.1", "::1", "::ffff:127.0.0.1", " 127.0.0.1 , 192.0.2.7"] {
             let headers = format!("{page}\nx-forwarded-for:{first}{UPGRADE}");
             assert!(passes("https://k/api", &headers), "{first}");
         }
-        for first in [
-            "",
-            "192.0.2.7, 127.0.0.1",
-            "localhost",
-            "128.0.0.1",
-            "::2",
-            "unknown, 127.0.0.1",
-        ] {
+        for first in ["", "192.0.2.7, 127.0.0.1", "localhost", "128.0.0.1", "::2", "unknown, 127.0.0.1"] {
             let headers = format!("{page}\nx-forwarded-for:{first}");
             assert!(!passes("https://k/api", &headers), "{first}");
         }

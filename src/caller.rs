@@ -3,8 +3,7 @@
 //! A token is its own key, whole: nothing but the same bytes finds it. What is remembered is bounded, and is forgotten
 //! when its signing key is withdrawn.
 
-use std::collections::HashMap;
-use std::hash::{BuildHasherDefault, Hasher};
+use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use crate::identity::Identity;
@@ -32,25 +31,8 @@ pub struct Callers {
 
 #[derive(Debug, Default)]
 struct Generation {
-    remembered: HashMap<String, Remembered, BuildHasherDefault<TailHasher>>,
+    remembered: BTreeMap<String, Remembered>,
     bytes: usize,
-}
-
-/// Hashes the end of a token, which is the end of its signature: as good as random, and nobody but Access chooses it,
-/// since only verified tokens are remembered. Equality is over the whole token.
-#[derive(Debug, Default)]
-struct TailHasher(u64);
-
-impl Hasher for TailHasher {
-    fn write(&mut self, bytes: &[u8]) {
-        for byte in bytes.iter().rev().take(16) {
-            self.0 = (self.0.rotate_left(5) ^ u64::from(*byte)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        }
-    }
-
-    fn finish(&self) -> u64 {
-        self.0
-    }
 }
 
 #[derive(Debug, Clone)]
@@ -101,12 +83,7 @@ impl Callers {
         if let Some(found) = self.young.remembered.get(token) {
             return (found.expires > now).then(|| Rc::clone(&found.caller));
         }
-        let found = self
-            .old
-            .remembered
-            .get(token)
-            .filter(|found| found.expires > now)?
-            .clone();
+        let found = self.old.remembered.get(token).filter(|found| found.expires > now)?.clone();
         let caller = Rc::clone(&found.caller);
         self.insert(token, found);
         Some(caller)
@@ -114,27 +91,14 @@ impl Callers {
 
     /// Remembers whom a verified token names, until `expires`.
     pub fn remember(&mut self, token: &str, caller: Rc<Caller>, key: Rc<Key>, expires: u64) {
-        self.insert(
-            token,
-            Remembered {
-                caller,
-                key,
-                expires,
-            },
-        );
+        self.insert(token, Remembered { caller, key, expires });
     }
 
     /// Forgets the tokens whose signing key is no longer published.
     pub fn retain(&mut self, keys: &Keys) {
         for generation in [&mut self.young, &mut self.old] {
-            generation
-                .remembered
-                .retain(|_, remembered| keys.contains(&remembered.key));
-            generation.bytes = generation
-                .remembered
-                .iter()
-                .map(|(token, remembered)| remembered.weight(token))
-                .sum();
+            generation.remembered.retain(|_, remembered| keys.contains(&remembered.key));
+            generation.bytes = generation.remembered.iter().map(|(token, remembered)| remembered.weight(token)).sum();
         }
     }
 
@@ -143,12 +107,7 @@ impl Callers {
         if self.young.remembered.len() >= MAX_TOKENS || self.young.bytes + weight > MAX_BYTES {
             self.old = std::mem::take(&mut self.young);
         }
-        if self
-            .young
-            .remembered
-            .insert(token.to_owned(), remembered)
-            .is_none()
-        {
+        if self.young.remembered.insert(token.to_owned(), remembered).is_none() {
             self.young.bytes += weight;
         }
     }
@@ -186,14 +145,9 @@ mod tests {
     fn case_145_only_the_same_token_is_recalled() {
         let mut callers = callers(&[("head.body.signature", 10)]);
         assert!(callers.recall("head.body.signature", 9).is_some());
-        for other in [
-            "head.body.signaturf",
-            "head.body.",
-            "head.body",
-            "head.body.signature ",
-            "HEAD.body.signature",
-            "",
-        ] {
+        for other in
+            ["head.body.signaturf", "head.body.", "head.body", "head.body.signature ", "HEAD.body.signature", ""]
+        {
             assert!(callers.recall(other, 9).is_none(), "{other}");
         }
     }
@@ -218,29 +172,16 @@ mod tests {
     fn case_145_what_is_remembered_is_bounded_and_what_is_used_stays() {
         let mut callers = callers(&[("used", 10)]);
         for index in 0..3 * MAX_TOKENS {
-            callers.remember(
-                &format!("token-{index}"),
-                Rc::new(Caller::new(identity())),
-                key("a"),
-                10,
-            );
+            callers.remember(&format!("token-{index}"), Rc::new(Caller::new(identity())), key("a"), 10);
             if index % 1000 == 0 {
                 assert!(callers.recall("used", 9).is_some());
             }
         }
-        assert!(
-            callers.young.remembered.len() <= MAX_TOKENS
-                && callers.old.remembered.len() <= MAX_TOKENS
-        );
+        assert!(callers.young.remembered.len() <= MAX_TOKENS && callers.old.remembered.len() <= MAX_TOKENS);
         assert!(callers.recall("token-0", 9).is_none());
         let large = "x".repeat(MAX_BYTES / 4);
         for index in 0..9 {
-            callers.remember(
-                &format!("{large}{index}"),
-                Rc::new(Caller::new(identity())),
-                key("a"),
-                10,
-            );
+            callers.remember(&format!("{large}{index}"), Rc::new(Caller::new(identity())), key("a"), 10);
         }
         assert!(callers.young.bytes <= MAX_BYTES && callers.old.bytes <= MAX_BYTES);
     }

@@ -107,13 +107,7 @@ impl Config {
             });
         }
         let certs_url = format!("{issuer}/cdn-cgi/access/certs");
-        Ok(Self {
-            issuer,
-            certs_url,
-            audiences,
-            log_level,
-            audit,
-        })
+        Ok(Self { issuer, certs_url, audiences, log_level, audit })
     }
 }
 
@@ -126,12 +120,7 @@ fn parse_team_domain(value: Option<&Var>) -> Result<String, ConfigError> {
     let value = text(value).map_err(error)?.ok_or(error("missing"))?;
     let host = value.strip_prefix("https://").ok_or(error("malformed"))?;
     let host = host.strip_suffix('/').unwrap_or(host);
-    let is_label = |label: &str| {
-        !label.is_empty()
-            && label
-                .bytes()
-                .all(|b| b.is_ascii_alphanumeric() || b == b'-')
-    };
+    let is_label = |label: &str| !label.is_empty() && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
     if !host.contains('.') || !host.split('.').all(is_label) {
         return Err(error("malformed"));
     }
@@ -151,10 +140,7 @@ fn parse_audiences(value: Option<&Var>) -> Result<Vec<String>, ConfigError> {
         value.split(',').map(|tag| tag.trim().to_owned()).collect()
     };
     let is_tag = |tag: &String| {
-        (1..=256).contains(&tag.len())
-            && tag
-                .bytes()
-                .all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
+        (1..=256).contains(&tag.len()) && tag.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
     };
     if audiences.is_empty() {
         Err(error("missing"))
@@ -181,11 +167,7 @@ fn parse_level(value: Option<&Var>) -> Result<Level, ConfigError> {
 }
 
 fn parse_switch(value: Option<&Var>) -> Result<bool, ConfigError> {
-    let error = |problem| ConfigError {
-        variable: "ENABLE_K8S_LOGGING",
-        problem,
-        remedy: "set it to true or false",
-    };
+    let error = |problem| ConfigError { variable: "ENABLE_K8S_LOGGING", problem, remedy: "set it to true or false" };
     if let Some(Var::Switch(is_on)) = value {
         return Ok(*is_on);
     }
@@ -252,18 +234,12 @@ mod tests {
         })
         .unwrap();
         assert_eq!(config.issuer, "https://team.cloudflareaccess.com");
-        assert_eq!(
-            config.certs_url,
-            "https://team.cloudflareaccess.com/cdn-cgi/access/certs"
-        );
+        assert_eq!(config.certs_url, "https://team.cloudflareaccess.com/cdn-cgi/access/certs");
         assert_eq!(config.audiences, ["aud-1", "aud-2"]);
         assert_eq!((config.log_level, config.audit), (Level::Warn, true));
         let defaults = Config::parse(&vars()).unwrap();
         assert_eq!((defaults.log_level, defaults.audit), (Level::Info, false));
-        let empty = Config::parse(&Vars {
-            log_level: var(""),
-            ..vars()
-        });
+        let empty = Config::parse(&Vars { log_level: var(""), ..vars() });
         assert_eq!(empty.unwrap().log_level, Level::Info);
     }
 
@@ -283,83 +259,35 @@ mod tests {
 
     #[test]
     fn a_missing_or_malformed_value_names_its_variable_and_the_remedy() {
-        let team = |value| Vars {
-            access_team_domain: value,
-            ..vars()
-        };
-        let aud = |value| Vars {
-            access_aud: value,
-            ..vars()
-        };
-        let level = |value| Vars {
-            log_level: Some(value),
-            ..vars()
-        };
-        let audit = |value| Vars {
-            enable_k8s_logging: Some(value),
-            ..vars()
-        };
+        let team = |value| Vars { access_team_domain: value, ..vars() };
+        let aud = |value| Vars { access_aud: value, ..vars() };
+        let level = |value| Vars { log_level: Some(value), ..vars() };
+        let audit = |value| Vars { enable_k8s_logging: Some(value), ..vars() };
         let list = |tags: &[&str]| Var::List(tags.iter().map(|tag| (*tag).to_owned()).collect());
         for (vars, start) in [
             (team(None), "ACCESS_TEAM_DOMAIN is missing: set it"),
             (team(var(" ")), "ACCESS_TEAM_DOMAIN is missing"),
             (team(var("<TEAM_DOMAIN>")), "ACCESS_TEAM_DOMAIN is missing"),
-            (
-                team(var("http://team.cloudflareaccess.com")),
-                "ACCESS_TEAM_DOMAIN is malformed",
-            ),
-            (
-                team(var("team.cloudflareaccess.com")),
-                "ACCESS_TEAM_DOMAIN is malformed",
-            ),
-            (
-                team(var("https://team.cloudflareaccess.com/x")),
-                "ACCESS_TEAM_DOMAIN is malformed",
-            ),
-            (
-                team(var("https://a@b.c")),
-                "ACCESS_TEAM_DOMAIN is malformed",
-            ),
+            (team(var("http://team.cloudflareaccess.com")), "ACCESS_TEAM_DOMAIN is malformed"),
+            (team(var("team.cloudflareaccess.com")), "ACCESS_TEAM_DOMAIN is malformed"),
+            (team(var("https://team.cloudflareaccess.com/x")), "ACCESS_TEAM_DOMAIN is malformed"),
+            (team(var("https://a@b.c")), "ACCESS_TEAM_DOMAIN is malformed"),
             (team(var("https://team")), "ACCESS_TEAM_DOMAIN is malformed"),
-            (
-                team(Some(list(&["https://a.b"]))),
-                "ACCESS_TEAM_DOMAIN is an array",
-            ),
+            (team(Some(list(&["https://a.b"]))), "ACCESS_TEAM_DOMAIN is an array"),
             (aud(None), "ACCESS_AUD is missing"),
             (aud(var("<AUD_TAG>")), "ACCESS_AUD is missing"),
             (aud(var("a,,b")), "ACCESS_AUD is malformed"),
             (aud(var("a b")), "ACCESS_AUD is malformed"),
             (aud(Some(list(&[]))), "ACCESS_AUD is missing"),
-            (
-                aud(Some(list(&["a", "<AUD_TAG>"]))),
-                "ACCESS_AUD is malformed",
-            ),
-            (
-                aud(Some(Var::Other("a number"))),
-                "ACCESS_AUD is a number: set it",
-            ),
+            (aud(Some(list(&["a", "<AUD_TAG>"]))), "ACCESS_AUD is malformed"),
+            (aud(Some(Var::Other("a number"))), "ACCESS_AUD is a number: set it"),
             (level(Var::Text("verbose".into())), "LOG_LEVEL is malformed"),
-            (
-                level(Var::Other("a number")),
-                "LOG_LEVEL is a number: set it",
-            ),
+            (level(Var::Other("a number")), "LOG_LEVEL is a number: set it"),
             (level(Var::Switch(true)), "LOG_LEVEL is a boolean"),
-            (
-                audit(Var::Text("yes".into())),
-                "ENABLE_K8S_LOGGING is malformed",
-            ),
-            (
-                audit(Var::Other("a number")),
-                "ENABLE_K8S_LOGGING is a number",
-            ),
+            (audit(Var::Text("yes".into())), "ENABLE_K8S_LOGGING is malformed"),
+            (audit(Var::Other("a number")), "ENABLE_K8S_LOGGING is a number"),
             (audit(list(&["true"])), "ENABLE_K8S_LOGGING is an array"),
-            (
-                Vars {
-                    has_kube_api: false,
-                    ..vars()
-                },
-                "KUBE_API is missing: bind",
-            ),
+            (Vars { has_kube_api: false, ..vars() }, "KUBE_API is missing: bind"),
         ] {
             let text = Config::parse(&vars).unwrap_err().to_string();
             assert!(text.starts_with(start), "{text}");

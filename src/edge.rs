@@ -51,19 +51,11 @@ fn start() {
 
 /// The Worker.
 #[event(fetch)]
-async fn fetch(
-    request: web_sys::Request,
-    env: Env,
-    ctx: Context,
-) -> worker::Result<web_sys::Response> {
+async fn fetch(request: web_sys::Request, env: Env, ctx: Context) -> worker::Result<web_sys::Response> {
     let head = rim::open(&request)?;
     let text = text(&head);
     let asked = Request::read(&text);
-    let visit = Visit {
-        request: &request,
-        env: &env,
-        head: &head,
-    };
+    let visit = Visit { request: &request, env: &env, head: &head };
     let mut journey = Journey::default();
     let served = visit.serve(&asked, &mut journey, &ctx).await;
     let response = match served {
@@ -99,9 +91,7 @@ pub async fn settle(
     let asked = Request::read(&text);
     let mut journey = Journey::default();
     // Asked again, the line says again who the caller is and what is to be written.
-    let step = with_gateway(&JsValue::UNDEFINED, |gateway| {
-        gateway.step(&asked, &mut journey)
-    });
+    let step = with_gateway(&JsValue::UNDEFINED, |gateway| gateway.step(&asked, &mut journey));
     let records = match step {
         Step::Send(plan) => plan.records,
         Step::Health | Step::Refuse(_) | Step::Ask(_) => Vec::new(),
@@ -132,13 +122,12 @@ impl Visit<'_> {
                 }
                 Step::Refuse(refusal) => return Err(refusal),
                 Step::Health => {
-                    return own("ok\n", 200, "text/plain; charset=utf-8", None)
-                        .map_err(|error| failed(&error));
+                    return own("ok\n", 200, "text/plain; charset=utf-8", None).map_err(|error| failed(&error));
                 }
                 Step::Send(plan) => {
                     let text = to_text(&plan, asked.head.received);
-                    let sent = rim::send(self.env, self.request, self.head, &text, None)
-                        .map_err(|error| failed(&error))?;
+                    let sent =
+                        rim::send(self.env, self.request, self.head, &text, None).map_err(|error| failed(&error))?;
                     let outcome = JsFuture::from(sent).await.and_then(JsCast::dyn_into);
                     let response = review(self.request, asked, outcome).await?;
                     write(asked, &plan.records, response.status());
@@ -159,56 +148,28 @@ async fn review(
     let outline = Outline(rim::outline(&response).map_err(|error| failed(&error))?);
     let mut beginning = String::new();
     if answer::needs_beginning(asked, outline) {
-        let text =
-            rim::peek(&response, BEGINNING_BYTES, request).map_err(|error| failed(&error))?;
+        let text = rim::peek(&response, BEGINNING_BYTES, request).map_err(|error| failed(&error))?;
         let text = JsFuture::from(text).await;
-        beginning = text
-            .map_err(|error| answer::Error::parse(&message(&error)))?
-            .as_string()
-            .unwrap_or_default();
+        beginning = text.map_err(|error| answer::Error::parse(&message(&error)))?.as_string().unwrap_or_default();
     }
     let changes = answer::review(asked, outline, &beginning)?;
     if changes == answer::Changes::default() {
         return Ok(response);
     }
-    rim::dress(
-        &response,
-        changes.strips,
-        changes.sandboxes,
-        changes.warning,
-    )
-    .map_err(|error| failed(&error))
+    rim::dress(&response, changes.strips, changes.sandboxes, changes.warning).map_err(|error| failed(&error))
 }
 
 /// Answers a refused request, and writes down why.
-fn refuse(
-    asked: &Request<'_>,
-    journey: &Journey<'_>,
-    refusal: &Refusal,
-) -> Result<web_sys::Response, JsValue> {
-    let entry = Entry {
-        request: asked,
-        caller: journey.caller(),
-        refusal: Some(refusal),
-    };
+fn refuse(asked: &Request<'_>, journey: &Journey<'_>, refusal: &Refusal) -> Result<web_sys::Response, JsValue> {
+    let entry = Entry { request: asked, caller: journey.caller(), refusal: Some(refusal) };
     let records = with_gateway(&JsValue::UNDEFINED, |gateway| gateway.records(&entry));
     let answer = refusal.answer(asked);
     write(asked, &records, answer.status);
-    own(
-        &answer.body,
-        answer.status,
-        answer.content_type,
-        answer.retry_after,
-    )
+    own(&answer.body, answer.status, answer.content_type, answer.retry_after)
 }
 
 /// An answer of the gateway's own. The runtime leaves the body out where the method is HEAD.
-fn own(
-    body: &str,
-    status: u16,
-    content_type: &str,
-    retry_after: Option<u32>,
-) -> Result<web_sys::Response, JsValue> {
+fn own(body: &str, status: u16, content_type: &str, retry_after: Option<u32>) -> Result<web_sys::Response, JsValue> {
     let headers = web_sys::Headers::new()?;
     headers.set("content-type", content_type)?;
     headers.set("cache-control", "no-store")?;

@@ -140,13 +140,7 @@ impl<'m> Gateway<'m> {
     /// A gateway that knows nobody yet. `has_store` says whether Workers KV can be asked.
     #[must_use]
     pub fn new(config: Result<Config, ConfigError>, map: IdentityMap<'m>, has_store: bool) -> Self {
-        Self {
-            config,
-            map,
-            has_store,
-            ring: KeyRing::default(),
-            callers: Callers::default(),
-        }
+        Self { config, map, has_store, ring: KeyRing::default(), callers: Callers::default() }
     }
 
     /// Where to fetch the certs from, unless a fetch is under way. `now` is in seconds since the Unix epoch.
@@ -171,11 +165,7 @@ impl<'m> Gateway<'m> {
     }
 
     /// What to do about a request, as far as its journey has come.
-    pub fn step<'r, 'a>(
-        &mut self,
-        request: &'r Request<'a>,
-        journey: &mut Journey<'a>,
-    ) -> Step<'r> {
+    pub fn step<'r, 'a>(&mut self, request: &'r Request<'a>, journey: &mut Journey<'a>) -> Step<'r> {
         match self.walk(request, journey) {
             Ok(plan) => Step::Send(plan),
             Err(Halt::Health) => Step::Health,
@@ -194,11 +184,7 @@ impl<'m> Gateway<'m> {
     }
 
     /// The line.
-    fn walk<'r, 'a>(
-        &mut self,
-        request: &'r Request<'a>,
-        journey: &mut Journey<'a>,
-    ) -> Result<Plan<'r>, Halt> {
+    fn walk<'r, 'a>(&mut self, request: &'r Request<'a>, journey: &mut Journey<'a>) -> Result<Plan<'r>, Halt> {
         if let Some(excess) = request.excess {
             return Err(excess.into());
         }
@@ -213,11 +199,7 @@ impl<'m> Gateway<'m> {
             // refuse the caller anyway, its reason counts: so streams are asked for without the upgrade.
             return Err(protocol::Error::Spdy.into());
         }
-        let entry = Entry {
-            request,
-            caller: Some(&caller),
-            refusal: None,
-        };
+        let entry = Entry { request, caller: Some(&caller), refusal: None };
         Ok(Plan {
             milliseconds: patience(target, protocol),
             is_reviewed: answer::is_reviewed(request),
@@ -229,25 +211,14 @@ impl<'m> Gateway<'m> {
     }
 
     /// Token, key, signature, claims, identity; remembered from then on.
-    fn recognise<'a>(
-        &mut self,
-        request: &Request<'a>,
-        journey: &mut Journey<'a>,
-    ) -> Result<Rc<Caller>, Halt> {
+    fn recognise<'a>(&mut self, request: &Request<'a>, journey: &mut Journey<'a>) -> Result<Rc<Caller>, Halt> {
         if let Some(caller) = &journey.caller {
             return Ok(Rc::clone(caller));
         }
         let config = self.config.as_ref().map_err(Clone::clone)?;
         let now = request.head.now();
-        let text = request
-            .head
-            .header("cf-access-jwt-assertion")
-            .unwrap_or_default();
-        let caller = if self.ring.is_reliable(now) {
-            self.callers.recall(text, now)
-        } else {
-            None
-        };
+        let text = request.head.header("cf-access-jwt-assertion").unwrap_or_default();
+        let caller = if self.ring.is_reliable(now) { self.callers.recall(text, now) } else { None };
         if let Some(caller) = caller {
             return Ok(Rc::clone(journey.caller.insert(caller)));
         }
@@ -262,11 +233,7 @@ impl<'m> Gateway<'m> {
         let (identity, until) = identify(&self.map, claims, store, now)?;
         let caller = Rc::new(Caller::new(identity));
         // A key that was withdrawn meanwhile vouches for this request, and for none after it.
-        if let Some(key) = journey
-            .key
-            .take()
-            .filter(|key| self.ring.keys().contains(key))
-        {
+        if let Some(key) = journey.key.take().filter(|key| self.ring.keys().contains(key)) {
             self.callers.remember(text, Rc::clone(&caller), key, until);
         }
         Ok(Rc::clone(journey.caller.insert(caller)))
@@ -317,11 +284,7 @@ fn authenticate<'a>(
         Some(untrusted) => untrusted,
         None => Untrusted::parse(text)?,
     };
-    let plan = if journey.has_certs {
-        ring.key(untrusted.key_id(), now)
-    } else {
-        ring.plan(untrusted.key_id(), now)
-    };
+    let plan = if journey.has_certs { ring.key(untrusted.key_id(), now) } else { ring.plan(untrusted.key_id(), now) };
     let question = match (plan, journey.is_authentic) {
         (keys::Plan::Use(key), None) => {
             let question = Question::Signature {
@@ -334,9 +297,7 @@ fn authenticate<'a>(
         }
         (keys::Plan::Use(key), Some(is_authentic)) => {
             let is_same = journey.key.as_ref() == Some(&key);
-            return Ok(untrusted
-                .confirm(is_authentic && is_same)?
-                .claims(config, now)?);
+            return Ok(untrusted.confirm(is_authentic && is_same)?.claims(config, now)?);
         }
         (keys::Plan::Fetch, _) => Question::Certs,
         (keys::Plan::Unknown, _) => return Err(Reason::UnknownKey.into()),
@@ -360,8 +321,9 @@ fn identify(
         return Err(Halt::Ask(Question::Entry(key)));
     };
     let verdict = match found {
-        Ok(Some(text)) => entry::read(text, claims, now)
-            .map_err(|error| format!("the KV entry {key} cannot be read: {error}")),
+        Ok(Some(text)) => {
+            entry::read(text, claims, now).map_err(|error| format!("the KV entry {key} cannot be read: {error}"))
+        }
         Ok(None) => Ok(Verdict::Absent),
         Err(Unanswered) => Err("Workers KV does not answer".to_owned()),
     };

@@ -46,19 +46,9 @@ impl<'a> Head<'a> {
         let mut lines = text.split('\n');
         let method = lines.next().unwrap_or_default();
         let (origin, target) = split_url(lines.next().unwrap_or_default());
-        let received = lines
-            .next()
-            .and_then(|time| time.parse().ok())
-            .unwrap_or_default();
+        let received = lines.next().and_then(|time| time.parse().ok()).unwrap_or_default();
         let audit_id = lines.next().unwrap_or_default();
-        let mut head = Self {
-            method,
-            origin,
-            target,
-            received,
-            audit_id,
-            headers: Vec::new(),
-        };
+        let mut head = Self { method, origin, target, received, audit_id, headers: Vec::new() };
         if target.len() > MAX_TARGET_BYTES {
             head.target = target.get(..target.floor_char_boundary(256)).unwrap_or("/");
             return (head, Some(Error::TargetTooLong));
@@ -67,8 +57,7 @@ impl<'a> Head<'a> {
             return (head, Some(Error::TooLarge));
         }
         head.headers.reserve(32);
-        head.headers
-            .extend(lines.filter_map(|line| line.split_once(':')));
+        head.headers.extend(lines.filter_map(|line| line.split_once(':')));
         (head, None)
     }
 
@@ -81,10 +70,7 @@ impl<'a> Head<'a> {
     /// The value of a header, `name` in lower case.
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&'a str> {
-        self.headers
-            .iter()
-            .find(|(found, _)| *found == name)
-            .map(|(_, value)| *value)
+        self.headers.iter().find(|(found, _)| *found == name).map(|(_, value)| *value)
     }
 
     /// The time of arrival, in whole seconds since the Unix epoch.
@@ -96,25 +82,20 @@ impl<'a> Head<'a> {
     /// Whether a body follows (RFC 9112 section 6).
     #[must_use]
     pub fn has_body(&self) -> bool {
-        self.header("transfer-encoding").is_some()
-            || self
-                .header("content-length")
-                .is_some_and(|length| length != "0")
+        self.header("transfer-encoding").is_some() || self.header("content-length").is_some_and(|length| length != "0")
     }
 
     /// `Cf-Ray`: Cloudflare's name for this request.
     #[must_use]
     pub fn ray(&self) -> Option<&'a str> {
         let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
-        self.header("cf-ray")
-            .filter(|ray| (1..=64).contains(&ray.len()) && ray.bytes().all(is_plain))
+        self.header("cf-ray").filter(|ray| (1..=64).contains(&ray.len()) && ray.bytes().all(is_plain))
     }
 
     /// `CF-Connecting-IP`: the client's address, as Cloudflare saw it.
     #[must_use]
     pub fn client_address(&self) -> Option<&'a str> {
-        self.header("cf-connecting-ip")
-            .filter(|address| address.parse::<std::net::IpAddr>().is_ok())
+        self.header("cf-connecting-ip").filter(|address| address.parse::<std::net::IpAddr>().is_ok())
     }
 }
 
@@ -122,9 +103,7 @@ impl<'a> Head<'a> {
 fn split_url(url: &str) -> (&str, &str) {
     let authority = url.find("://").map_or(0, |colon| colon + 3);
     let rest = url.get(authority..).unwrap_or_default();
-    let end = rest
-        .find(['/', '?'])
-        .map_or(url.len(), |index| authority + index);
+    let end = rest.find(['/', '?']).map_or(url.len(), |index| authority + index);
     match url.split_at_checked(end) {
         Some((origin, target)) if !target.is_empty() => (origin, target),
         _ => (url, "/"),
@@ -146,10 +125,7 @@ mod tests {
         );
         assert_eq!((head.now(), head.audit_id), (1_800_000_000, "id-1"));
         assert_eq!(head.header("accept"), Some("a, b"));
-        assert_eq!(
-            (head.header("host"), head.header("empty"), head.header("x")),
-            (Some("kube:443"), Some(""), None)
-        );
+        assert_eq!((head.header("host"), head.header("empty"), head.header("x")), (Some("kube:443"), Some(""), None));
     }
 
     #[test]
@@ -158,10 +134,7 @@ mod tests {
             ("https://kube.example.com", "/"),
             ("https://kube.example.com/@evil.test/x", "/@evil.test/x"),
             ("https://evil.test@kube.example.com/api", "/api"),
-            (
-                "https://kube.example.com?x=http://evil.test/",
-                "?x=http://evil.test/",
-            ),
+            ("https://kube.example.com?x=http://evil.test/", "?x=http://evil.test/"),
             ("https://kube.example.com//evil.test/x", "//evil.test/x"),
             ("", "/"),
         ] {
@@ -171,15 +144,9 @@ mod tests {
 
     #[test]
     fn case_96_150_what_is_too_large_is_refused_before_it_is_read() {
-        let long = format!(
-            "GET\nhttps://k/{}\n1\nid\na:b",
-            "x".repeat(MAX_TARGET_BYTES)
-        );
+        let long = format!("GET\nhttps://k/{}\n1\nid\na:b", "x".repeat(MAX_TARGET_BYTES));
         assert_eq!(Head::read(&long).1, Some(Error::TargetTooLong));
-        let bomb = format!(
-            "GET\nhttps://k/api\n1\nid{}",
-            "\na:b".repeat(MAX_HEAD_BYTES / 4)
-        );
+        let bomb = format!("GET\nhttps://k/api\n1\nid{}", "\na:b".repeat(MAX_HEAD_BYTES / 4));
         let (head, error) = Head::read(&bomb);
         assert_eq!((error, head.headers().len()), (Some(Error::TooLarge), 0));
     }

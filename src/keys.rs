@@ -116,10 +116,7 @@ impl Key {
     /// The key as a JWK that `WebCrypto` imports: nothing but what this file has checked.
     #[must_use]
     pub fn to_jwk(&self) -> String {
-        format!(
-            r#"{{"kty":"RSA","alg":"RS256","n":"{}","e":"{}"}}"#,
-            self.modulus, self.exponent
-        )
+        format!(r#"{{"kty":"RSA","alg":"RS256","n":"{}","e":"{}"}}"#, self.modulus, self.exponent)
     }
 
     /// The key, if it can be one that Access signs with.
@@ -128,9 +125,7 @@ impl Key {
         let is_for_signatures = jwk.kty == "RSA"
             && jwk.alg.is_none_or(|alg| alg == "RS256")
             && jwk.r#use.is_none_or(|usage| usage == "sig")
-            && jwk
-                .key_ops
-                .is_none_or(|operations| operations.iter().any(|operation| operation == "verify"));
+            && jwk.key_ops.is_none_or(|operations| operations.iter().any(|operation| operation == "verify"));
         let modulus = URL_SAFE_NO_PAD.decode(&jwk.n).ok()?;
         let exponent = URL_SAFE_NO_PAD.decode(&jwk.e).ok()?;
         let bits = modulus.len() * 8 - usize::try_from(modulus.first()?.leading_zeros()).ok()?;
@@ -145,11 +140,7 @@ impl Key {
             && (1..=4).contains(&exponent.len())
             && exponent != [1];
         let is_named = (1..=256).contains(&jwk.kid.len());
-        (is_for_signatures && is_sound && is_named).then_some(Self {
-            id: jwk.kid,
-            modulus: jwk.n,
-            exponent: jwk.e,
-        })
+        (is_for_signatures && is_sound && is_named).then_some(Self { id: jwk.kid, modulus: jwk.n, exponent: jwk.e })
     }
 }
 
@@ -160,19 +151,10 @@ impl Keys {
             return Err(KeysError::TooLarge);
         }
         let jwks: Jwks = json::object(jwks).ok_or(KeysError::Malformed)?;
-        let mut keys: Vec<Rc<Key>> = jwks
-            .keys
-            .into_iter()
-            .filter_map(Key::parse)
-            .map(Rc::new)
-            .collect();
+        let mut keys: Vec<Rc<Key>> = jwks.keys.into_iter().filter_map(Key::parse).map(Rc::new).collect();
         let all = keys.clone();
         keys.retain(|key| all.iter().all(|other| other.id != key.id || other == key));
-        if keys.is_empty() {
-            Err(KeysError::Empty)
-        } else {
-            Ok(Self(keys))
-        }
+        if keys.is_empty() { Err(KeysError::Empty) } else { Ok(Self(keys)) }
     }
 
     fn find(&self, id: &str) -> Option<&Rc<Key>> {
@@ -191,8 +173,7 @@ impl KeyRing {
     /// asked a moment ago and they are not too old.
     #[must_use]
     pub fn is_reliable(&self, now: u64) -> bool {
-        self.is_younger_than(FRESH_SECONDS, now)
-            || (self.is_younger_than(STALE_SECONDS, now) && !self.may_ask(now))
+        self.is_younger_than(FRESH_SECONDS, now) || (self.is_younger_than(STALE_SECONDS, now) && !self.may_ask(now))
     }
 
     /// What to do about a token of this `kid`.
@@ -201,11 +182,7 @@ impl KeyRing {
         let is_settled = self.is_younger_than(FRESH_SECONDS, now) && self.keys.find(id).is_some();
         let is_at_hand = matches!(self.key(id, now), Plan::Use(_));
         let may_wait = self.is_asking(now) && !is_at_hand;
-        if may_wait || (self.may_ask(now) && !is_settled) {
-            Plan::Fetch
-        } else {
-            self.key(id, now)
-        }
+        if may_wait || (self.may_ask(now) && !is_settled) { Plan::Fetch } else { self.key(id, now) }
     }
 
     /// The key of this `kid`, if the keys at hand can still be relied on. Never asks for a fetch.
@@ -214,9 +191,7 @@ impl KeyRing {
         if !self.is_younger_than(STALE_SECONDS, now) {
             return Plan::Unavailable;
         }
-        self.keys
-            .find(id)
-            .map_or(Plan::Unknown, |key| Plan::Use(Rc::clone(key)))
+        self.keys.find(id).map_or(Plan::Unknown, |key| Plan::Use(Rc::clone(key)))
     }
 
     /// Notes that Access is being asked, unless it already is. Whether it has to be.
@@ -260,19 +235,13 @@ impl KeyRing {
     }
 
     fn is_younger_than(&self, seconds: u64, now: u64) -> bool {
-        self.fetched
-            .is_some_and(|fetched| now < fetched.saturating_add(seconds))
+        self.fetched.is_some_and(|fetched| now < fetched.saturating_add(seconds))
     }
 
     fn may_ask(&self, now: u64) -> bool {
         let has_keys = self.is_younger_than(STALE_SECONDS, now);
-        let cool_down = if has_keys {
-            COOL_DOWN_SECONDS
-        } else {
-            EMPTY_COOL_DOWN_SECONDS
-        };
-        self.asked
-            .is_none_or(|asked| now >= asked.saturating_add(cool_down))
+        let cool_down = if has_keys { COOL_DOWN_SECONDS } else { EMPTY_COOL_DOWN_SECONDS };
+        self.asked.is_none_or(|asked| now >= asked.saturating_add(cool_down))
     }
 }
 
@@ -282,11 +251,7 @@ pub(crate) mod tests_support {
 
     /// A key of this ID.
     pub(crate) fn key(id: &str) -> Rc<Key> {
-        Rc::new(Key {
-            id: id.to_owned(),
-            modulus: "n".to_owned(),
-            exponent: "AQAB".to_owned(),
-        })
+        Rc::new(Key { id: id.to_owned(), modulus: "n".to_owned(), exponent: "AQAB".to_owned() })
     }
 
     /// A set of such keys.

@@ -41,9 +41,7 @@ impl Protocol {
         let Some(upgrade) = head.header("upgrade") else {
             return Ok(Self::Http);
         };
-        let is_spdy = upgrade
-            .get(..5)
-            .is_some_and(|start| start.eq_ignore_ascii_case("spdy/"));
+        let is_spdy = upgrade.get(..5).is_some_and(|start| start.eq_ignore_ascii_case("spdy/"));
         if is_spdy {
             return Ok(Self::Spdy);
         }
@@ -98,20 +96,10 @@ mod tests {
             (key, ""),
             (key, "13, 13"),
         ] {
-            let headers = format!(
-                "\nupgrade:websocket\nsec-websocket-key:{key}\nsec-websocket-version:{version}"
-            );
-            assert_eq!(
-                protocol("GET", &headers),
-                Err(Error::Handshake),
-                "{headers}"
-            );
+            let headers = format!("\nupgrade:websocket\nsec-websocket-key:{key}\nsec-websocket-version:{version}");
+            assert_eq!(protocol("GET", &headers), Err(Error::Handshake), "{headers}");
         }
-        for lines in [
-            "",
-            "\nsec-websocket-version:13",
-            "\nsec-websocket-key:yPc6qyEdVivBFTmdg5VfRA==",
-        ] {
+        for lines in ["", "\nsec-websocket-version:13", "\nsec-websocket-key:yPc6qyEdVivBFTmdg5VfRA=="] {
             let headers = format!("\nupgrade:websocket{lines}");
             assert_eq!(protocol("GET", &headers), Err(Error::Handshake), "{lines}");
         }

@@ -143,9 +143,7 @@ impl Refusal {
         Answer {
             status,
             content_type: "application/json",
-            retry_after: self
-                .retry_after(request.head.method)
-                .filter(|_| is_resource),
+            retry_after: self.retry_after(request.head.method).filter(|_| is_resource),
             body: serde_json::to_string(&body).unwrap_or_default(),
         }
     }
@@ -157,12 +155,10 @@ impl Refusal {
             Self::Identity(identity::Error::Unavailable(_))
             | Self::Misconfigured(_)
             | Self::KeysUnavailable(_)
-            | Self::Answer(
-                Way::TunnelDown(_) | Way::Limited(_) | Way::Unknown(_) | Way::ApiServerDown,
-            ) => (503, "ServiceUnavailable"),
-            Self::Identity(_)
-            | Self::Browser(_)
-            | Self::Upstream(upstream::Error::Impersonation) => (403, "Forbidden"),
+            | Self::Answer(Way::TunnelDown(_) | Way::Limited(_) | Way::Unknown(_) | Way::ApiServerDown) => {
+                (503, "ServiceUnavailable")
+            }
+            Self::Identity(_) | Self::Browser(_) | Self::Upstream(upstream::Error::Impersonation) => (403, "Forbidden"),
             Self::Target(target::Error::Method) => (405, "MethodNotAllowed"),
             Self::Target(target::Error::Ambiguous)
             | Self::Protocol(_)
@@ -210,65 +206,38 @@ mod tests {
     #[test]
     fn a_resource_or_an_upgrade_is_answered_with_a_status_and_discovery_with_text() {
         let refusal = Refusal::from(identity::Error::NotMapped("eve@example.com".into()));
-        for (target, headers) in [
-            ("/api/v1/pods", ""),
-            ("/api", "\nupgrade:websocket"),
-            ("/api/v1//x", ""),
-            ("/x", "\nupgrade:SPDY/3.1"),
-        ] {
+        for (target, headers) in
+            [("/api/v1/pods", ""), ("/api", "\nupgrade:websocket"), ("/api/v1//x", ""), ("/x", "\nupgrade:SPDY/3.1")]
+        {
             let answer = answer(&refusal, "GET", target, headers);
-            assert_eq!(
-                (answer.status, answer.content_type),
-                (403, "application/json"),
-                "{target}"
-            );
+            assert_eq!((answer.status, answer.content_type), (403, "application/json"), "{target}");
             let status: serde_json::Value = serde_json::from_str(&answer.body).unwrap();
             assert_eq!(
                 (&status["kind"], &status["apiVersion"], &status["code"]),
                 (&json!("Status"), &json!("v1"), &json!(403))
             );
-            assert_eq!(
-                (&status["reason"], &status["status"]),
-                (&json!("Forbidden"), &json!("Failure"))
-            );
-            assert!(
-                status["message"]
-                    .as_str()
-                    .unwrap()
-                    .contains("eve@example.com")
-            );
+            assert_eq!((&status["reason"], &status["status"]), (&json!("Forbidden"), &json!("Failure")));
+            assert!(status["message"].as_str().unwrap().contains("eve@example.com"));
         }
         for target in ["/api?timeout=32s", "/apis", "/version", "/openapi/v3", "/"] {
             let answer = answer(&refusal, "GET", target, "");
-            assert_eq!(
-                (answer.status, answer.content_type),
-                (403, "text/plain; charset=utf-8"),
-                "{target}"
-            );
+            assert_eq!((answer.status, answer.content_type), (403, "text/plain; charset=utf-8"), "{target}");
             assert!(answer.body.contains("eve@example.com") && !answer.body.starts_with('{'));
         }
     }
 
     #[test]
     fn what_a_token_failed_at_is_not_told_to_the_caller() {
-        for reason in [
-            token::Reason::Expired,
-            token::Reason::Signature,
-            token::Reason::UnknownKey,
-        ] {
+        for reason in [token::Reason::Expired, token::Reason::Signature, token::Reason::UnknownKey] {
             let refusal = Refusal::Unauthenticated(reason);
-            assert_eq!(
-                refusal.to_string(),
-                Refusal::Unauthenticated(token::Reason::Absent).to_string()
-            );
+            assert_eq!(refusal.to_string(), Refusal::Unauthenticated(token::Reason::Absent).to_string());
             assert_eq!(refusal.detail(), reason.to_string());
         }
     }
 
     #[test]
     fn a_retry_is_advised_only_where_it_helps_and_is_safe() {
-        let retry =
-            |refusal: Refusal, method, target| answer(&refusal, method, target, "").retry_after;
+        let retry = |refusal: Refusal, method, target| answer(&refusal, method, target, "").retry_after;
         let down = || Refusal::from(answer::Error::ProxyDown(String::new()));
         let broken = || Refusal::from(answer::Error::Broken(String::new()));
         assert_eq!(retry(down(), "POST", "/api/v1/pods"), Some(1));
@@ -277,11 +246,7 @@ mod tests {
         let unknown = || Refusal::from(answer::Error::Unknown(String::new()));
         assert_eq!(retry(unknown(), "POST", "/api/v1/pods"), None);
         assert_eq!(retry(unknown(), "GET", "/api/v1/pods"), Some(1));
-        assert_eq!(
-            retry(down(), "GET", "/api"),
-            None,
-            "kubectl already asks five times"
-        );
+        assert_eq!(retry(down(), "GET", "/api"), None, "kubectl already asks five times");
         for policy in [
             Refusal::from(upstream::Error::Impersonation),
             Refusal::from(protocol::Error::Spdy),
@@ -293,18 +258,10 @@ mod tests {
 
     #[test]
     fn case_68_spdy_is_refused_with_the_way_out() {
-        let answer = answer(
-            &protocol::Error::Spdy.into(),
-            "POST",
-            "/api/v1/namespaces/n/pods/p/exec",
-            "\nupgrade:SPDY/3.1",
-        );
+        let answer =
+            answer(&protocol::Error::Spdy.into(), "POST", "/api/v1/namespaces/n/pods/p/exec", "\nupgrade:SPDY/3.1");
         assert_eq!(answer.status, 400);
-        for part in [
-            "1.31",
-            "KUBECTL_REMOTE_COMMAND_WEBSOCKETS=true",
-            "KUBECTL_PORT_FORWARD_WEBSOCKETS=true",
-        ] {
+        for part in ["1.31", "KUBECTL_REMOTE_COMMAND_WEBSOCKETS=true", "KUBECTL_PORT_FORWARD_WEBSOCKETS=true"] {
             assert!(answer.body.contains(part));
         }
     }

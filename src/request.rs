@@ -22,12 +22,7 @@ impl<'a> Request<'a> {
     #[must_use]
     pub fn read(text: &'a str) -> Self {
         let (head, excess) = Head::read(text);
-        Self {
-            target: Target::parse(head.method, head.target),
-            protocol: Protocol::parse(&head),
-            excess,
-            head,
-        }
+        Self { target: Target::parse(head.method, head.target), protocol: Protocol::parse(&head), excess, head }
     }
 
     /// Whether the answer comes from a workload or a node, and not from the API server.

@@ -74,10 +74,7 @@ impl<'a> Target<'a> {
     #[must_use]
     pub fn is_long_running(&self) -> bool {
         matches!(self.verb, "watch" | "proxy")
-            || matches!(
-                &*self.subresource,
-                "attach" | "exec" | "proxy" | "log" | "portforward"
-            )
+            || matches!(&*self.subresource, "attach" | "exec" | "proxy" | "log" | "portforward")
     }
 
     /// Whether the request opens a stream to a container: what kubectl upgrades by a WebSocket or by SPDY.
@@ -115,18 +112,12 @@ fn read<'a>(method: &'static str, text: &'a str) -> Result<Target<'a>, Error> {
         Cow::Borrowed(path) => classify(method, path, query),
         Cow::Owned(path) => classify(method, &path, query).into_owned(),
     };
-    Ok(Target {
-        text: Cow::Borrowed(text),
-        ..target
-    })
+    Ok(Target { text: Cow::Borrowed(text), ..target })
 }
 
 /// The methods that the Kubernetes API has. Text, not the runtime's enumeration: an unknown method must not become GET.
 fn known(method: &str) -> Result<&'static str, Error> {
-    ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"]
-        .into_iter()
-        .find(|known| *known == method)
-        .ok_or(Error::Method)
+    ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"].into_iter().find(|known| *known == method).ok_or(Error::Method)
 }
 
 /// Path, and query without its question mark.
@@ -238,33 +229,21 @@ fn is_path(byte: u8) -> bool {
 }
 
 fn hex(digit: u8) -> Option<u8> {
-    char::from(digit)
-        .to_digit(16)
-        .and_then(|value| u8::try_from(value).ok())
+    char::from(digit).to_digit(16).and_then(|value| u8::try_from(value).ok())
 }
 
 /// `RequestInfoFactory.NewRequestInfo`. `path` is decoded and has no slash at either end.
 fn classify<'a>(method: &'static str, path: &'a str, query: &str) -> Target<'a> {
     let mut parts: &[&str] = &path.split('/').collect::<Vec<_>>();
-    let non_resource = Target {
-        verb: lower(method),
-        ..Target::default()
-    };
+    let non_resource = Target { verb: lower(method), ..Target::default() };
     let (group, version) = match *parts {
         ["api", version, _, ..] => ("", version),
         ["apis", group, version, _, ..] => (group, version),
         _ => return non_resource,
     };
-    parts = parts
-        .get(if parts.first() == Some(&"api") { 2 } else { 3 }..)
-        .unwrap_or_default();
+    parts = parts.get(if parts.first() == Some(&"api") { 2 } else { 3 }..).unwrap_or_default();
 
-    let mut target = Target {
-        is_resource: true,
-        group: group.into(),
-        version: version.into(),
-        ..Target::default()
-    };
+    let mut target = Target { is_resource: true, group: group.into(), version: version.into(), ..Target::default() };
     // The deprecated form with the verb in the path.
     let verb_in_path = match *parts {
         ["proxy", _, ..] => Some("proxy"),
@@ -294,11 +273,7 @@ fn classify<'a>(method: &'static str, path: &'a str, query: &str) -> Target<'a> 
         target.subresource = part(2);
     }
     if target.name.is_empty() && target.verb == "get" {
-        target.verb = if query::is_watch(query) {
-            "watch"
-        } else {
-            "list"
-        };
+        target.verb = if query::is_watch(query) { "watch" } else { "list" };
         target.name = query::name(query).unwrap_or_default().into();
     }
     if target.name.is_empty() && target.verb == "delete" {

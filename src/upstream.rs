@@ -46,16 +46,8 @@ const BEARER_SUBPROTOCOL: &str = "base64url.bearer.authorization.k8s.io";
 /// 2. so is a body that the runtime would drop
 /// 3. the caller's headers that may go on, except those that its `Connection` header nominates
 /// 4. what joins the cluster's audit log to ours: `Audit-ID`, the client's address
-pub fn prepare(
-    head: &Head<'_>,
-    target: &Target<'_>,
-    protocol: Protocol,
-) -> Result<Outgoing, Error> {
-    if head
-        .headers()
-        .iter()
-        .any(|(name, _)| name.starts_with("impersonate"))
-    {
+pub fn prepare(head: &Head<'_>, target: &Target<'_>, protocol: Protocol) -> Result<Outgoing, Error> {
+    if head.headers().iter().any(|(name, _)| name.starts_with("impersonate")) {
         return Err(Error::Impersonation);
     }
     match head.method {
@@ -63,16 +55,9 @@ pub fn prepare(
         "HEAD" if head.has_body() => return Err(Error::Body("HEAD")),
         _ => {}
     }
-    let mut outgoing = Outgoing {
-        lines: String::with_capacity(512),
-        names: String::with_capacity(128),
-    };
+    let mut outgoing = Outgoing { lines: String::with_capacity(512), names: String::with_capacity(128) };
     let connection = head.header("connection").unwrap_or_default();
-    let may_pass = if target.is_proxy() {
-        is_for_workload
-    } else {
-        is_for_api
-    };
+    let may_pass = if target.is_proxy() { is_for_workload } else { is_for_api };
     for &(name, value) in head.headers() {
         if may_pass(name) && is_sendable(value) && !nominates(connection, name) {
             outgoing.push(name, value);
@@ -100,10 +85,7 @@ impl Outgoing {
 /// tokens, in the caller's order.
 fn push_websocket(outgoing: &mut Outgoing, head: &Head<'_>) -> Result<(), Error> {
     outgoing.push("Origin", "http://localhost");
-    if let Some(extensions) = head
-        .header("sec-websocket-extensions")
-        .filter(|value| is_sendable(value))
-    {
+    if let Some(extensions) = head.header("sec-websocket-extensions").filter(|value| is_sendable(value)) {
         outgoing.push("Sec-WebSocket-Extensions", extensions);
     }
     let Some(offer) = head.header("sec-websocket-protocol") else {
@@ -157,15 +139,11 @@ fn is_for_workload(name: &str) -> bool {
 
 /// Whether a value can be sent as it came. The runtime reads and writes UTF-8, and puts U+FFFD for what is none.
 fn is_sendable(value: &str) -> bool {
-    value.chars().all(|character| {
-        matches!(character, ' '..='~' | '\t' | '\u{80}'..) && character != '\u{fffd}'
-    })
+    value.chars().all(|character| matches!(character, ' '..='~' | '\t' | '\u{80}'..) && character != '\u{fffd}')
 }
 
 fn nominates(connection: &str, name: &str) -> bool {
-    connection
-        .split(',')
-        .any(|nominated| nominated.trim().eq_ignore_ascii_case(name))
+    connection.split(',').any(|nominated| nominated.trim().eq_ignore_ascii_case(name))
 }
 
 #[cfg(test)]

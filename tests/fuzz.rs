@@ -3,12 +3,7 @@
 //!
 //! `FUZZ_CASES=1000000 cargo test --release --test fuzz` runs longer; 1,000 texts for each target are the usual run.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "a test fails by panicking"
-)]
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
 use std::path::Path;
 use std::{env, fs};
@@ -76,23 +71,14 @@ fn fuzz(target: &str, check: fn(&str) -> Result<(), TestCaseError>) {
         check(text).unwrap_or_else(|error| panic!("{text}\n{error}"));
     }
     let cases = env::var("FUZZ_CASES").map_or(1000, |cases| cases.parse().unwrap());
-    let mut runner = TestRunner::new(RunnerConfig {
-        cases,
-        failure_persistence: None,
-        ..RunnerConfig::default()
-    });
+    let mut runner = TestRunner::new(RunnerConfig { cases, failure_persistence: None, ..RunnerConfig::default() });
     let outcome = runner.run(&changed(corpus), |text| check(&text));
     outcome.unwrap_or_else(|error| panic!("{error}"));
 }
 
 fn corpus(target: &str) -> Vec<String> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("tests/corpus")
-        .join(target);
-    let mut paths: Vec<_> = fs::read_dir(folder)
-        .unwrap()
-        .map(|entry| entry.unwrap().path())
-        .collect();
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corpus").join(target);
+    let mut paths: Vec<_> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
     paths.sort();
     paths
         .iter()
@@ -105,21 +91,17 @@ fn corpus(target: &str) -> Vec<String> {
 
 /// Texts of the corpus with up to eight changes, and now and then any text at all.
 fn changed(corpus: Vec<String>) -> impl Strategy<Value = String> {
-    let change = (
-        any::<Index>(),
-        0..12_usize,
-        prop_oneof![9 => select(PIECES).prop_map(str::to_owned), 1 => "\\PC{0,8}"],
-    );
-    let texts =
-        (select(corpus), prop::collection::vec(change, 0..8)).prop_map(|(text, changes)| {
-            let mut text: Vec<char> = text.chars().collect();
-            for (place, deleted, inserted) in changes {
-                let start = place.index(text.len() + 1);
-                let end = (start + deleted.saturating_sub(6)).min(text.len());
-                text.splice(start..end, inserted.chars());
-            }
-            text.into_iter().collect()
-        });
+    let change =
+        (any::<Index>(), 0..12_usize, prop_oneof![9 => select(PIECES).prop_map(str::to_owned), 1 => "\\PC{0,8}"]);
+    let texts = (select(corpus), prop::collection::vec(change, 0..8)).prop_map(|(text, changes)| {
+        let mut text: Vec<char> = text.chars().collect();
+        for (place, deleted, inserted) in changes {
+            let start = place.index(text.len() + 1);
+            let end = (start + deleted.saturating_sub(6)).min(text.len());
+            text.splice(start..end, inserted.chars());
+        }
+        text.into_iter().collect()
+    });
     prop_oneof![19 => texts, 1 => "\\PC{0,200}"]
 }
 

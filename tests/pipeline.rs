@@ -74,10 +74,7 @@ fn whoever_the_map_names_is_sent_as_the_map_says() {
 fn what_kubectl_sends_arrives_with_the_identity_and_without_the_credentials() {
     let token = token(&json!({}));
     let list = [
-        (
-            "accept",
-            "application/json;as=Table;v=v1;g=meta.k8s.io,application/json",
-        ),
+        ("accept", "application/json;as=Table;v=v1;g=meta.k8s.io,application/json"),
         ("accept-encoding", "gzip"),
         ("authorization", "Bearer access"),
         ("cf-connecting-ip", "192.0.2.7"),
@@ -85,10 +82,7 @@ fn what_kubectl_sends_arrives_with_the_identity_and_without_the_credentials() {
         ("cookie", "CF_Authorization=x"),
         ("host", "kube.example.com"),
         ("kubectl-command", "kubectl get"),
-        (
-            "user-agent",
-            "kubectl/v1.37.2 (linux/amd64) kubernetes/8adc0f0",
-        ),
+        ("user-agent", "kubectl/v1.37.2 (linux/amd64) kubernetes/8adc0f0"),
     ];
     assert_eq!(
         decide("GET", "/api/v1/namespaces/n/pods?limit=500", &token, &list).unwrap(),
@@ -109,10 +103,7 @@ fn what_kubectl_sends_arrives_with_the_identity_and_without_the_credentials() {
     let exec = [
         ("connection", "Upgrade"),
         ("sec-websocket-key", "yPc6qyEdVivBFTmdg5VfRA=="),
-        (
-            "sec-websocket-protocol",
-            "base64url.bearer.authorization.k8s.io.c2E, v5.channel.k8s.io",
-        ),
+        ("sec-websocket-protocol", "base64url.bearer.authorization.k8s.io.c2E, v5.channel.k8s.io"),
         ("sec-websocket-version", "13"),
         ("upgrade", "websocket"),
     ];
@@ -132,63 +123,17 @@ fn what_kubectl_sends_arrives_with_the_identity_and_without_the_credentials() {
 #[test]
 fn case_1_3_12_26_27_29_31_47_67_68_69_75_91_95_96_whatever_is_not_in_order_is_refused() {
     let good = token(&json!({}));
-    let none = format!(
-        "{}.{}.",
-        encode(r#"{"alg":"none","kid":"team-1"}"#),
-        encode(person().to_string())
-    );
+    let none = format!("{}.{}.", encode(r#"{"alg":"none","kid":"team-1"}"#), encode(person().to_string()));
     let stranger = signed(&Signer::stranger(), &person());
     let pods = "/api/v1/pods";
     let long = format!("/api/v1/pods?fieldSelector={}", "x".repeat(16 * 1024));
     for (method, target, token, headers, status, words) in [
-        (
-            "GET",
-            pods,
-            "",
-            vec![],
-            401,
-            "no valid Cloudflare Access token",
-        ),
-        (
-            "GET",
-            pods,
-            &*none,
-            vec![],
-            401,
-            "no valid Cloudflare Access token",
-        ),
-        (
-            "GET",
-            pods,
-            &*stranger,
-            vec![],
-            401,
-            "no valid Cloudflare Access token",
-        ),
-        (
-            "GET",
-            pods,
-            &*token(&json!({"exp": NOW})),
-            vec![],
-            401,
-            "no valid",
-        ),
-        (
-            "GET",
-            pods,
-            &*token(&json!({"aud": ["another"]})),
-            vec![],
-            401,
-            "no valid",
-        ),
-        (
-            "GET",
-            pods,
-            &*token(&json!({"email": null, "sub": ""})),
-            vec![],
-            403,
-            "a token that names nobody",
-        ),
+        ("GET", pods, "", vec![], 401, "no valid Cloudflare Access token"),
+        ("GET", pods, &*none, vec![], 401, "no valid Cloudflare Access token"),
+        ("GET", pods, &*stranger, vec![], 401, "no valid Cloudflare Access token"),
+        ("GET", pods, &*token(&json!({"exp": NOW})), vec![], 401, "no valid"),
+        ("GET", pods, &*token(&json!({"aud": ["another"]})), vec![], 401, "no valid"),
+        ("GET", pods, &*token(&json!({"email": null, "sub": ""})), vec![], 403, "a token that names nobody"),
         (
             "GET",
             pods,
@@ -197,73 +142,17 @@ fn case_1_3_12_26_27_29_31_47_67_68_69_75_91_95_96_whatever_is_not_in_order_is_r
             403,
             "mallory@elsewhere.test is in no entry",
         ),
-        (
-            "GET",
-            pods,
-            &*token(&json!({"email": "alice@example.com.evil"})),
-            vec![],
-            403,
-            "is in no entry",
-        ),
-        (
-            "GET",
-            pods,
-            &*token(&json!({"email": "system:admin@example.com"})),
-            vec![],
-            403,
-            "not of the system",
-        ),
-        (
-            "GET",
-            pods,
-            &*good,
-            vec![("impersonate-user", "root")],
-            403,
-            "leave out --as",
-        ),
-        (
-            "GET",
-            pods,
-            &*good,
-            vec![("impersonate-uid", "")],
-            403,
-            "leave out --as",
-        ),
-        (
-            "GET",
-            pods,
-            &*good,
-            vec![("origin", "https://evil.test")],
-            403,
-            "not web pages",
-        ),
-        (
-            "GET",
-            "/api/v1/%2e%2e/pods",
-            &*good,
-            vec![],
-            400,
-            "ambiguous",
-        ),
+        ("GET", pods, &*token(&json!({"email": "alice@example.com.evil"})), vec![], 403, "is in no entry"),
+        ("GET", pods, &*token(&json!({"email": "system:admin@example.com"})), vec![], 403, "not of the system"),
+        ("GET", pods, &*good, vec![("impersonate-user", "root")], 403, "leave out --as"),
+        ("GET", pods, &*good, vec![("impersonate-uid", "")], 403, "leave out --as"),
+        ("GET", pods, &*good, vec![("origin", "https://evil.test")], 403, "not web pages"),
+        ("GET", "/api/v1/%2e%2e/pods", &*good, vec![], 400, "ambiguous"),
         ("GET", "//api/v1/pods", &*good, vec![], 400, "ambiguous"),
         ("TRACE", pods, &*good, vec![], 405, "no such method"),
         ("GET", &*long, &*good, vec![], 414, "too long"),
-        (
-            "POST",
-            pods,
-            &*good,
-            vec![("upgrade", "SPDY/3.1")],
-            400,
-            "kubectl 1.31",
-        ),
-        (
-            "GET",
-            pods,
-            &*good,
-            vec![("upgrade", "h2c")],
-            400,
-            "a WebSocket, by GET",
-        ),
+        ("POST", pods, &*good, vec![("upgrade", "SPDY/3.1")], 400, "kubectl 1.31"),
+        ("GET", pods, &*good, vec![("upgrade", "h2c")], 400, "a WebSocket, by GET"),
         (
             "GET",
             "/api/v1/namespaces/n/pods/p/exec",
@@ -272,20 +161,14 @@ fn case_1_3_12_26_27_29_31_47_67_68_69_75_91_95_96_whatever_is_not_in_order_is_r
                 ("upgrade", "websocket"),
                 ("sec-websocket-key", "yPc6qyEdVivBFTmdg5VfRA=="),
                 ("sec-websocket-version", "13"),
-                (
-                    "sec-websocket-protocol",
-                    "base64url.bearer.authorization.k8s.io.c2E",
-                ),
+                ("sec-websocket-protocol", "base64url.bearer.authorization.k8s.io.c2E"),
             ],
             400,
             "no usable subprotocol",
         ),
     ] {
         let answer = decide(method, target, token, &headers).unwrap_err();
-        let about = format!(
-            "{method} {} {headers:?}: {answer:?}",
-            target.get(..40).unwrap_or(target)
-        );
+        let about = format!("{method} {} {headers:?}: {answer:?}", target.get(..40).unwrap_or(target));
         assert_eq!(answer.status, status, "{about}");
         let body: Value = serde_json::from_str(&answer.body).expect(&about);
         assert_eq!(body["code"], status, "{about}");
@@ -301,32 +184,17 @@ fn who_somebody_is_comes_before_what_they_ask() {
         ("TRACE", "/api/v1/pods", vec![]),
         ("GET", "//api/v1/pods", vec![]),
         ("GET", "/api/v1/pods", vec![("impersonate-user", "root")]),
-        (
-            "POST",
-            "/api/v1/namespaces/n/pods/p/exec",
-            vec![("upgrade", "SPDY/3.1")],
-        ),
+        ("POST", "/api/v1/namespaces/n/pods/p/exec", vec![("upgrade", "SPDY/3.1")]),
     ] {
-        assert_eq!(
-            decide(method, target, "", &headers).unwrap_err().status,
-            401
-        );
-        assert_eq!(
-            decide(method, target, &stranger, &headers)
-                .unwrap_err()
-                .status,
-            403
-        );
+        assert_eq!(decide(method, target, "", &headers).unwrap_err().status, 401);
+        assert_eq!(decide(method, target, &stranger, &headers).unwrap_err().status, 403);
     }
 }
 
 #[test]
 fn discovery_is_refused_in_the_text_that_kubectl_prints() {
     let answer = decide("GET", "/api?timeout=32s", "", &[]).unwrap_err();
-    assert_eq!(
-        (answer.status, answer.content_type),
-        (401, "text/plain; charset=utf-8")
-    );
+    assert_eq!((answer.status, answer.content_type), (401, "text/plain; charset=utf-8"));
     assert!(answer.body.starts_with("no valid Cloudflare Access token"));
 }
 
@@ -341,16 +209,9 @@ fn case_55_56_58_61_62_100_the_head_decides_nothing_about_who_it_is() {
         ("cookie", "CF_Authorization=alice"),
         ("audit-id", "id-of-another"),
         ("x-forwarded-user", "alice"),
-        (
-            "connection",
-            "Impersonate-User, Impersonate-Group, Audit-ID",
-        ),
+        ("connection", "Impersonate-User, Impersonate-Group, Audit-ID"),
     ] {
-        assert_eq!(
-            decide("GET", "/api/v1/pods", &token, &[(name, value)]).unwrap(),
-            plain,
-            "{name}"
-        );
+        assert_eq!(decide("GET", "/api/v1/pods", &token, &[(name, value)]).unwrap(), plain, "{name}");
     }
 }
 
@@ -367,11 +228,7 @@ fn case_138_a_query_is_logged_only_where_the_cluster_reads_it_as_harmless() {
     ] {
         let text = format!("GET\nhttps://kube.example.com{target}\n0\nid-1");
         let request = Request::read(&text);
-        let entry = Entry {
-            request: &request,
-            caller: None,
-            refusal: None,
-        };
+        let entry = Entry { request: &request, caller: None, refusal: None };
         for line in [entry.line(), entry.event()] {
             assert!(!line.contains("SECRET"), "{line}");
         }
@@ -441,11 +298,9 @@ fn case_19_32_whoever_does_not_answer_lets_nobody_in() {
     let token = token(&json!({}));
     let text = text("GET", "/api/v1/pods", &token, &[]);
     let request = Request::read(&text);
-    for (jwks, error) in [
-        (None, KeysError::Unreachable),
-        (Some("{}"), KeysError::Malformed),
-        (Some(r#"{"keys":[]}"#), KeysError::Empty),
-    ] {
+    for (jwks, error) in
+        [(None, KeysError::Unreachable), (Some("{}"), KeysError::Malformed), (Some(r#"{"keys":[]}"#), KeysError::Empty)]
+    {
         let mut silent = |gateway: &mut Gateway<'static>, _| {
             assert!(gateway.begin_renewal(NOW).is_some());
             assert!(gateway.renew(jwks, NOW).is_some(), "a failure is written down");
@@ -495,12 +350,7 @@ fn team(gateway: &mut Gateway<'static>, question: Question) -> gateway::Answer {
 }
 
 /// What is decided about a request in a new isolate, whose questions the team and an empty store answer.
-fn decide(
-    method: &str,
-    target: &str,
-    token: &str,
-    headers: &[(&str, &str)],
-) -> Result<Vec<String>, Answer> {
+fn decide(method: &str, target: &str, token: &str, headers: &[(&str, &str)]) -> Result<Vec<String>, Answer> {
     let text = text(method, target, token, headers);
     let request = Request::read(&text);
     let mut gateway = gateway(false);
@@ -517,10 +367,7 @@ fn gateway(has_store: bool) -> Gateway<'static> {
 }
 
 fn text(method: &str, target: &str, token: &str, headers: &[(&str, &str)]) -> String {
-    let mut text = format!(
-        "{method}\nhttps://kube.example.com{target}\n{}\nid-1",
-        NOW * 1000
-    );
+    let mut text = format!("{method}\nhttps://kube.example.com{target}\n{}\nid-1", NOW * 1000);
     if !token.is_empty() {
         write!(text, "\ncf-access-jwt-assertion:{token}").unwrap();
     }

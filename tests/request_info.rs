@@ -1,11 +1,7 @@
 //! [`Target`] reads a request as kube-apiserver does, by kube-apiserver's own word: `request_info/table.tsv` holds what
 //! `RequestInfoFactory` of `k8s.io/apiserver` makes of a thousand odd requests (`request_info/main.go` fills it in).
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::panic,
-    reason = "a test fails by panicking"
-)]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 use kube_access::target::Target;
 

@@ -11,9 +11,7 @@ pub const GONE: &str = "gone";
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum Error {
     /// The tunnel has no connection, or does not know the way: the request went nowhere.
-    #[error(
-        "the tunnel to the cluster is down ({0}): is cloudflared running, and connected over QUIC?"
-    )]
+    #[error("the tunnel to the cluster is down ({0}): is cloudflared running, and connected over QUIC?")]
     TunnelDown(String),
     /// A limit of Workers VPC is reached: the request went nowhere.
     #[error("a limit of Workers VPC is reached ({0}), the request went nowhere: try again later")]
@@ -30,9 +28,7 @@ pub enum Error {
     #[error("kubectl proxy took no connection in time ({0}): is its container running?")]
     Unreachable(String),
     /// `kubectl proxy` finds no API server: the request went nowhere.
-    #[error(
-        "kube-apiserver does not answer kubectl proxy: is the API server running, and reachable from the pod?"
-    )]
+    #[error("kube-apiserver does not answer kubectl proxy: is the API server running, and reachable from the pod?")]
     ApiServerDown,
     /// The connection broke: the request may or may not have been carried out.
     #[error("the connection to the cluster broke ({0}): the request may have been carried out")]
@@ -63,18 +59,13 @@ impl Error {
         let code = error
             .split_once("ProxyError: ")
             .map(|(_, code)| code.trim())
-            .and_then(|code| {
-                code.split(|c: char| !c.is_ascii_alphanumeric() && c != '_')
-                    .next()
-            });
+            .and_then(|code| code.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').next());
         let owned = code.unwrap_or_default().to_owned();
         match code {
             Some("connection_refused") => Self::ProxyDown(owned),
             Some("connection_timeout") => Self::Unreachable(owned),
             Some("rate_limited" | "connection_limit_reached") => Self::Limited(owned),
-            Some("http_request_denied" | "destination_ip_prohibited" | "proxy_loop_detected") => {
-                Self::Denied(owned)
-            }
+            Some("http_request_denied" | "destination_ip_prohibited" | "proxy_loop_detected") => Self::Denied(owned),
             Some(
                 "dns_error"
                 | "dns_timeout"
@@ -83,23 +74,14 @@ impl Error {
                 | "destination_ip_unroutable",
             ) => Self::TunnelDown(owned),
             Some("connection_read_timeout" | "connection_write_timeout") => Self::TimedOut(owned),
-            Some("connection_terminated" | "http_response_incomplete" | "http_request_error") => {
-                Self::Broken(owned)
+            Some("connection_terminated" | "http_response_incomplete" | "http_request_error") => Self::Broken(owned),
+            Some("http_upgrade_failed" | "http_protocol_error" | "tls_protocol_error" | "tls_certificate_error") => {
+                Self::Garbled(owned)
             }
-            Some(
-                "http_upgrade_failed"
-                | "http_protocol_error"
-                | "tls_protocol_error"
-                | "tls_certificate_error",
-            ) => Self::Garbled(owned),
             Some(_) => Self::Unknown(owned),
             None if error == GONE => Self::Gone,
-            None if error.to_ascii_lowercase().contains("timeout") => {
-                Self::TimedOut("no answer".into())
-            }
-            None if error.to_ascii_lowercase().contains("refused") => {
-                Self::ProxyDown("connection refused".into())
-            }
+            None if error.to_ascii_lowercase().contains("timeout") => Self::TimedOut("no answer".into()),
+            None if error.to_ascii_lowercase().contains("refused") => Self::ProxyDown("connection refused".into()),
             None => Self::Broken("connection lost".into()),
         }
     }
@@ -109,11 +91,7 @@ impl Error {
     pub fn went_nowhere(&self) -> bool {
         matches!(
             self,
-            Self::TunnelDown(_)
-                | Self::Limited(_)
-                | Self::ProxyDown(_)
-                | Self::Unreachable(_)
-                | Self::ApiServerDown
+            Self::TunnelDown(_) | Self::Limited(_) | Self::ProxyDown(_) | Self::Unreachable(_) | Self::ApiServerDown
         )
     }
 
@@ -126,17 +104,8 @@ impl Error {
             Some(Self::parse(text))
         } else if starts_with(&["dial tcp ", "dial: "]) {
             Some(Self::ApiServerDown)
-        } else if starts_with(&[
-            "read tcp ",
-            "write tcp ",
-            "EOF",
-            "unexpected EOF",
-            "http2: ",
-            "net/http: ",
-        ]) {
-            Some(Self::Broken(
-                "between kubectl proxy and kube-apiserver".into(),
-            ))
+        } else if starts_with(&["read tcp ", "write tcp ", "EOF", "unexpected EOF", "http2: ", "net/http: "]) {
+            Some(Self::Broken("between kubectl proxy and kube-apiserver".into()))
         } else {
             None
         }
@@ -181,10 +150,7 @@ mod tests {
             ("ProxyError: something_new", 503),
             ("ProxyError: ", 503),
             ("Network connection lost.", 502),
-            (
-                "TimeoutError: The operation was aborted due to timeout",
-                504,
-            ),
+            ("TimeoutError: The operation was aborted due to timeout", 504),
             ("connect(): Connection refused", 502),
             ("", 502),
             ("gone", 499),
@@ -193,15 +159,9 @@ mod tests {
         }
         for (text, expected) in [
             ("ProxyError: connection_refused", Some(502)),
-            (
-                "dial tcp 10.0.0.1:443: connect: connection refused",
-                Some(503),
-            ),
+            ("dial tcp 10.0.0.1:443: connect: connection refused", Some(503)),
             ("EOF", Some(502)),
-            (
-                "read tcp 10.0.0.2:1->10.0.0.1:443: read: connection reset by peer",
-                Some(502),
-            ),
+            ("read tcp 10.0.0.2:1->10.0.0.1:443: read: connection reset by peer", Some(502)),
             ("Internal Server Error: \"/api\"", None),
             ("", None),
         ] {
@@ -219,11 +179,7 @@ mod tests {
             (404, true, None),
             (200, true, None),
         ] {
-            assert_eq!(
-                Error::of_status(code, is_html).map(status),
-                expected,
-                "{code}"
-            );
+            assert_eq!(Error::of_status(code, is_html).map(status), expected, "{code}");
         }
     }
 
@@ -240,10 +196,7 @@ mod tests {
             "connection_refused",
             "rate_limited",
         ] {
-            assert!(
-                Error::parse(&format!("ProxyError: {code}")).went_nowhere(),
-                "{code}"
-            );
+            assert!(Error::parse(&format!("ProxyError: {code}")).went_nowhere(), "{code}");
         }
         // The first three went nowhere as well, but would do so again.
         for code in [
@@ -263,10 +216,7 @@ mod tests {
             "connection_refused_later",
             "",
         ] {
-            assert!(
-                !Error::parse(&format!("ProxyError: {code}")).went_nowhere(),
-                "{code}"
-            );
+            assert!(!Error::parse(&format!("ProxyError: {code}")).went_nowhere(), "{code}");
         }
     }
 }

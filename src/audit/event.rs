@@ -72,21 +72,13 @@ pub(super) struct Refused {
 
 impl Refused {
     pub(super) fn of(refusal: &Refusal) -> Self {
-        Self {
-            status: "Failure",
-            reason: refusal.reason(),
-            message: refusal.to_string(),
-        }
+        Self { status: "Failure", reason: refusal.reason(), message: refusal.to_string() }
     }
 }
 
 impl<'a> Event<'a> {
     pub(super) fn of(entry: &Entry<'a>) -> Self {
-        let Entry {
-            request,
-            caller,
-            refusal,
-        } = *entry;
+        let Entry { request, caller, refusal } = *entry;
         let head = &request.head;
         let target = request.target.as_ref().ok();
         let is_open = refusal.is_none() && target.is_some_and(Target::is_long_running);
@@ -102,10 +94,8 @@ impl<'a> Event<'a> {
             audit_id: head.audit_id,
             stage: if is_open { "ResponseStarted" } else { "ResponseComplete" },
             request_uri: redact(request),
-            verb: target.map_or_else(
-                || Cow::Owned(head.method.to_ascii_lowercase()),
-                |target| Cow::Borrowed(target.verb),
-            ),
+            verb: target
+                .map_or_else(|| Cow::Owned(head.method.to_ascii_lowercase()), |target| Cow::Borrowed(target.verb)),
             user: identity.map_or_else(User::default, |identity| User {
                 username: identity.user(),
                 groups: identity.groups(),
@@ -120,10 +110,7 @@ impl<'a> Event<'a> {
                 ("kube-access.dev/detail", refusal.map(Refusal::detail).unwrap_or_default().into()),
                 ("kube-access.dev/rule", identity.map_or("", |identity| identity.rule().name()).into()),
                 ("kube-access.dev/ray", head.ray().unwrap_or_default().into()),
-                (
-                    "kube-access.dev/client-kubectl-command",
-                    head.header("kubectl-command").map_or("", cut).into(),
-                ),
+                ("kube-access.dev/client-kubectl-command", head.header("kubectl-command").map_or("", cut).into()),
             ]),
         }
     }

@@ -15,12 +15,7 @@ use crate::refusal::Refusal;
 const STORE_MILLISECONDS: u32 = 5_000;
 
 /// Asks. The only error is a client that went away meanwhile: whoever does not answer is an answer.
-pub(super) async fn ask(
-    question: Question,
-    visit: &Visit<'_>,
-    now: u64,
-    ctx: &Context,
-) -> Result<Answer, Refusal> {
+pub(super) async fn ask(question: Question, visit: &Visit<'_>, now: u64, ctx: &Context) -> Result<Answer, Refusal> {
     let request = visit.request;
     match question {
         Question::Certs => {
@@ -29,16 +24,10 @@ pub(super) async fn ask(
             settled(rim::within(&renewal, limit, request)).await?.ok();
             Ok(Answer::Certs)
         }
-        Question::Signature {
-            jwk,
-            input,
-            signature,
-        } => {
+        Question::Signature { jwk, input, signature } => {
             let signature = Uint8Array::from(signature.as_slice());
             let verdict = settled(rim::verify(&jwk, &signature, &input, request)).await?;
-            Ok(Answer::Signature(
-                verdict.is_ok_and(|verdict| verdict.is_truthy()),
-            ))
+            Ok(Answer::Signature(verdict.is_ok_and(|verdict| verdict.is_truthy())))
         }
         Question::Entry(key) => {
             let found = rim::look(visit.env, &key, STORE_MILLISECONDS, request);
@@ -60,9 +49,7 @@ fn renewal(env: &JsValue, now: u64, ctx: &Context) -> Promise {
                 Err(_) => None,
             };
             let text = text.and_then(|text| text.as_string());
-            let line = with_gateway(&JsValue::UNDEFINED, |gateway| {
-                gateway.renew(text.as_deref(), now)
-            });
+            let line = with_gateway(&JsValue::UNDEFINED, |gateway| gateway.renew(text.as_deref(), now));
             if let Some(record) = line {
                 log(record.level, &record.template);
             }

@@ -23,11 +23,7 @@ extern "C" {
     pub(super) fn outline(response: &Response) -> Result<u32, JsValue>;
 
     #[wasm_bindgen(catch)]
-    pub(super) fn peek(
-        response: &Response,
-        bytes: u32,
-        request: &Request,
-    ) -> Result<Promise, JsValue>;
+    pub(super) fn peek(response: &Response, bytes: u32, request: &Request) -> Result<Promise, JsValue>;
 
     #[wasm_bindgen(catch)]
     pub(super) fn dress(
@@ -41,25 +37,12 @@ extern "C" {
     pub(super) fn certs(url: &str, bytes: u32, milliseconds: u32) -> Result<Promise, JsValue>;
 
     #[wasm_bindgen(catch)]
-    pub(super) fn within(
-        promise: &Promise,
-        milliseconds: u32,
-        request: &Request,
-    ) -> Result<Promise, JsValue>;
+    pub(super) fn within(promise: &Promise, milliseconds: u32, request: &Request) -> Result<Promise, JsValue>;
 
     #[wasm_bindgen(catch)]
-    pub(super) fn look(
-        env: &JsValue,
-        key: &str,
-        milliseconds: u32,
-        request: &Request,
-    ) -> Result<Promise, JsValue>;
+    pub(super) fn look(env: &JsValue, key: &str, milliseconds: u32, request: &Request) -> Result<Promise, JsValue>;
 
     #[wasm_bindgen(catch)]
-    pub(super) fn verify(
-        jwk: &str,
-        signature: &Uint8Array,
-        input: &str,
-        request: &Request,
-    ) -> Result<Promise, JsValue>;
+    pub(super) fn verify(jwk: &str, signature: &Uint8Array, input: &str, request: &Request)
+    -> Result<Promise, JsValue>;
 }

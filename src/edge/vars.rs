@@ -30,11 +30,7 @@ fn var(env: &JsValue, name: &str) -> Option<Var> {
         let list: Option<Vec<String>> = array.iter().map(|item| item.as_string()).collect();
         return Some(list.map_or(Var::Other("an array of other things than text"), Var::List));
     }
-    let kind = if value.as_f64().is_some() {
-        "a number"
-    } else {
-        "an object"
-    };
+    let kind = if value.as_f64().is_some() { "a number" } else { "an object" };
     Some(Var::Other(kind))
 }
 

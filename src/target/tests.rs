@@ -23,145 +23,43 @@ pub(super) fn row(method: &str, target: &str) -> String {
         &target.subresource,
         &target.name,
     ];
-    parts
-        .map(|part| if part.is_empty() { "-" } else { part })
-        .join(" ")
+    parts.map(|part| if part.is_empty() { "-" } else { part }).join(" ")
 }
 
 #[test]
 fn case_143_a_resource_is_read_as_kubernetes_own_table_reads_it() {
     for (method, target, expected) in [
         ("GET", "/api/v1/namespaces", "list - v1 - namespaces - -"),
-        (
-            "GET",
-            "/api/v1/namespaces/other",
-            "get - v1 other namespaces - other",
-        ),
-        (
-            "GET",
-            "/api/v1/namespaces/other/pods",
-            "list - v1 other pods - -",
-        ),
-        (
-            "GET",
-            "/api/v1/namespaces/other/pods/foo",
-            "get - v1 other pods - foo",
-        ),
-        (
-            "HEAD",
-            "/api/v1/namespaces/other/pods/foo",
-            "get - v1 other pods - foo",
-        ),
+        ("GET", "/api/v1/namespaces/other", "get - v1 other namespaces - other"),
+        ("GET", "/api/v1/namespaces/other/pods", "list - v1 other pods - -"),
+        ("GET", "/api/v1/namespaces/other/pods/foo", "get - v1 other pods - foo"),
+        ("HEAD", "/api/v1/namespaces/other/pods/foo", "get - v1 other pods - foo"),
         ("GET", "/api/v1/pods", "list - v1 - pods - -"),
         ("HEAD", "/api/v1/pods", "list - v1 - pods - -"),
-        (
-            "GET",
-            "/api/v1/proxy/namespaces/other/pods/foo",
-            "proxy - v1 other pods - foo",
-        ),
-        (
-            "GET",
-            "/api/v1/proxy/namespaces/other/pods/foo/subpath/not/a/subresource",
-            "proxy - v1 other pods - foo",
-        ),
+        ("GET", "/api/v1/proxy/namespaces/other/pods/foo", "proxy - v1 other pods - foo"),
+        ("GET", "/api/v1/proxy/namespaces/other/pods/foo/subpath/not/a/subresource", "proxy - v1 other pods - foo"),
         ("GET", "/api/v1/watch/pods", "watch - v1 - pods - -"),
         ("GET", "/api/v1/pods?watch=true", "watch - v1 - pods - -"),
         ("GET", "/api/v1/pods?watch=false", "list - v1 - pods - -"),
-        (
-            "GET",
-            "/api/v1/watch/namespaces/other/pods",
-            "watch - v1 other pods - -",
-        ),
-        (
-            "GET",
-            "/api/v1/namespaces/other/pods?watch=1",
-            "watch - v1 other pods - -",
-        ),
-        (
-            "GET",
-            "/api/v1/namespaces/other/pods?watch=0",
-            "list - v1 other pods - -",
-        ),
-        (
-            "GET",
-            "/api/v1/namespaces/other/pods/foo/status",
-            "get - v1 other pods status foo",
-        ),
-        (
-            "GET",
-            "/api/v1/namespaces/other/pods/foo/proxy/subpath",
-            "get - v1 other pods proxy foo",
-        ),
-        (
-            "PUT",
-            "/api/v1/namespaces/other/finalize",
-            "update - v1 other namespaces finalize other",
-        ),
-        (
-            "PUT",
-            "/api/v1/namespaces/other/status",
-            "update - v1 other namespaces status other",
-        ),
-        (
-            "PATCH",
-            "/api/v1/namespaces/other/pods/foo",
-            "patch - v1 other pods - foo",
-        ),
-        (
-            "DELETE",
-            "/api/v1/namespaces/other/pods/foo",
-            "delete - v1 other pods - foo",
-        ),
-        (
-            "POST",
-            "/api/v1/namespaces/other/pods",
-            "create - v1 other pods - -",
-        ),
-        (
-            "DELETE",
-            "/api/v1/nodes",
-            "deletecollection - v1 - nodes - -",
-        ),
-        (
-            "DELETE",
-            "/api/v1/namespaces",
-            "deletecollection - v1 - namespaces - -",
-        ),
-        (
-            "DELETE",
-            "/api/v1/namespaces/other/pods",
-            "deletecollection - v1 other pods - -",
-        ),
-        (
-            "DELETE",
-            "/apis/extensions/v1/namespaces/other/pods",
-            "deletecollection extensions v1 other pods - -",
-        ),
-        (
-            "POST",
-            "/apis/extensions/v1/namespaces/other/pods",
-            "create extensions v1 other pods - -",
-        ),
-        (
-            "POST",
-            "/apis/extensions/v1beta3/namespaces/other/pods",
-            "create extensions v1beta3 other pods - -",
-        ),
-        (
-            "GET",
-            "/api/version/resource",
-            "list - version - resource - -",
-        ),
-        (
-            "GET",
-            "/apis/group/version/resource/name/subresource",
-            "get group version - resource subresource name",
-        ),
-        (
-            "GET",
-            "/apis/batch/v1/job/foo/scale",
-            "get batch v1 - job scale foo",
-        ),
+        ("GET", "/api/v1/watch/namespaces/other/pods", "watch - v1 other pods - -"),
+        ("GET", "/api/v1/namespaces/other/pods?watch=1", "watch - v1 other pods - -"),
+        ("GET", "/api/v1/namespaces/other/pods?watch=0", "list - v1 other pods - -"),
+        ("GET", "/api/v1/namespaces/other/pods/foo/status", "get - v1 other pods status foo"),
+        ("GET", "/api/v1/namespaces/other/pods/foo/proxy/subpath", "get - v1 other pods proxy foo"),
+        ("PUT", "/api/v1/namespaces/other/finalize", "update - v1 other namespaces finalize other"),
+        ("PUT", "/api/v1/namespaces/other/status", "update - v1 other namespaces status other"),
+        ("PATCH", "/api/v1/namespaces/other/pods/foo", "patch - v1 other pods - foo"),
+        ("DELETE", "/api/v1/namespaces/other/pods/foo", "delete - v1 other pods - foo"),
+        ("POST", "/api/v1/namespaces/other/pods", "create - v1 other pods - -"),
+        ("DELETE", "/api/v1/nodes", "deletecollection - v1 - nodes - -"),
+        ("DELETE", "/api/v1/namespaces", "deletecollection - v1 - namespaces - -"),
+        ("DELETE", "/api/v1/namespaces/other/pods", "deletecollection - v1 other pods - -"),
+        ("DELETE", "/apis/extensions/v1/namespaces/other/pods", "deletecollection extensions v1 other pods - -"),
+        ("POST", "/apis/extensions/v1/namespaces/other/pods", "create extensions v1 other pods - -"),
+        ("POST", "/apis/extensions/v1beta3/namespaces/other/pods", "create extensions v1beta3 other pods - -"),
+        ("GET", "/api/version/resource", "list - version - resource - -"),
+        ("GET", "/apis/group/version/resource/name/subresource", "get group version - resource subresource name"),
+        ("GET", "/apis/batch/v1/job/foo/scale", "get batch v1 - job scale foo"),
     ] {
         assert_eq!(row(method, target), expected, "{method} {target}");
     }
@@ -226,60 +124,24 @@ fn case_91_a_path_that_could_be_read_in_two_ways_is_refused() {
         let target = format!("/api/v1/pods?{query}");
         assert_eq!(parse("GET", &target), Err(Error::Ambiguous), "{query}");
     }
-    assert!(
-        parse(
-            "GET",
-            "/api/v1/pods?labelSelector=a in ('b',c)"
-                .replace(' ', "+")
-                .as_str()
-        )
-        .is_ok()
-    );
+    assert!(parse("GET", "/api/v1/pods?labelSelector=a in ('b',c)".replace(' ', "+").as_str()).is_ok());
     assert_eq!(parse("GET", "?x"), Err(Error::Ambiguous));
 }
 
 #[test]
 fn case_91_an_odd_spelling_of_exec_is_exec() {
-    for path in [
-        "exec",
-        "exec/",
-        "%65xec",
-        "ex%65c?command=ls",
-        "exec?command=a&command=b%2Fc",
-    ] {
-        assert_eq!(
-            row("GET", &format!("/api/v1/namespaces/n/pods/p/{path}")),
-            "get - v1 n pods exec p",
-            "{path}"
-        );
+    for path in ["exec", "exec/", "%65xec", "ex%65c?command=ls", "exec?command=a&command=b%2Fc"] {
+        assert_eq!(row("GET", &format!("/api/v1/namespaces/n/pods/p/{path}")), "get - v1 n pods exec p", "{path}");
     }
-    assert_eq!(
-        row("GET", "/api/v1/namespaces/n/pods/p;x/exec"),
-        "get - v1 n pods exec p;x"
-    );
-    assert_eq!(
-        row("GET", "/apis/..;/api/v1/pods"),
-        "list ..; api - v1 - pods".replace("list", "get")
-    );
+    assert_eq!(row("GET", "/api/v1/namespaces/n/pods/p;x/exec"), "get - v1 n pods exec p;x");
+    assert_eq!(row("GET", "/apis/..;/api/v1/pods"), "list ..; api - v1 - pods".replace("list", "get"));
 }
 
 #[test]
 fn a_workload_behind_a_proxy_may_have_encoded_separators_in_its_paths() {
-    assert_eq!(
-        row(
-            "GET",
-            "/api/v1/namespaces/n/services/s:80/proxy/a%2Fb%5cc%25"
-        ),
-        "get - v1 n services proxy s:80"
-    );
-    assert_eq!(
-        parse("GET", "/api/v1/namespaces/n/services/a%2fb/proxy/x"),
-        Err(Error::Ambiguous)
-    );
-    assert_eq!(
-        parse("GET", "/api/v1/namespaces/proxy/pods/a%2Fb"),
-        Err(Error::Ambiguous)
-    );
+    assert_eq!(row("GET", "/api/v1/namespaces/n/services/s:80/proxy/a%2Fb%5cc%25"), "get - v1 n services proxy s:80");
+    assert_eq!(parse("GET", "/api/v1/namespaces/n/services/a%2fb/proxy/x"), Err(Error::Ambiguous));
+    assert_eq!(parse("GET", "/api/v1/namespaces/proxy/pods/a%2Fb"), Err(Error::Ambiguous));
 }
 
 #[test]
@@ -310,14 +172,8 @@ fn case_168_raw_characters_are_brought_to_the_spelling_that_is_sent() {
 
 #[test]
 fn case_95_methods_that_the_api_does_not_have_are_refused() {
-    for method in [
-        "OPTIONS", "TRACE", "CONNECT", "PURGE", "get", "Get", "", "GET ", "PROPFIND",
-    ] {
-        assert_eq!(
-            parse(method, "/api/v1/pods"),
-            Err(Error::Method),
-            "{method}"
-        );
+    for method in ["OPTIONS", "TRACE", "CONNECT", "PURGE", "get", "Get", "", "GET ", "PROPFIND"] {
+        assert_eq!(parse(method, "/api/v1/pods"), Err(Error::Method), "{method}");
     }
 }
 
@@ -333,11 +189,7 @@ fn long_running_requests_are_those_of_the_api_server() {
         ("/api/v1/pods", false),
         ("/version", false),
     ] {
-        assert_eq!(
-            parse("GET", path).unwrap().is_long_running(),
-            is_long,
-            "{path}"
-        );
+        assert_eq!(parse("GET", path).unwrap().is_long_running(), is_long, "{path}");
     }
 }
 

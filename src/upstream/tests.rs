@@ -24,11 +24,8 @@ fn pods(headers: &[(&str, &str)]) -> Result<Vec<String>, Error> {
 /// What is sent for a caller without any header.
 const OURS: [&str; 1] = ["Audit-ID:id-1"];
 
-const HANDSHAKE: [(&str, &str); 3] = [
-    ("upgrade", "websocket"),
-    ("sec-websocket-version", "13"),
-    ("sec-websocket-key", "yPc6qyEdVivBFTmdg5VfRA=="),
-];
+const HANDSHAKE: [(&str, &str); 3] =
+    [("upgrade", "websocket"), ("sec-websocket-version", "13"), ("sec-websocket-key", "yPc6qyEdVivBFTmdg5VfRA==")];
 
 fn upgrade(headers: &[(&str, &str)]) -> Result<Vec<String>, Error> {
     send("GET", "/x", &[&HANDSHAKE, headers].concat())
@@ -60,11 +57,7 @@ fn case_47_48_49_50_51_52_54_75_a_caller_who_impersonates_is_refused() {
         "Impersonate_User",
     ] {
         for value in ["root", "", "a, b", "alice"] {
-            assert_eq!(
-                pods(&[("accept", "x"), (name, value)]),
-                Err(Error::Impersonation),
-                "{name}: {value}"
-            );
+            assert_eq!(pods(&[("accept", "x"), (name, value)]), Err(Error::Impersonation), "{name}: {value}");
         }
     }
 }
@@ -125,41 +118,16 @@ fn case_53_55_56_57_58_59_60_61_66_what_is_not_on_the_list_is_not_sent() {
 
 #[test]
 fn case_62_63_64_65_a_connection_header_takes_nothing_of_ours_away() {
-    for nominated in [
-        "Impersonate-User",
-        "close, ImPeRsOnAtE-GrOuP",
-        ", Impersonate-User",
-        "Authorization",
-        "Audit-ID",
-    ] {
-        assert_eq!(
-            pods(&[("Connection", nominated)]).unwrap(),
-            OURS,
-            "{nominated}"
-        );
+    for nominated in ["Impersonate-User", "close, ImPeRsOnAtE-GrOuP", ", Impersonate-User", "Authorization", "Audit-ID"]
+    {
+        assert_eq!(pods(&[("Connection", nominated)]).unwrap(), OURS, "{nominated}");
     }
-    let lines = pods(&[
-        ("accept", "a"),
-        ("range", "b"),
-        ("connection", "close,  Accept"),
-    ])
-    .unwrap();
-    assert_eq!(
-        lines[0], "range:b",
-        "what the caller nominates is the caller's own hop"
-    );
-    let nominating = [
-        ("connection", "Upgrade, Impersonate-User"),
-        ("sec-websocket-protocol", "v5.channel.k8s.io"),
-    ];
+    let lines = pods(&[("accept", "a"), ("range", "b"), ("connection", "close,  Accept")]).unwrap();
+    assert_eq!(lines[0], "range:b", "what the caller nominates is the caller's own hop");
+    let nominating = [("connection", "Upgrade, Impersonate-User"), ("sec-websocket-protocol", "v5.channel.k8s.io")];
     assert_eq!(
         upgrade(&nominating).unwrap(),
-        [
-            "Upgrade:websocket",
-            "Origin:http://localhost",
-            "Sec-WebSocket-Protocol:v5.channel.k8s.io",
-            "Audit-ID:id-1",
-        ]
+        ["Upgrade:websocket", "Origin:http://localhost", "Sec-WebSocket-Protocol:v5.channel.k8s.io", "Audit-ID:id-1",]
     );
 }
 
@@ -168,30 +136,14 @@ fn case_69_a_bearer_token_among_the_subprotocols_is_taken_out() {
     let offer = |offer: &str| upgrade(&[("sec-websocket-protocol", offer)]);
     let bearer = "base64url.bearer.authorization.k8s.io.c2VjcmV0";
     for (offered, sent) in [
-        (
-            format!("v5.channel.k8s.io, {bearer}, v4.channel.k8s.io"),
-            "v5.channel.k8s.io, v4.channel.k8s.io",
-        ),
-        (
-            format!("{bearer},SPDY/3.1+portforward.k8s.io"),
-            "SPDY/3.1+portforward.k8s.io",
-        ),
+        (format!("v5.channel.k8s.io, {bearer}, v4.channel.k8s.io"), "v5.channel.k8s.io, v4.channel.k8s.io"),
+        (format!("{bearer},SPDY/3.1+portforward.k8s.io"), "SPDY/3.1+portforward.k8s.io"),
         ("Base64URL.Bearer.authorization.k8s.io.x, a".into(), "a"),
         ("graphql-ws".into(), "graphql-ws"),
     ] {
-        assert_eq!(
-            offer(&offered).unwrap()[2],
-            format!("Sec-WebSocket-Protocol:{sent}")
-        );
+        assert_eq!(offer(&offered).unwrap()[2], format!("Sec-WebSocket-Protocol:{sent}"));
     }
-    for offered in [
-        bearer,
-        "",
-        "a,,b",
-        "a b",
-        "ä",
-        &format!("{bearer}, {bearer}"),
-    ] {
+    for offered in [bearer, "", "a,,b", "a b", "ä", &format!("{bearer}, {bearer}")] {
         assert_eq!(offer(offered), Err(Error::Subprotocol), "{offered}");
     }
     assert_eq!(upgrade(&[]).unwrap()[0], "Upgrade:websocket");
@@ -209,8 +161,19 @@ fn case_153_every_websocket_goes_up_with_an_origin_of_ours() {
 fn case_167_a_workload_gets_all_but_credentials_identity_edge_and_connection() {
     let workload = "/api/v1/namespaces/n/services/s/proxy/x";
     for name in [
-        "x-scope-orgid", "traceparent", "kbn-xsrf", "x-requested-with", "x-csrf-token", "origin", "referer", "sec-fetch-site",
-        "x-http-method-override", "accept", "user-agent", "if-match", "x-api-key",
+        "x-scope-orgid",
+        "traceparent",
+        "kbn-xsrf",
+        "x-requested-with",
+        "x-csrf-token",
+        "origin",
+        "referer",
+        "sec-fetch-site",
+        "x-http-method-override",
+        "accept",
+        "user-agent",
+        "if-match",
+        "x-api-key",
     ] {
         let lines = send("GET", workload, &[(name, "v")]).unwrap();
         assert_eq!(lines, [format!("{name}:v"), OURS[0].to_owned()], "{name}");
@@ -218,10 +181,32 @@ fn case_167_a_workload_gets_all_but_credentials_identity_edge_and_connection() {
         assert_eq!(pods(&[(name, "v")]).unwrap().len(), 1 + usize::from(is_known), "{name}");
     }
     for name in [
-        "authorization", "proxy-authorization", "cookie", "cf-access-jwt-assertion", "cf-access-client-secret", "cf_authorization",
-        "cf-connecting-ip", "cdn-loop", "x-remote-user", "x_remote_user", "x-remote-extra-a", "x-forwarded-for", "x_forwarded_for",
-        "x-forwarded-user", "forwarded", "x-real-ip", "x-original-url", "host", "te", "trailer", "keep-alive",
-        "transfer-encoding", "http2-settings", "audit-id", "sec-websocket-key", "true-client-ip",
+        "authorization",
+        "proxy-authorization",
+        "cookie",
+        "cf-access-jwt-assertion",
+        "cf-access-client-secret",
+        "cf_authorization",
+        "cf-connecting-ip",
+        "cdn-loop",
+        "x-remote-user",
+        "x_remote_user",
+        "x-remote-extra-a",
+        "x-forwarded-for",
+        "x_forwarded_for",
+        "x-forwarded-user",
+        "forwarded",
+        "x-real-ip",
+        "x-original-url",
+        "host",
+        "te",
+        "trailer",
+        "keep-alive",
+        "transfer-encoding",
+        "http2-settings",
+        "audit-id",
+        "sec-websocket-key",
+        "true-client-ip",
     ] {
         let lines = send("POST", workload, &[(name, "v")]).unwrap();
         assert_eq!(lines, OURS, "{name}");
@@ -247,14 +232,8 @@ fn case_70_170_a_value_is_sent_as_it_came_or_not_at_all() {
 #[test]
 fn case_73_what_a_client_needs_is_sent_as_it_came() {
     for (name, value) in [
-        (
-            "accept",
-            "application/json;as=Table;v=v1;g=meta.k8s.io,application/json",
-        ),
-        (
-            "accept",
-            "application/vnd.kubernetes.protobuf,application/json",
-        ),
+        ("accept", "application/json;as=Table;v=v1;g=meta.k8s.io,application/json"),
+        ("accept", "application/vnd.kubernetes.protobuf,application/json"),
         ("accept-encoding", "gzip"),
         ("content-type", "application/apply-patch+yaml"),
         ("content-type", "application/strategic-merge-patch+json"),
@@ -265,10 +244,7 @@ fn case_73_what_a_client_needs_is_sent_as_it_came() {
         ("kubectl-command", "kubectl get"),
         ("kubectl-session", "1eef2988"),
     ] {
-        assert_eq!(
-            pods(&[(name, value)]).unwrap()[0],
-            format!("{name}:{value}")
-        );
+        assert_eq!(pods(&[(name, value)]).unwrap()[0], format!("{name}:{value}"));
     }
 }
 

@@ -39,10 +39,7 @@ impl Signer {
         let jwk = &keys[name];
         let part = |member: &str| decode(jwk[member].as_str().unwrap());
         let components = KeyPairComponents {
-            public_key: PublicKeyComponents {
-                n: part("n"),
-                e: part("e"),
-            },
+            public_key: PublicKeyComponents { n: part("n"), e: part("e") },
             d: part("d"),
             p: part("p"),
             q: part("q"),
@@ -65,14 +62,7 @@ impl Signer {
 
     pub(crate) fn sign(&self, encoding: &'static dyn RsaEncoding, input: &str) -> Vec<u8> {
         let mut signature = vec![0; self.pair.public().modulus_len()];
-        self.pair
-            .sign(
-                encoding,
-                &SystemRandom::new(),
-                input.as_bytes(),
-                &mut signature,
-            )
-            .unwrap();
+        self.pair.sign(encoding, &SystemRandom::new(), input.as_bytes(), &mut signature).unwrap();
         signature
     }
 }
@@ -107,8 +97,7 @@ fn is_signed_by(jwk: &str, input: &str, signature: &[u8]) -> bool {
     let jwk: Value = serde_json::from_str(jwk).unwrap();
     let part = |member: &str| decode(jwk[member].as_str().unwrap());
     let key = PublicKeyComponents { n: part("n"), e: part("e") };
-    key.verify(&RSA_PKCS1_2048_8192_SHA256, input.as_bytes(), signature)
-        .is_ok()
+    key.verify(&RSA_PKCS1_2048_8192_SHA256, input.as_bytes(), signature).is_ok()
 }
 
 /// Drives the line to its end.
@@ -141,11 +130,7 @@ pub(crate) fn answer(gateway: &mut Gateway<'static>, question: Question, jwks: &
             }
             Answer::Certs
         }
-        Question::Signature {
-            jwk,
-            input,
-            signature,
-        } => Answer::Signature(is_signed_by(&jwk, &input, &signature)),
+        Question::Signature { jwk, input, signature } => Answer::Signature(is_signed_by(&jwk, &input, &signature)),
         Question::Entry(_) => Answer::Entry(Ok(None)),
     }
 }

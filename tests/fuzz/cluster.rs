@@ -19,8 +19,7 @@ pub(crate) fn head(text: &str) -> Result<(), TestCaseError> {
     let (head, too_large) = Head::read(text);
     prop_assert_eq!(
         too_large.is_some(),
-        head.headers().is_empty()
-            && (text.len() > MAX_HEAD_BYTES || target_bytes(text) > MAX_TARGET_BYTES)
+        head.headers().is_empty() && (text.len() > MAX_HEAD_BYTES || target_bytes(text) > MAX_TARGET_BYTES)
     );
     prop_assert!(text.contains(head.target) || head.target == "/");
     for (name, value) in head.headers() {
@@ -64,9 +63,8 @@ pub(crate) fn target(text: &str) -> Result<(), TestCaseError> {
         prop_assert!(!matches!(&*bytes, b"." | b".."), "{}", path);
         prop_assert!(!bytes.iter().any(u8::is_ascii_control), "{}", path);
         // Only a workload behind a proxy has separators inside its segments, empty ones, and bytes that are no text.
-        let is_odd = bytes.is_empty()
-            || bytes.iter().any(|byte| b"/\\%".contains(byte))
-            || String::from_utf8(bytes).is_err();
+        let is_odd =
+            bytes.is_empty() || bytes.iter().any(|byte| b"/\\%".contains(byte)) || String::from_utf8(bytes).is_err();
         prop_assert!(!is_odd || is_after_proxy(path, index), "{}", path);
     }
     let expected = request_info::read(method, path, query);
@@ -79,11 +77,7 @@ pub(crate) fn target(text: &str) -> Result<(), TestCaseError> {
         resource: found.resource.to_string(),
         subresource: found.subresource.to_string(),
         // A field selector may name an object too; the tables of the library have that.
-        name: if query.contains("ield") {
-            expected.name.clone()
-        } else {
-            found.name.to_string()
-        },
+        name: if query.contains("ield") { expected.name.clone() } else { found.name.to_string() },
     };
     prop_assert_eq!(read, expected);
     Ok(())
@@ -91,24 +85,11 @@ pub(crate) fn target(text: &str) -> Result<(), TestCaseError> {
 
 /// Whether the segment of this number stands behind the `proxy` of a node, a pod or a service.
 fn is_after_proxy(path: &str, index: usize) -> bool {
-    let parts: Vec<String> = path
-        .split('/')
-        .skip(1)
-        .map_while(request_info::unescape)
-        .collect();
+    let parts: Vec<String> = path.split('/').skip(1).map_while(request_info::unescape).collect();
     let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
     let start = match *parts {
         ["api", _, "nodes", _, "proxy", ..] => 5,
-        [
-            "api",
-            _,
-            "namespaces",
-            _,
-            "pods" | "services",
-            _,
-            "proxy",
-            ..,
-        ] => 7,
+        ["api", _, "namespaces", _, "pods" | "services", _, "proxy", ..] => 7,
         _ => return false,
     };
     index >= start
@@ -138,12 +119,8 @@ pub(crate) fn prepare(text: &str) -> Result<(), TestCaseError> {
     for (name, _) in head.headers() {
         prop_assert!(!name.starts_with("impersonate"));
     }
-    let names: Vec<&str> = outgoing
-        .lines
-        .split_terminator('\n')
-        .filter_map(|line| line.split_once(':'))
-        .map(|(name, _)| name)
-        .collect();
+    let names: Vec<&str> =
+        outgoing.lines.split_terminator('\n').filter_map(|line| line.split_once(':')).map(|(name, _)| name).collect();
     prop_assert_eq!(&outgoing.names, &format!("{},", names.join(",")));
     let caller = caller();
     let (identity, others): (Vec<&str>, Vec<&str>) = caller
@@ -151,17 +128,8 @@ pub(crate) fn prepare(text: &str) -> Result<(), TestCaseError> {
         .split_terminator('\n')
         .chain(outgoing.lines.split_terminator('\n'))
         .partition(|line| line.to_ascii_lowercase().starts_with("impersonate"));
-    prop_assert_eq!(
-        identity,
-        caller.lines().split_terminator('\n').collect::<Vec<_>>()
-    );
-    prop_assert_eq!(
-        others
-            .iter()
-            .filter(|line| line.starts_with("Audit-ID:"))
-            .count(),
-        1
-    );
+    prop_assert_eq!(identity, caller.lines().split_terminator('\n').collect::<Vec<_>>());
+    prop_assert_eq!(others.iter().filter(|line| line.starts_with("Audit-ID:")).count(), 1);
     for line in others {
         let (name, value) = line.split_once(':').unwrap();
         let is_text = |c: char| c == '\t' || (!c.is_ascii_control() && c != '\u{fffd}');
@@ -177,7 +145,9 @@ pub(crate) fn prepare(text: &str) -> Result<(), TestCaseError> {
                 let is_bearer = |offer: &str| offer.trim().to_ascii_lowercase().starts_with(BEARER);
                 prop_assert!(!value.split(',').any(is_bearer), "{}", value);
             }
-            "Origin" => prop_assert_eq!((value, protocol), ("http://localhost", Protocol::WebSocket)),
+            "Origin" => {
+                prop_assert_eq!((value, protocol), ("http://localhost", Protocol::WebSocket))
+            }
             "Sec-WebSocket-Extensions" => {
                 prop_assert_eq!(Some(value), head.header("sec-websocket-extensions"));
             }
@@ -204,9 +174,8 @@ fn caller() -> Caller {
 }
 
 /// What no workload gets, by how its names begin.
-const WITHHELD: [&str; 9] = [
-    "authorization", "cf-", "connection", "cookie", "host", "impersonate", "proxy-", "x-forwarded-", "x-remote-",
-];
+const WITHHELD: [&str; 9] =
+    ["authorization", "cf-", "connection", "cookie", "host", "impersonate", "proxy-", "x-forwarded-", "x-remote-"];
 
 const BEARER: &str = "base64url.bearer.authorization.k8s.io";
 

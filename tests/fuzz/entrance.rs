@@ -18,10 +18,7 @@ pub(crate) fn token(text: &str) -> Result<(), TestCaseError> {
     prop_assert_eq!(segments.len(), 3);
     prop_assert_eq!(encode(decode(segments[0])), segments[0]);
     prop_assert_eq!(encode(untrusted.signature()), segments[2]);
-    prop_assert_eq!(
-        untrusted.signing_input(),
-        format!("{}.{}", segments[0], segments[1])
-    );
+    prop_assert_eq!(untrusted.signing_input(), format!("{}.{}", segments[0], segments[1]));
     let header: Value = serde_json::from_slice(&decode(segments[0])).unwrap();
     prop_assert_eq!(&header["alg"], "RS256");
     prop_assert_eq!(&header["kid"], untrusted.key_id());
@@ -48,31 +45,17 @@ pub(crate) fn claims(text: &str) -> Result<(), TestCaseError> {
     let members: Value = serde_json::from_str(payload).unwrap();
     prop_assert_eq!(&members["iss"], "https://team.cloudflareaccess.com");
     prop_assert_eq!(&members["type"], "app");
-    let audiences = members["aud"]
-        .as_array()
-        .cloned()
-        .unwrap_or_else(|| vec![members["aud"].clone()]);
-    prop_assert!(
-        audiences
-            .iter()
-            .any(|audience| audience == "aud-1" || audience == "aud-2")
-    );
+    let audiences = members["aud"].as_array().cloned().unwrap_or_else(|| vec![members["aud"].clone()]);
+    prop_assert!(audiences.iter().any(|audience| audience == "aud-1" || audience == "aud-2"));
     prop_assert_eq!(members["exp"].as_u64(), Some(claims.expires()));
     prop_assert!(claims.expires() > NOW);
     for member in ["nbf", "iat"] {
-        prop_assert!(
-            members[member].is_null() || members[member].as_u64() <= Some(NOW + LEEWAY_SECONDS)
-        );
+        prop_assert!(members[member].is_null() || members[member].as_u64() <= Some(NOW + LEEWAY_SECONDS));
     }
     prop_assert_eq!(at(claims.expires()).unwrap_err(), Reason::Expired);
     match claims.subject() {
         Subject::User { email, id } => {
-            prop_assert!(
-                members["email"]
-                    .as_str()
-                    .unwrap()
-                    .eq_ignore_ascii_case(email)
-            );
+            prop_assert!(members["email"].as_str().unwrap().eq_ignore_ascii_case(email));
             prop_assert_eq!(&members["sub"], id);
             prop_assert!(!email.is_empty() && !id.is_empty());
             prop_assert!(members.get("common_name").is_none_or(|name| name == ""));
@@ -109,12 +92,9 @@ pub(crate) fn jwks(text: &str) -> Result<(), TestCaseError> {
         usable += 1;
         prop_assert_eq!(key.id(), kid);
         let used: Value = serde_json::from_str(&key.to_jwk()).unwrap();
-        let is_published = jwks.iter().any(|jwk| {
-            jwk["kid"] == kid
-                && jwk["kty"] == "RSA"
-                && jwk["n"] == used["n"]
-                && jwk["e"] == used["e"]
-        });
+        let is_published = jwks
+            .iter()
+            .any(|jwk| jwk["kid"] == kid && jwk["kty"] == "RSA" && jwk["n"] == used["n"] && jwk["e"] == used["e"]);
         prop_assert!(is_published, "{}", kid);
         let modulus = decode(used["n"].as_str().unwrap());
         let significant = modulus.iter().skip_while(|byte| **byte == 0).count();
