@@ -155,7 +155,7 @@ export async function rateAndCpu(
 }
 
 /** What a process has used so far: the sum over its threads. Linux tells; elsewhere the figure is missing. */
-function cpuMicroseconds(pid: number): number {
+export function cpuMicroseconds(pid: number): number {
   try {
     const threads = readdirSync(`/proc/${pid}/task`).map((thread) => `/proc/${pid}/task/${thread}/schedstat`);
     const nanoseconds = threads.map((file) => Number(readFileSync(file, "utf8").split(" ")[0]));

@@ -69,6 +69,8 @@ async fn fetch(request: web_sys::Request, env: Env, ctx: Context) -> worker::Res
 /// request to [`fetch`]. No future waits here; `settle` is the function below, called when an answer is not plain.
 #[wasm_bindgen]
 pub fn pass(request: &web_sys::Request, env: &JsValue, settle: &Function) -> Option<Promise> {
+    // A new isolate knows nobody.
+    ISOLATE.with_borrow(|isolate| isolate.gateway.is_some()).then_some(())?;
     let head = rim::open(request).ok()?;
     let text = text(&head);
     let asked = Request::read(&text);

@@ -89,6 +89,7 @@ impl<'a> Target<'a> {
         self.verb == "proxy" || self.subresource == "proxy"
     }
 
+    #[inline(never)] // seldom called: V8 compiles what calls it sooner without
     fn into_owned<'b>(self) -> Target<'b> {
         let own = |text: Cow<'a, str>| Cow::Owned(text.into_owned());
         Target {

@@ -7,6 +7,7 @@ pub(super) fn is_watch(query: &str) -> bool {
 
 /// The name that `fieldSelector=metadata.name=NAME` asks for. When a number among the options is none, kube-apiserver
 /// reads no option but `watch`.
+#[inline(never)] // seldom called, as `Target::into_owned`
 pub(super) fn name(query: &str) -> Option<String> {
     let is_number = |value: String| value.parse::<i64>().is_ok();
     if !["limit", "timeoutSeconds"].iter().all(|option| values(query, option).next().is_none_or(is_number)) {
