@@ -3,7 +3,7 @@
 //! A token is its own key, whole: nothing but the same bytes finds it. What is remembered is bounded, and is forgotten
 //! when its signing key is withdrawn.
 
-use std::collections::BTreeMap;
+use std::collections::HashMap;
 use std::rc::Rc;
 
 use crate::identity::Identity;
@@ -31,7 +31,7 @@ pub struct Callers {
 
 #[derive(Debug, Default)]
 struct Generation {
-    remembered: BTreeMap<String, Remembered>,
+    remembered: HashMap<String, Remembered>,
     bytes: usize,
 }
 

@@ -16,7 +16,7 @@ use worker_macros::event;
 use crate::answer::{self, BEGINNING_BYTES, Outline};
 use crate::audit::{self, Entry, Record};
 use crate::config::Level;
-use crate::gateway::{Gateway, Journey, Plan, Step};
+use crate::gateway::{self, Gateway, Journey, Plan, Step};
 use crate::identity::COMPILED;
 use crate::refusal::Refusal;
 use crate::request::Request;
@@ -47,6 +47,7 @@ struct Visit<'a> {
 #[event(start)]
 fn start() {
     console_error_panic_hook::set_once();
+    let _ = gateway::rehearse();
 }
 
 /// The Worker.
