@@ -181,6 +181,8 @@ for (const [what, headers] of [
 test("case 132: the proxy accepts exec, and no Host but its own", async () => {
   const exec = await ask("/api/v1/namespaces/default/pods/web/exec?command=true", alice);
   assert.equal(exec.status, 400, exec.text); // "Upgrade request required": the API server's answer, not the proxy's 403
+  const root = await ask("/", {});
+  assert.match(root.text, /cannot get path/, root.text); // the API server's own 403, to an account without rights
   const elsewhere = await ask("/version", alice, "kube.example.com");
   assert.equal(elsewhere.status, 403, elsewhere.text);
 });
