@@ -75,7 +75,7 @@ test("a deployment that is in order: every check is ok", async () => {
     [],
   );
   assert.equal(report.status, 0);
-  assert.equal(report.checks.length, 12);
+  assert.equal(report.checks.length, 13);
   assert.match(report.detail("identity"), /^user alice, group platform-admins/);
   assert.match(report.detail("watch"), /^an event of \/api\/v1\/namespaces after/);
   assert.match(report.detail("websocket"), /^port-forward to pod default\//);
@@ -205,6 +205,14 @@ test("doors beside the host name", async () => {
   const config = await writeConfig("doors.toml", { workersDev: true });
   const report = await doctor(door.url, { config });
   assert.match(report.detail("doors"), /leaves workers_dev and preview_urls on/);
+});
+
+test("logs and traces that hold the arguments of exec", async () => {
+  const inOrder = await readFile(join(dir, "wrangler.toml"), "utf8");
+  const config = join(dir, "talkative.toml");
+  await writeFile(config, inOrder.replace(/^redact_query_string.*\n/m, "").replace(/^(enabled) = false$/m, "$1 = true"));
+  const report = await doctor(door.url, { config });
+  assert.match(report.fix("logs"), /^Say \[observability\] redact_query_string = true and \[observability\.traces\] enabled/);
 });
 
 test("nothing at the tunnel's end", async () => {
