@@ -77,7 +77,7 @@ function commentIdentities(text: string): string {
   }
   const table = tableAt(text, ["kv_namespaces", index]);
   if (!table) {
-    return refuseInOneLine(text, "kv_namespaces");
+    throw isInOneLine("kv_namespaces");
   }
   const start = lineStart(text, table.range[0]);
   const end = (table.body.at(-1) ?? table.key).range[1];
@@ -133,9 +133,15 @@ function append(text: string, lines: string[]): string {
 }
 
 function refuseInOneLine(text: string, table: string): void {
-  if (readToml(text).settings.some(({ path }) => path[0] === table)) {
-    throw new Error(`wrangler.toml sets ${table} in one line: write it as a table, [${table}] or [[${table}]].`);
+  const { settings, tables } = readToml(text);
+  const isTable = tables.some(({ resolvedKey }) => resolvedKey[0] === table);
+  if (!isTable && settings.some(({ path }) => path[0] === table)) {
+    throw isInOneLine(table);
   }
+}
+
+function isInOneLine(table: string): Error {
+  return new Error(`wrangler.toml sets ${table} in one line: write it as a table, [${table}] or [[${table}]].`);
 }
 
 function replace(text: string, node: AST.HasLocs, value: string): string {

@@ -192,6 +192,18 @@ vpc_services = [{ binding = "KUBE_API", service_id = "s" }]
     assert.equal(config.vpc_services[0]?.service_id, bindings.vpcServiceId);
   });
 
+  test("adds an entry beside those of other services", async () => {
+    const toml = '[vars.more]\nA = "b"\n\n[[vpc_services]]\nbinding = "METRICS"\nservice_id = "1" # first\n';
+    const bound = bind(toml, bindings);
+    assert.ok(bound.includes(toml), bound);
+    const { vars, vpc_services: services } = await readAsWranglerDoes(bound);
+    assert.deepEqual(
+      services.map(({ binding }) => binding),
+      ["METRICS", "KUBE_API"],
+    );
+    assert.equal(vars.ACCESS_AUD, bindings.aud);
+  });
+
   test("refuses what it would have to guess", () => {
     assert.throws(() => bind('vars = { ACCESS_AUD = "a" }\n', bindings), /sets vars in one line: write it as a table/);
     const inline = bind('kv_namespaces = [{ binding = "IDENTITIES", id = "x" }]\n', withKv);
