@@ -42,7 +42,9 @@ async function checkWithProviders(): Promise<void> {
     workspace = await openWorkspace();
   } catch (error) {
     if (error instanceof ProvidersOutOfReach) {
-      return leaveOut(`the providers cannot be had (${error.message}), so only fmt, READMEs, refusals and identities.yaml are tested`);
+      return leaveOut(
+        `the providers cannot be had (${error.message}), so only fmt, READMEs, refusals and identities.yaml are tested`,
+      );
     }
     throw error;
   }
