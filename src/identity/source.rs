@@ -3,15 +3,27 @@
 //! Every mistake is an error that gives the line and what was expected: an invalid map does not compile.
 
 use std::collections::BTreeMap;
-use std::fmt;
+use std::{fmt, mem};
 
+use granit_parser::{Event, Parser, ScalarStyle};
 use serde::Deserialize;
 use serde_saphyr::Spanned;
+use serde_saphyr::options::MergeKeyPolicy;
 
 use super::name;
 
 /// The placeholder for the caller's own address in `user`.
 const EMAIL_PLACEHOLDER: &str = "{email}";
+
+/// Words that one reader or another takes for a switch, for nothing, or for a number, in whatever letter case. `true` and
+/// `false` are missing: a field of this map expects them, and the others refuse them.
+const NO_TEXT: [&str; 10] = [
+    "y", "n", "yes", "no", "on", "off", "null", "~", ".inf", ".nan",
+];
+
+/// Tabs, which YAML 1.1 takes in fewer places, its line ends that are characters like others in YAML 1.2, and the mark that
+/// may stand at the very start.
+const OTHER_BLANKS: [char; 5] = ['\t', '\u{85}', '\u{2028}', '\u{2029}', '\u{feff}'];
 
 /// The compiled map: three sorted tables, one per kind of caller. Each line is `key TAB user TAB group TAB group…`.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -60,13 +72,23 @@ struct Entry {
 
 /// Reads the text of `identities.yaml`.
 pub(super) fn compile(yaml: &str) -> Result<Tables, MapError> {
+    refuse_what_others_read_otherwise(yaml)?;
     // The parser's budget guards against strangers' documents; this one is the operator's own, and may be large.
-    let options = serde_saphyr::options! { budget: None };
+    let options = serde_saphyr::options! {
+        budget: None,
+        merge_keys: MergeKeyPolicy::Error,
+        no_schema: true,
+        strict_booleans: true,
+    };
     let map: Map = serde_saphyr::from_str_with_options(yaml, options).map_err(|error| {
         let error = error.without_snippet();
         MapError {
             line: error.location().map_or(0, |location| location.line()),
-            message: error.to_string(),
+            message: if let serde_saphyr::Error::QuotingRequired { value, .. } = error {
+                quote_it(value)
+            } else {
+                error.to_string()
+            },
         }
     })?;
     let mut emails = Table::default();
@@ -92,6 +114,94 @@ pub(super) fn compile(yaml: &str) -> Result<Tables, MapError> {
         email_domains: email_domains.into_text(),
         service_tokens: service_tokens.into_text(),
     })
+}
+
+/// Terraform reads the same file by YAML 1.1, other tools by their own rules: what they may take for something else than
+/// what stands there is refused before anybody reads it.
+fn refuse_what_others_read_otherwise(yaml: &str) -> Result<(), MapError> {
+    let refusal = |line: usize, message: String| {
+        let line = u64::try_from(line).unwrap_or_default();
+        Err(MapError { line, message })
+    };
+    let unmarked = yaml.strip_prefix('\u{feff}').unwrap_or(yaml);
+    for (index, line) in unmarked.split('\n').enumerate() {
+        if let Some(blank) = line.chars().find(|char| OTHER_BLANKS.contains(char)) {
+            let message = format!("{blank:?}: expected blanks and line feeds only");
+            return refusal(index + 1, message);
+        }
+        if line.starts_with("...") {
+            return refusal(index + 1, "expected no end of the document".into());
+        }
+    }
+    let options = granit_parser::options! { disallow_directives: true, emit_anchor_events: true };
+    let mut has_begun = false;
+    for event in Parser::new_from_str_with_options(yaml, options) {
+        let (event, span) = match event {
+            Ok(event) => event,
+            Err(error) => return refusal(error.marker().line(), error.to_string()),
+        };
+        let line = span.start.line();
+        if let Some(message) = complaint(&event, span.slice(yaml).unwrap_or_default()) {
+            return refusal(line, message);
+        }
+        if matches!(event, Event::DocumentStart(..)) && mem::replace(&mut has_begun, true) {
+            return refusal(line, "a second document: expected one".into());
+        }
+    }
+    Ok(())
+}
+
+/// What is wrong with a part of the file, which stands there as `written`.
+fn complaint(event: &Event<'_>, written: &str) -> Option<String> {
+    if event.tag().is_some() {
+        return Some("expected no tag: quote what is text".into());
+    }
+    if let Event::Scalar(_, _, 1.., _) | Event::MappingStart(_, 1.., _) = event {
+        return Some("expected an anchor at a list of groups only".into());
+    }
+    if let Event::Anchor(_, name) = event {
+        return (!is_plain_anchor(name))
+            .then(|| format!("anchor {name:?}: expected letters, digits, - and _"));
+    }
+    match event.scalar()? {
+        (_, ScalarStyle::SingleQuoted) => None,
+        (_, ScalarStyle::DoubleQuoted) => written
+            .contains(r"\/")
+            .then(|| r"\/ is no escape: expected / alone".into()),
+        (_, ScalarStyle::Literal | ScalarStyle::Folded) => {
+            Some("a block of lines: expected text in one line".into())
+        }
+        (_, ScalarStyle::Plain) if written.is_empty() => {
+            Some("nothing stands here: expected a value, or the field left out".into())
+        }
+        (bare, ScalarStyle::Plain) => is_ambiguous(bare).then(|| quote_it(bare)),
+    }
+}
+
+/// Whether a scalar without quotes may be something else than text: a number of any notation, a date, a time, one of the
+/// words, or a piece of a map.
+fn is_ambiguous(bare: &str) -> bool {
+    let unsigned = bare.trim_start_matches(['+', '-']);
+    let digits = unsigned.trim_start_matches('.');
+    let is_numeric = digits.starts_with(|first: char| first.is_ascii_digit())
+        && digits
+            .bytes()
+            .all(|byte| byte.is_ascii_digit() || b"+-_.,: eEtTzZ".contains(&byte));
+    is_numeric
+        || bare.starts_with(':')
+        || bare.contains('?')
+        || NO_TEXT
+            .iter()
+            .any(|word| word.eq_ignore_ascii_case(unsigned))
+}
+
+fn is_plain_anchor(name: &str) -> bool {
+    name.bytes()
+        .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
+}
+
+fn quote_it(value: &str) -> String {
+    format!("{value:?} may be read as something else than text: quote it")
 }
 
 /// Rows by key, with the line where each key was first given.
@@ -425,6 +535,109 @@ mod tests {
     #[test]
     fn case_46_a_domain_rule_never_grants_a_system_group() {
         error_of("- {email_domain: b.c, user: '{email}', groups: ['system:masters']}");
+    }
+
+    #[test]
+    fn case_172_what_may_be_something_else_than_text_must_be_quoted() {
+        #[rustfmt::skip]
+        let ambiguous = [
+            "007", "+1", "1e3", "1_000", "0x1f", "0o7", "0b11", "190:20:30", "1.5", ".5", "5.", "-.inf", ".NaN", "true",
+            "False", "yes", "No", "oN", "OFF", "y", "N", "null", "~", "2024-01-02", "2024-1-2 03:04:05",
+            "2024-01-02T3:4:5Z", "?a", ":a",
+        ];
+        for bare in ambiguous {
+            for (entry, line) in [
+                (format!("- email: a@b.c\n  user: {bare}"), 3),
+                (
+                    format!("- {{email: a@b.c, user: a,\n   groups: [{bare}]}}"),
+                    3,
+                ),
+                (format!("- service_token: {bare}\n  user: a"), 2),
+            ] {
+                let error = error_of(&entry);
+                assert!(
+                    error.line == line && error.message.ends_with("quote it"),
+                    "{entry}: {error}"
+                );
+            }
+            let quoted =
+                format!("identities: [{{email: a@b.c, user: '{bare}', groups: [\"{bare}\"]}}]");
+            let row = format!("a@b.c\t{bare}\t{bare}\n");
+            assert_eq!(compile(&quoted).unwrap().emails, row);
+        }
+        for bare in [
+            "0123456789abcdef.access",
+            "2024-team",
+            "7th-floor",
+            "a:b",
+            "none",
+            "x1e3",
+        ] {
+            let row = format!("{bare}\ta\n");
+            let yaml = format!("identities: [{{service_token: {bare}, user: a}}]");
+            assert_eq!(compile(&yaml).map(|tables| tables.service_tokens), Ok(row));
+        }
+    }
+
+    #[test]
+    fn case_172_notations_that_yaml_1_1_and_1_2_read_differently_do_not_compile() {
+        for (entry, line, part) in [
+            ("- email: a@b.c\n  user: !!str 007", 3, "no tag"),
+            ("- email: a@b.c\n  user: !x a", 3, "no tag"),
+            ("- !!map {email: a@b.c, user: a}", 2, "no tag"),
+            ("- {<<: {user: a}, email: a@b.c}", 2, "merge key"),
+            ("- &a {email: a@b.c, user: a}", 2, "list of groups only"),
+            ("- {email: a@b.c, user: &u a}", 2, "list of groups only"),
+            (
+                "- {email: a@b.c, user: a, groups: &a.b [x]}",
+                2,
+                "anchor \"a.b\"",
+            ),
+            ("- email: a@b.c\n  user:", 3, "nothing stands here"),
+            (
+                "- email: a@b.c\n  user: a\n  groups:",
+                4,
+                "nothing stands here",
+            ),
+            ("- email: a@b.c\n  user: a\n  user: b", 4, "duplicate"),
+            ("- {email: a@b.c, user: a, 1: b}", 2, "quote it"),
+            (
+                "- {email: a@b.c, user: a}\n---\nidentities: []",
+                3,
+                "second document",
+            ),
+            ("- {email: a@b.c, user: a}\n...\n", 3, "no end"),
+            (
+                "- email: a@b.c\n  user: a # \u{85}  groups: [x]",
+                3,
+                "blanks and line feeds",
+            ),
+            (
+                "- email: a@b.c # \u{2028}  groups: [x]\n  user: a",
+                2,
+                "blanks and line feeds",
+            ),
+            ("- email: a@b.c\n  user: |-\n    007", 4, "in one line"),
+            ("- email:\ta@b.c\n  user: a", 2, "blanks and line feeds"),
+            ("- email: a@b.c\n  user: \"a\\/b\"", 3, "no escape"),
+        ] {
+            let error = error_of(entry);
+            assert!(
+                error.line == line && error.message.contains(part),
+                "{entry}: {error}"
+            );
+        }
+        assert!(compile("%YAML 1.2\n---\nidentities: []").is_err());
+    }
+
+    #[test]
+    fn case_172_line_ends_comments_and_lists_that_are_named_once_compile() {
+        let yaml = "# é\r\nidentities:\r\n- email: a@b.c # c\r\n  user: a\r\n  groups: &dev [x, z]\r\n\
+                    - {email: b@b.c, user: b, groups: *dev}\r\n";
+        assert_eq!(
+            compile(yaml).unwrap().emails,
+            "a@b.c\ta\tx\tz\nb@b.c\tb\tx\tz\n"
+        );
     }
 
     #[test]
