@@ -3,7 +3,7 @@
 #[path = "src/identity/name.rs"]
 #[allow(dead_code, unreachable_pub, reason = "shared with the library, which uses and tests all of it")]
 mod name;
-#[path = "src/identity/source.rs"]
+#[path = "policy/identities.rs"]
 mod source;
 
 use std::path::Path;

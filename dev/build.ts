@@ -53,7 +53,9 @@ export async function buildWorker({
 
 async function hashOfInputs(fingerprint: string, identities: string): Promise<string> {
   const hash = createHash("sha256").update(fingerprint);
-  const sources = (await readdir(join(root, "src"), { recursive: true, withFileTypes: true }))
+  const folders = ["src", "policy"].map((name) => readdir(join(root, name), { recursive: true, withFileTypes: true }));
+  const sources = (await Promise.all(folders))
+    .flat()
     .filter((entry) => entry.isFile())
     .map((entry) => join(entry.parentPath, entry.name));
   const others = ["Cargo.toml", "Cargo.lock", "rust-toolchain.toml", "build.rs", "dev/build.ts"];

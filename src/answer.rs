@@ -122,7 +122,7 @@ mod tests {
         for target in [PROXIED, "/api/v1/pods"] {
             for status in [0, 100, 102, 103, 150, 199, 600, 999, 65535] {
                 for flags in [0, STRIPPED, HTML, TEXT] {
-                    let answer = reviewed(target, "", status | flags, "");
+                    let answer = reviewed(target, "", status + flags, "");
                     assert!(matches!(answer, Err(Error::Garbled(_))), "{status}");
                 }
             }
@@ -136,9 +136,9 @@ mod tests {
     #[test]
     fn case_106_a_101_needs_a_websocket_at_both_ends() {
         let pod = "/api/v1/namespaces/n/pods/p/exec";
-        assert!(reviewed(pod, UPGRADE, 101 | WEBSOCKET, "").is_ok());
+        assert!(reviewed(pod, UPGRADE, 101 + WEBSOCKET, "").is_ok());
         assert!(reviewed(pod, UPGRADE, 101, "").is_err());
-        assert!(reviewed(pod, "", 101 | WEBSOCKET, "").is_err());
+        assert!(reviewed(pod, "", 101 + WEBSOCKET, "").is_err());
     }
 
     #[test]
@@ -152,7 +152,7 @@ mod tests {
             assert!(sandboxes(PROXIED, "\nx-forwarded-for:192.0.2.7", status));
             assert!(!sandboxes(PROXIED, "\nx-forwarded-for:127.0.0.1", status));
         }
-        assert!(sandboxes(PROXIED, UPGRADE, 101 | WEBSOCKET));
+        assert!(sandboxes(PROXIED, UPGRADE, 101 + WEBSOCKET));
         assert!(!sandboxes("/api/v1/pods", "", 200));
     }
 
@@ -185,9 +185,9 @@ mod tests {
     #[test]
     fn a_workloads_answer_is_never_taken_for_a_failure_of_the_way() {
         let text = "ProxyError: connection_refused";
-        assert!(reviewed(PROXIED, "", 500 | TEXT, text).is_ok());
-        assert!(reviewed(PROXIED, "", 530 | HTML, "").is_ok());
-        assert!(reviewed("/api/v1/pods", "", 500 | TEXT, text).is_err());
-        assert!(reviewed("/api/v1/pods", "", 530 | HTML, "").is_err());
+        assert!(reviewed(PROXIED, "", 500 + TEXT, text).is_ok());
+        assert!(reviewed(PROXIED, "", 530 + HTML, "").is_ok());
+        assert!(reviewed("/api/v1/pods", "", 500 + TEXT, text).is_err());
+        assert!(reviewed("/api/v1/pods", "", 530 + HTML, "").is_err());
     }
 }

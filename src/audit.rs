@@ -90,7 +90,7 @@ impl Entry<'_> {
     pub fn records(&self, least: Level, is_audited: bool) -> Vec<Record> {
         let level = self.level();
         let line = (level >= least).then(|| Record { level, template: self.line() });
-        // Whoever reads one kind tells it from the other by its `kind`; all events have one severity.
+        // All events have one severity.
         let event = is_audited.then(|| Record { level: Level::Info, template: self.event() });
         line.into_iter().chain(event).collect()
     }
@@ -122,8 +122,9 @@ impl Entry<'_> {
         let mut text = open(&Event::of(self));
         text.extend([r#","responseStatus":{"metadata":{},"code":"#, HOLE]);
         if let Some(refusal) = self.refusal {
-            let members = open(&event::Refused::of(refusal));
-            text.extend([",", members.trim_start_matches('{')]);
+            // A text without its closing quotation mark.
+            let message = open(&refusal.to_string());
+            text.extend([r#","status":"Failure","reason":""#, refusal.reason(), r#"","message":"#, &message, "\""]);
         }
         text.extend([r#"},"stageTimestamp":""#, HOLE, r#"000Z"}"#]);
         text
@@ -143,7 +144,7 @@ pub fn fill(template: &str, status: u16, answered: u64, received: u64) -> String
     )
 }
 
-/// An object without its closing brace, safe to be shown: what could break a line, hide text or turn it around is escaped.
+/// JSON without its last character, safe to be shown: what could break a line, hide text or turn it around is escaped.
 fn open(value: &impl Serialize) -> String {
     let mut json = Vec::with_capacity(2048);
     let mut json = match serde_json::to_writer(&mut json, value) {

@@ -37,8 +37,6 @@ pub struct Vars {
 pub struct Config {
     /// The `iss` that a token must have: the team's origin, without a trailing slash.
     pub issuer: String,
-    /// Where the team publishes its keys.
-    pub certs_url: String,
     /// The audience tags, of which a token must name one.
     pub audiences: Vec<String>,
     /// The least severe line that is logged.
@@ -75,10 +73,7 @@ impl Level {
     /// The method of the console that writes a line of this level: the platform takes the severity from it.
     #[must_use]
     pub fn method(self) -> &'static str {
-        match self {
-            Self::Info => "log",
-            other => other.name(),
-        }
+        if self == Self::Info { "log" } else { self.name() }
     }
 }
 
@@ -106,8 +101,7 @@ impl Config {
                 remedy: "bind the Workers VPC service in wrangler.toml under [[vpc_services]], and deploy again",
             });
         }
-        let certs_url = format!("{issuer}/cdn-cgi/access/certs");
-        Ok(Self { issuer, certs_url, audiences, log_level, audit })
+        Ok(Self { issuer, audiences, log_level, audit })
     }
 }
 
@@ -157,13 +151,9 @@ fn parse_level(value: Option<&Var>) -> Result<Level, ConfigError> {
         problem,
         remedy: "set it to \"debug\", \"info\", \"warn\" or \"error\"",
     };
-    match text(value).map_err(error)? {
-        None | Some("info") => Ok(Level::Info),
-        Some("debug") => Ok(Level::Debug),
-        Some("warn") => Ok(Level::Warn),
-        Some("error") => Ok(Level::Error),
-        Some(_) => Err(error("malformed")),
-    }
+    let name = text(value).map_err(error)?.unwrap_or("info");
+    let levels = [Level::Debug, Level::Info, Level::Warn, Level::Error];
+    levels.into_iter().find(|level| level.name() == name).ok_or(error("malformed"))
 }
 
 fn parse_switch(value: Option<&Var>) -> Result<bool, ConfigError> {
@@ -234,7 +224,6 @@ mod tests {
         })
         .unwrap();
         assert_eq!(config.issuer, "https://team.cloudflareaccess.com");
-        assert_eq!(config.certs_url, "https://team.cloudflareaccess.com/cdn-cgi/access/certs");
         assert_eq!(config.audiences, ["aud-1", "aud-2"]);
         assert_eq!((config.log_level, config.audit), (Level::Warn, true));
         let defaults = Config::parse(&vars()).unwrap();

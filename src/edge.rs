@@ -99,12 +99,8 @@ pub async fn settle(
         Step::Send(plan) => plan.records,
         Step::Health | Step::Refuse(_) | Step::Ask(_) => Vec::new(),
     };
-    let outcome = outcome.dyn_into::<web_sys::Response>();
-    match review(&request, &asked, outcome).await {
-        Ok(response) => {
-            write(&asked, &records, response.status());
-            Ok(response)
-        }
+    match review(&request, &asked, &records, outcome.dyn_into()).await {
+        Ok(response) => Ok(response),
         Err(refusal) => refuse(&asked, &journey, &refusal),
     }
 }
@@ -125,41 +121,40 @@ impl Visit<'_> {
                 }
                 Step::Refuse(refusal) => return Err(refusal),
                 Step::Health => {
-                    return own("ok\n", 200, "text/plain; charset=utf-8", None).map_err(|error| failed(&error));
+                    return Ok(own("ok\n", 200, "text/plain; charset=utf-8", None)?);
                 }
                 Step::Send(plan) => {
                     let text = to_text(&plan, asked.head.received);
-                    let sent =
-                        rim::send(self.env, self.request, self.head, &text, None).map_err(|error| failed(&error))?;
+                    let sent = rim::send(self.env, self.request, self.head, &text, None)?;
                     let outcome = JsFuture::from(sent).await.and_then(JsCast::dyn_into);
-                    let response = review(self.request, asked, outcome).await?;
-                    write(asked, &plan.records, response.status());
-                    return Ok(response);
+                    return review(self.request, asked, &plan.records, outcome).await;
                 }
             }
         }
     }
 }
 
-/// The cluster's answer as the client gets it, or what is wrong with it.
+/// The cluster's answer as the client gets it, or what is wrong with it. Writes down the one; the other is for [`refuse`].
 async fn review(
     request: &web_sys::Request,
     asked: &Request<'_>,
+    records: &[Record],
     outcome: Result<web_sys::Response, JsValue>,
 ) -> Result<web_sys::Response, Refusal> {
     let response = outcome.map_err(|error| answer::Error::parse(&message(&error)))?;
-    let outline = Outline(rim::outline(&response).map_err(|error| failed(&error))?);
+    let outline = Outline(rim::outline(&response)?);
     let mut beginning = String::new();
     if answer::needs_beginning(asked, outline) {
-        let text = rim::peek(&response, BEGINNING_BYTES, request).map_err(|error| failed(&error))?;
+        let text = rim::peek(&response, BEGINNING_BYTES, request)?;
         let text = JsFuture::from(text).await;
         beginning = text.map_err(|error| answer::Error::parse(&message(&error)))?.as_string().unwrap_or_default();
     }
     let changes = answer::review(asked, outline, &beginning)?;
+    write(asked, records, response.status());
     if changes == answer::Changes::default() {
         return Ok(response);
     }
-    rim::dress(&response, changes.strips, changes.sandboxes, changes.warning).map_err(|error| failed(&error))
+    Ok(rim::dress(&response, changes.strips, changes.sandboxes, changes.warning)?)
 }
 
 /// Answers a refused request, and writes down why.
@@ -191,13 +186,9 @@ fn text(head: &Uint8Array) -> String {
 }
 
 fn write(asked: &Request<'_>, records: &[Record], status: u16) {
-    if records.is_empty() {
-        return;
-    }
-    let answered = worker::Date::now().as_millis();
     for record in records {
-        let line = audit::fill(&record.template, status, answered, asked.head.received);
-        log(record.level, &line);
+        let answered = worker::Date::now().as_millis();
+        log(record.level, &audit::fill(&record.template, status, answered, asked.head.received));
     }
 }
 
@@ -245,9 +236,11 @@ fn with_gateway<T>(env: &JsValue, work: impl FnOnce(&mut Gateway<'static>) -> T)
     })
 }
 
-/// The runtime's own words, for the log.
-fn failed(error: &JsValue) -> Refusal {
-    Refusal::Failed(message(error))
+/// A call into the runtime that threw.
+impl From<JsValue> for Refusal {
+    fn from(error: JsValue) -> Self {
+        Self::Failed(message(&error))
+    }
 }
 
 fn message(error: &JsValue) -> String {

@@ -146,7 +146,7 @@ impl<'m> Gateway<'m> {
     /// Where to fetch the certs from, unless a fetch is under way. `now` is in seconds since the Unix epoch.
     pub fn begin_renewal(&mut self, now: u64) -> Option<String> {
         let config = self.config.as_ref().ok()?;
-        self.ring.ask(now).then(|| config.certs_url.clone())
+        self.ring.ask(now).then(|| format!("{}/cdn-cgi/access/certs", config.issuer))
     }
 
     /// Takes what that fetch brought: its text, or nothing. Callers whose key is no longer published are forgotten. Gives what
@@ -222,13 +222,9 @@ impl<'m> Gateway<'m> {
         if let Some(caller) = caller {
             return Ok(Rc::clone(journey.caller.insert(caller)));
         }
-        let claims = match &journey.claims {
-            Some(claims) => claims,
-            None => {
-                let claims = authenticate(text, &self.ring, config, now, journey)?;
-                journey.claims.insert(claims)
-            }
-        };
+        let known = journey.claims.take();
+        let claims = known.map_or_else(|| authenticate(text, &self.ring, config, now, journey), Ok)?;
+        let claims = journey.claims.insert(claims);
         let store = self.has_store.then_some(&journey.entry);
         let (identity, until) = identify(&self.map, claims, store, now)?;
         let caller = Rc::new(Caller::new(identity));
@@ -246,7 +242,6 @@ impl<'m> Gateway<'m> {
 pub fn rehearse() -> bool {
     let config = Config {
         issuer: "https://rehearsal.invalid".into(),
-        certs_url: String::new(),
         audiences: vec!["a".into()],
         log_level: Level::Debug,
         audit: true,
@@ -258,7 +253,8 @@ pub fn rehearse() -> bool {
     loop {
         let question = match gateway.step(&request, &mut journey) {
             Step::Ask(question) => question,
-            step => return matches!(step, Step::Send(_)),
+            Step::Send(_) => return true,
+            Step::Health | Step::Refuse(_) => return false,
         };
         journey.learn(match question {
             Question::Certs => {

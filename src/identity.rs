@@ -10,6 +10,7 @@ use crate::token::{Claims, Subject};
 pub mod entry;
 pub mod name;
 #[cfg(test)]
+#[path = "../policy/identities.rs"]
 mod source;
 
 /// Who the caller is to the API server. Only [`IdentityMap::identify`] and [`entry::read`] make one.
@@ -137,13 +138,13 @@ impl<'a> IdentityMap<'a> {
             Subject::User { email, .. } if !name::is_key(email) => {
                 return Err(Error::Unnameable(email.clone()));
             }
-            Subject::User { email, .. } => match find(self.emails, email) {
-                Some(row) => (Rule::Email, Some(row), email.as_str()),
-                None => {
-                    let row = domain(email).and_then(|domain| find(self.email_domains, domain));
-                    (Rule::EmailDomain, row, email.as_str())
-                }
-            },
+            Subject::User { email, .. } => {
+                let of_domain = || find(self.email_domains, domain(email)?);
+                find(self.emails, email).map_or_else(
+                    || (Rule::EmailDomain, of_domain(), email.as_str()),
+                    |row| (Rule::Email, Some(row), email.as_str()),
+                )
+            }
             Subject::ServiceToken { client_id } => (Rule::ServiceToken, find(self.service_tokens, client_id), ""),
             Subject::Nobody => (Rule::Email, None, ""),
         };
@@ -323,8 +324,7 @@ mod tests {
     #[test]
     fn case_38_41_groups_may_be_none_and_come_once() {
         assert!(service("0f.access").unwrap().groups().is_empty());
-        let tables =
-            source::compile("identities: [{email: a@b.c, user: a, groups: [x, z, x]}]").unwrap();
+        let tables = source::compile("identities: [{email: a@b.c, user: a, groups: [x, z, x]}]").unwrap();
         assert_eq!(tables.emails, "a@b.c\ta\tx\tz\n");
     }
 

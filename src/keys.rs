@@ -17,6 +17,8 @@ pub const MAX_JWKS_BYTES: usize = 64 * 1024;
 
 /// How long one fetch may take, in seconds.
 pub const FETCH_SECONDS: u64 = 5;
+/// The same in milliseconds.
+pub const FETCH_MILLISECONDS: u32 = 5_000;
 
 /// How long fetched keys are used without asking again, in seconds: what a key that Access withdrew lives on here.
 const FRESH_SECONDS: u64 = 300;
@@ -216,10 +218,7 @@ impl KeyRing {
     /// Why the last fetch brought no keys.
     #[must_use]
     pub fn failure(&self) -> KeysError {
-        match self.outcome {
-            Some(Err(error)) => error,
-            Some(Ok(())) | None => KeysError::Unreachable,
-        }
+        self.outcome.and_then(Result::err).unwrap_or(KeysError::Unreachable)
     }
 
     /// Whether a fetch is under way. One that says nothing for longer than it may take is none any more.

@@ -3,7 +3,6 @@
 //! kubectl shows the message of a `metav1.Status` where it asked for a resource or an upgrade, but on discovery
 //! (`/api`, `/apis`, `/version`, `/openapi/…`) it prints "unknown" for JSON and the body for `text/plain`.
 
-use serde::Serialize;
 use thiserror::Error;
 
 use crate::config::ConfigError;
@@ -67,24 +66,6 @@ pub struct Answer {
     pub body: String,
 }
 
-/// `metav1.Status`, as kubectl reads it: without `kind` and `apiVersion` it would print "unknown".
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Status {
-    kind: &'static str,
-    api_version: &'static str,
-    metadata: Empty,
-    #[serde(rename = "status")]
-    outcome: &'static str,
-    message: String,
-    reason: &'static str,
-    details: Empty,
-    code: u16,
-}
-
-#[derive(Serialize)]
-struct Empty {}
-
 impl Refusal {
     /// The HTTP status.
     #[must_use]
@@ -130,21 +111,16 @@ impl Refusal {
                 body: format!("{self}\n"),
             };
         }
-        let body = Status {
-            kind: "Status",
-            api_version: "v1",
-            metadata: Empty {},
-            outcome: "Failure",
-            message: self.to_string(),
-            reason,
-            details: Empty {},
-            code: status,
-        };
+        // `metav1.Status`, as kubectl reads it: without `kind` and `apiVersion` it would print "unknown".
+        let message = serde_json::to_string(&self.to_string()).unwrap_or_default();
+        let body = format!(
+            r#"{{"kind":"Status","apiVersion":"v1","metadata":{{}},"status":"Failure","message":{message},"reason":"{reason}","details":{{}},"code":{status}}}"#
+        );
         Answer {
             status,
             content_type: "application/json",
             retry_after: self.retry_after(request.head.method).filter(|_| is_resource),
-            body: serde_json::to_string(&body).unwrap_or_default(),
+            body,
         }
     }
 
@@ -180,14 +156,10 @@ impl Refusal {
     /// kubectl repeats a request up to ten times when it is told to. That helps while a tunnel or a pod comes back, and
     /// is safe when the request went nowhere or changes nothing.
     fn retry_after(&self, method: &str) -> Option<u32> {
-        let is_safe = match self {
-            Self::KeysUnavailable(_) => true,
-            Self::Answer(answer::Error::Broken(_) | answer::Error::Unknown(_)) => {
-                matches!(method, "GET" | "HEAD")
-            }
-            Self::Answer(error) => error.went_nowhere(),
-            _ => false,
-        };
+        let changes_nothing = matches!(method, "GET" | "HEAD");
+        let is_unsure = matches!(self, Self::Answer(answer::Error::Broken(_) | answer::Error::Unknown(_)));
+        let went_nowhere = matches!(self, Self::Answer(error) if error.went_nowhere());
+        let is_safe = went_nowhere || (is_unsure && changes_nothing) || matches!(self, Self::KeysUnavailable(_));
         is_safe.then_some(1)
     }
 }

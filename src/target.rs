@@ -116,9 +116,11 @@ fn read<'a>(method: &'static str, text: &'a str) -> Result<Target<'a>, Error> {
     Ok(Target { text: Cow::Borrowed(text), ..target })
 }
 
-/// The methods that the Kubernetes API has. Text, not the runtime's enumeration: an unknown method must not become GET.
+/// The methods that the Kubernetes API has, in lower case. Text, not the runtime's enumeration: an unknown one must not become GET.
 fn known(method: &str) -> Result<&'static str, Error> {
-    ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"].into_iter().find(|known| *known == method).ok_or(Error::Method)
+    let is_upper = method.bytes().all(|byte| byte.is_ascii_uppercase());
+    let methods = ["get", "head", "post", "put", "patch", "delete"];
+    methods.into_iter().find(|known| is_upper && known.eq_ignore_ascii_case(method)).ok_or(Error::Method)
 }
 
 /// Path, and query without its question mark.
@@ -236,7 +238,7 @@ fn hex(digit: u8) -> Option<u8> {
 /// `RequestInfoFactory.NewRequestInfo`. `path` is decoded and has no slash at either end.
 fn classify<'a>(method: &'static str, path: &'a str, query: &str) -> Target<'a> {
     let mut parts: &[&str] = &path.split('/').collect::<Vec<_>>();
-    let non_resource = Target { verb: lower(method), ..Target::default() };
+    let non_resource = Target { verb: method, ..Target::default() };
     let (group, version) = match *parts {
         ["api", version, _, ..] => ("", version),
         ["apis", group, version, _, ..] => (group, version),
@@ -253,10 +255,10 @@ fn classify<'a>(method: &'static str, path: &'a str, query: &str) -> Target<'a> 
         _ => None,
     };
     target.verb = verb_in_path.unwrap_or(match method {
-        "POST" => "create",
-        "PUT" => "update",
-        "PATCH" => "patch",
-        "DELETE" => "delete",
+        "post" => "create",
+        "put" => "update",
+        "patch" => "patch",
+        "delete" => "delete",
         _ => "get",
     });
     if verb_in_path.is_some() {
@@ -281,17 +283,6 @@ fn classify<'a>(method: &'static str, path: &'a str, query: &str) -> Target<'a> 
         target.verb = "deletecollection";
     }
     target
-}
-
-fn lower(method: &'static str) -> &'static str {
-    match method {
-        "HEAD" => "head",
-        "POST" => "post",
-        "PUT" => "put",
-        "PATCH" => "patch",
-        "DELETE" => "delete",
-        _ => "get",
-    }
 }
 
 #[cfg(test)]

@@ -23,7 +23,7 @@ mod map;
 mod name;
 #[path = "fuzz/request_info.rs"]
 mod request_info;
-#[path = "../src/identity/source.rs"]
+#[path = "../policy/identities.rs"]
 mod source;
 #[path = "conformance/team.rs"]
 #[allow(dead_code, reason = "shared with the conformance table")]

@@ -3,11 +3,7 @@
 //!
 //! The maps go through one real `terraform console`: `cargo test --test identities -- --ignored` (`npm test`, part terraform).
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::panic,
-    reason = "a test fails by panicking"
-)]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
@@ -26,7 +22,7 @@ use serde_json::Value;
 #[path = "../src/identity/name.rs"]
 #[allow(dead_code, unreachable_pub, reason = "shared with the library")]
 mod name;
-#[path = "../src/identity/source.rs"]
+#[path = "../policy/identities.rs"]
 mod source;
 
 /// Scalars that one reader or another takes for a number, a switch, a time, nothing, or something else again.
@@ -161,11 +157,7 @@ fn case_172_terraform_reads_every_map_that_compiles_as_the_build_does() {
             compiling += 1;
         }
     }
-    assert!(
-        compiling > 400,
-        "only {compiling} of {} compile",
-        maps.len()
-    );
+    assert!(compiling > 400, "only {compiling} of {} compile", maps.len());
 }
 
 /// Hand-picked ones, and 2,000 more by a fixed seed.
@@ -173,16 +165,10 @@ fn maps() -> Vec<String> {
     let mut maps: Vec<String> = MAPS.iter().map(|&map| map.to_owned()).collect();
     for scalar in SCALARS {
         maps.push(format!("identities:\n- email: a@b.c\n  user: {scalar}\n"));
-        maps.push(format!(
-            "identities:\n- email: a@b.c\n  user: a\n  groups:\n  - {scalar}\n  - z1\n"
-        ));
-        maps.push(format!(
-            "identities:\n- {{email: a@b.c, user: a, groups: [{scalar}, z1]}}\n"
-        ));
+        maps.push(format!("identities:\n- email: a@b.c\n  user: a\n  groups:\n  - {scalar}\n  - z1\n"));
+        maps.push(format!("identities:\n- {{email: a@b.c, user: a, groups: [{scalar}, z1]}}\n"));
         maps.push(format!("identities:\n- {{user: {scalar}, email: a@b.c}}\n"));
-        maps.push(format!(
-            "identities:\r\n- service_token: {scalar}\r\n  user: a\r\n"
-        ));
+        maps.push(format!("identities:\r\n- service_token: {scalar}\r\n  user: a\r\n"));
     }
     let mut runner = TestRunner::deterministic();
     let random = prop_oneof![1 => written(), 1 => changed(maps.clone())];
@@ -200,11 +186,7 @@ fn written() -> impl Strategy<Value = String> {
         1 => "\"[ !#-Z^-~]{1,6}\"",
         1 => select(SCALARS).prop_map(str::to_owned),
     ];
-    let entry = (
-        scalar.clone(),
-        prop::collection::vec(scalar, 0..4),
-        0..5_usize,
-    );
+    let entry = (scalar.clone(), prop::collection::vec(scalar, 0..4), 0..5_usize);
     let end = select(&["\n", "\n", "\r\n"][..]);
     (prop::collection::vec(entry, 1..4), end).prop_map(|(entries, end)| {
         let mut yaml = "identities:\n".to_owned();
@@ -213,18 +195,10 @@ fn written() -> impl Strategy<Value = String> {
             let (email, comma) = (format!("p{index}@b.c"), groups(", "));
             let entry = match form {
                 0 => format!("- {{email: {email}, user: {user}, groups: [{comma}]}}\n"),
-                1 => format!(
-                    "- {{email: {email},user: {user},groups: [{}]}}\n",
-                    groups(",")
-                ),
-                2 => format!(
-                    "- email: {email} # who\n  user: {user}\n  groups: &g{index} [{comma}]\n"
-                ),
+                1 => format!("- {{email: {email},user: {user},groups: [{}]}}\n", groups(",")),
+                2 => format!("- email: {email} # who\n  user: {user}\n  groups: &g{index} [{comma}]\n"),
                 3 => format!("-   email: {email}\n    user: {user}\n    groups: *g0\n\n"),
-                _ => format!(
-                    "- user: {user}\n  groups:\n  - {}\n  email: {email}\n",
-                    groups("\n  - ")
-                ),
+                _ => format!("- user: {user}\n  groups:\n  - {}\n  email: {email}\n", groups("\n  - ")),
             };
             yaml += &entry;
         }
@@ -249,9 +223,7 @@ fn changed(maps: Vec<String>) -> impl Strategy<Value = String> {
 fn by_the_build(yaml: &str) -> Option<Entries> {
     let tables = source::compile(yaml).ok()?;
     let lines = [tables.emails, tables.email_domains, tables.service_tokens].concat();
-    let entries = lines
-        .lines()
-        .map(|line| line.split('\t').map(str::to_owned).collect());
+    let entries = lines.lines().map(|line| line.split('\t').map(str::to_owned).collect());
     Some(entries.collect())
 }
 
@@ -276,17 +248,10 @@ fn by_terraform(maps: &[String]) -> Vec<Option<Entries>> {
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
-    console
-        .stdin
-        .take()
-        .unwrap()
-        .write_all(expression.as_bytes())
-        .unwrap();
+    console.stdin.take().unwrap().write_all(expression.as_bytes()).unwrap();
     let output = console.wait_with_output().unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
-    let json = STANDARD
-        .decode(text.trim().trim_matches('"'))
-        .unwrap_or_else(|error| panic!("{error}: {text}"));
+    let json = STANDARD.decode(text.trim().trim_matches('"')).unwrap_or_else(|error| panic!("{error}: {text}"));
     let decoded: BTreeMap<String, Option<Vec<Vec<Value>>>> = serde_json::from_slice(&json).unwrap();
     (0..maps.len())
         .map(|index| {
@@ -298,9 +263,7 @@ fn by_terraform(maps: &[String]) -> Vec<Option<Entries>> {
 
 /// An entry whose groups come once each.
 fn once(cells: &[Value]) -> Vec<String> {
-    let texts = cells
-        .iter()
-        .map(|cell| cell.as_str().unwrap_or("(null)").to_owned());
+    let texts = cells.iter().map(|cell| cell.as_str().unwrap_or("(null)").to_owned());
     let mut entry: Vec<String> = texts.clone().take(2).collect();
     for group in texts.skip(2) {
         if !entry.iter().skip(2).any(|seen| *seen == group) {

@@ -7,6 +7,7 @@ use chrono::SecondsFormat;
 use serde::{Serialize, Serializer};
 
 use super::{Entry, cut, redact, timestamp};
+use crate::caller::Caller;
 use crate::identity::Identity;
 use crate::refusal::Refusal;
 use crate::target::Target;
@@ -62,27 +63,13 @@ impl<const N: usize> Serialize for Texts<'_, N> {
     }
 }
 
-/// What `responseStatus` says of a refusal besides its code.
-#[derive(Serialize)]
-pub(super) struct Refused {
-    status: &'static str,
-    reason: &'static str,
-    message: String,
-}
-
-impl Refused {
-    pub(super) fn of(refusal: &Refusal) -> Self {
-        Self { status: "Failure", reason: refusal.reason(), message: refusal.to_string() }
-    }
-}
-
 impl<'a> Event<'a> {
     pub(super) fn of(entry: &Entry<'a>) -> Self {
         let Entry { request, caller, refusal } = *entry;
         let head = &request.head;
         let target = request.target.as_ref().ok();
         let is_open = refusal.is_none() && target.is_some_and(Target::is_long_running);
-        let identity = caller.map(|caller| caller.identity());
+        let identity = caller.map(Caller::identity);
         let decision = match refusal {
             None | Some(Refusal::Answer(_)) => "forward",
             Some(_) => "refuse",

@@ -8,7 +8,7 @@ use worker::Context;
 use super::{ISOLATE, Visit, log, message, rim, with_gateway};
 use crate::answer;
 use crate::gateway::{Answer, Question, Unanswered};
-use crate::keys::{FETCH_SECONDS, MAX_JWKS_BYTES};
+use crate::keys::{FETCH_MILLISECONDS, MAX_JWKS_BYTES};
 use crate::refusal::Refusal;
 
 /// How long Workers KV may take, in milliseconds.
@@ -20,8 +20,7 @@ pub(super) async fn ask(question: Question, visit: &Visit<'_>, now: u64, ctx: &C
     match question {
         Question::Certs => {
             let renewal = renewal(visit.env, now, ctx);
-            let limit = milliseconds(FETCH_SECONDS + 1);
-            settled(rim::within(&renewal, limit, request)).await?.ok();
+            settled(rim::within(&renewal, FETCH_MILLISECONDS + 1_000, request)).await?.ok();
             Ok(Answer::Certs)
         }
         Question::Signature { jwk, input, signature } => {
@@ -43,8 +42,7 @@ fn renewal(env: &JsValue, now: u64, ctx: &Context) -> Promise {
     let url = with_gateway(env, |gateway| gateway.begin_renewal(now));
     if let Some(url) = url {
         let renewal = future_to_promise(async move {
-            let limit = u32::try_from(MAX_JWKS_BYTES).unwrap_or(u32::MAX);
-            let text = match rim::certs(&url, limit, milliseconds(FETCH_SECONDS)) {
+            let text = match rim::certs(&url, MAX_JWKS_BYTES, FETCH_MILLISECONDS) {
                 Ok(fetch) => JsFuture::from(fetch).await.ok(),
                 Err(_) => None,
             };
@@ -75,8 +73,4 @@ async fn settled(wait: Result<Promise, JsValue>) -> Result<Result<JsValue, JsVal
         Err(error) if message(error) == answer::GONE => Err(answer::Error::Gone.into()),
         _ => Ok(outcome),
     }
-}
-
-fn milliseconds(seconds: u64) -> u32 {
-    u32::try_from(seconds * 1000).unwrap_or(u32::MAX)
 }

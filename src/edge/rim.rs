@@ -34,7 +34,7 @@ extern "C" {
     ) -> Result<Response, JsValue>;
 
     #[wasm_bindgen(catch)]
-    pub(super) fn certs(url: &str, bytes: u32, milliseconds: u32) -> Result<Promise, JsValue>;
+    pub(super) fn certs(url: &str, bytes: usize, milliseconds: u32) -> Result<Promise, JsValue>;
 
     #[wasm_bindgen(catch)]
     pub(super) fn within(promise: &Promise, milliseconds: u32, request: &Request) -> Result<Promise, JsValue>;

@@ -146,7 +146,7 @@ pub(crate) fn prepare(text: &str) -> Result<(), TestCaseError> {
                 prop_assert!(!value.split(',').any(is_bearer), "{}", value);
             }
             "Origin" => {
-                prop_assert_eq!((value, protocol), ("http://localhost", Protocol::WebSocket))
+                prop_assert_eq!((value, protocol), ("http://localhost", Protocol::WebSocket));
             }
             "Sec-WebSocket-Extensions" => {
                 prop_assert_eq!(Some(value), head.header("sec-websocket-extensions"));
