@@ -12,7 +12,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Duplex } from "node:stream";
 import type { Certs, CertsFault } from "./access-certs.ts";
-import { Forwarder } from "./access-forward.ts";
+import { ANY_NUMBER_OF_LINES, Forwarder, MAX_HEAD_BYTES } from "./access-forward.ts";
 import type { AccessUser } from "./access-keys.ts";
 import { serverCertificate } from "./certificates.ts";
 import { listen } from "./listen.ts";
@@ -59,9 +59,13 @@ export interface Access {
 export async function startAccess(options: AccessOptions): Promise<Access> {
   const { certs, gateway, aud, teamDomain, users } = options;
   const sessions = new Map(users.map((user) => [randomBytes(32).toString("base64url"), user]));
-  const forwarder = new Forwarder(gateway);
   const { ca, cert, key } = serverCertificate(["127.0.0.1", "localhost"]);
-  const server = createServer({ cert, key, keepAliveTimeout: 60_000, requestTimeout: 0 });
+  const server = createServer({
+    ...{ cert, key, keepAliveTimeout: 60_000, requestTimeout: 0, maxHeaderSize: MAX_HEAD_BYTES },
+    allowHalfOpen: true,
+  });
+  server.maxHeadersCount = ANY_NUMBER_OF_LINES;
+  const forwarder = new Forwarder(gateway, server);
 
   const admit = async (request: IncomingMessage): Promise<string[] | undefined> => {
     const user = sessions.get(bearerToken(request) ?? "");
@@ -142,18 +146,23 @@ function turnAway(
 /** The caller's header lines as the edge passes them on: without what only the edge may say, and with what it says. */
 function edgeHeaders(request: IncomingMessage, user: AccessUser, token: string): string[] {
   const lines: string[] = [];
+  /** Whom the caller's own proxies have named, then the caller. */
+  const forwardedFor: string[] = [];
   for (let index = 0; index < request.rawHeaders.length; index += 2) {
     const [name = "", value = ""] = request.rawHeaders.slice(index, index + 2);
-    if (!isTheEdgesToSay(name.toLowerCase())) {
+    if (name.toLowerCase() === "x-forwarded-for") {
+      forwardedFor.push(value);
+    } else if (!isTheEdgesToSay(name.toLowerCase())) {
       lines.push(name, value);
     }
   }
   const address = request.socket.remoteAddress ?? "127.0.0.1";
+  forwardedFor.push(address);
   lines.push("Cf-Access-Jwt-Assertion", token);
   if ("email" in user) {
     lines.push("Cf-Access-Authenticated-User-Email", user.email);
   }
-  lines.push("Cf-Connecting-Ip", address, "X-Forwarded-For", address, "X-Forwarded-Proto", "https");
+  lines.push("Cf-Connecting-Ip", address, "X-Forwarded-For", forwardedFor.join(", "), "X-Forwarded-Proto", "https");
   lines.push(
     "Cf-Ray",
     `${randomBytes(8).toString("hex")}-FRA`,
@@ -166,14 +175,6 @@ function edgeHeaders(request: IncomingMessage, user: AccessUser, token: string):
 }
 
 function isTheEdgesToSay(name: string): boolean {
-  const own = [
-    "authorization",
-    "cf-connecting-ip",
-    "cf-ray",
-    "cf-ipcountry",
-    "cf-visitor",
-    "x-forwarded-for",
-    "x-forwarded-proto",
-  ];
+  const own = ["authorization", "cf-connecting-ip", "cf-ray", "cf-ipcountry", "cf-visitor", "x-forwarded-proto"];
   return name.startsWith("cf-access-") || own.includes(name);
 }

@@ -2,7 +2,7 @@
 
 import { createHash } from "node:crypto";
 import { access, constants, mkdir, mkdtemp, readdir, readFile, rename, rm } from "node:fs/promises";
-import { dirname, join } from "node:path";
+import { basename, dirname, join } from "node:path";
 import { cacheDir } from "./cache.ts";
 import { output, run } from "./command.ts";
 import type { Log } from "./progress.ts";
@@ -72,18 +72,19 @@ async function buildOnce({ target, source, kubernetes, log }: Build): Promise<st
   if (await isExecutable(target)) {
     return target;
   }
-  log(`building ${source} (once; minutes when nothing of it has been compiled before)`);
+  const options = { cwd: moduleDir, env: { ...process.env, GOFLAGS: "-mod=readonly", GOTOOLCHAIN: "local" }, log };
+  const name = basename(target);
+  log(`downloading what ${name} is made of, where it is not here yet`);
+  // Downloads the modules that the program needs, and no others, as `go mod download` would.
+  await run("go", ["list", "-deps", "-f", "", source], options);
+  log(`compiling ${name} (once; minutes when nothing of it has been compiled before)`);
   await mkdir(dirname(target), { recursive: true });
   // Built aside and moved, so that neither an interrupted build nor a second one beside it leaves half a binary.
   const aside = await mkdtemp(`${target}-`);
   try {
     const version = `-s -w -X k8s.io/component-base/version.gitVersion=${kubernetes}`;
     const built = join(aside, "binary");
-    await run("go", ["build", "-ldflags", version, "-o", built, source], {
-      cwd: moduleDir,
-      env: { ...process.env, GOFLAGS: "-mod=readonly", GOTOOLCHAIN: "local" },
-      log,
-    });
+    await run("go", ["build", "-v", "-ldflags", version, "-o", built, source], options);
     await rename(built, target);
   } finally {
     await rm(aside, { recursive: true, force: true });

@@ -1,6 +1,8 @@
 // Runs other programs: quietly while they succeed, with their last words when they fail.
 
 import { spawn } from "node:child_process";
+import { createInterface } from "node:readline";
+import { BuildSteps } from "./build-steps.ts";
 import type { Log } from "./progress.ts";
 
 const REPORT_EVERY_MS = 10_000;
@@ -9,7 +11,7 @@ const KEPT_LINES = 60;
 export interface CommandOptions {
   cwd?: string;
   env?: NodeJS.ProcessEnv;
-  /** Hears the program's latest line now and then, so that a long build shows that it is alive. */
+  /** Hears now and then what the program is at, so that a long build shows that it is alive. */
   log?: Log;
   signal?: AbortSignal | undefined;
 }
@@ -19,23 +21,22 @@ export function run(program: string, args: string[], options: CommandOptions = {
   return new Promise((resolve, reject) => {
     const { cwd, env = process.env, log, signal } = options;
     const child = spawn(program, args, { cwd, env, signal, stdio: ["ignore", "pipe", "pipe"] });
+    const name = program.split("/").at(-1) ?? program;
+    const steps = new BuildSteps(name);
     const lines: string[] = [];
-    const keep = (chunk: Buffer) => {
-      lines.push(
-        ...chunk
-          .toString()
-          .split("\n")
-          .filter((line) => line.trim() !== ""),
-      );
-      lines.splice(0, lines.length - KEPT_LINES);
-    };
-    child.stdout.on("data", keep);
-    child.stderr.on("data", keep);
+    for (const input of [child.stdout, child.stderr]) {
+      createInterface({ input }).on("line", (line) => {
+        if (line.trim() !== "") {
+          steps.hear(line);
+          lines.push(line);
+          lines.splice(0, lines.length - KEPT_LINES);
+        }
+      });
+    }
     const started = Date.now();
-    const name = program.split("/").at(-1);
     const reporter = setInterval(() => {
       const seconds = Math.round((Date.now() - started) / 1000);
-      log?.(`  ${name}: ${lines.at(-1)?.trim() ?? "running"} (${seconds} s)`);
+      log?.(`  ${name}: ${steps.latest} (${seconds} s)`);
     }, REPORT_EVERY_MS);
     child.on("error", (error) => {
       clearInterval(reporter);

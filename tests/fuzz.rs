@@ -1,16 +1,18 @@
 //! Hostile input without end: each target takes texts from its corpus (`corpus/<target>/`), changes them, and holds what the
 //! gateway makes of them to what must always be true. A text that once broke something belongs into the corpus.
 //!
-//! `FUZZ_CASES=1000000 cargo test --release --test fuzz` runs longer; 1,000 texts for each target are the usual run.
+//! The usual run takes the same 1,000 texts for each target every time (.cargo/config.toml). `npm run fuzz` takes others for as
+//! long as it is told, and keeps in the corpus what breaks something (`FUZZ_KEEP`).
 
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
-use std::path::Path;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::path::{Path, PathBuf};
 use std::{env, fs};
 
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
-use proptest::test_runner::{Config as RunnerConfig, TestCaseError, TestRunner};
+use proptest::test_runner::{Config as RunnerConfig, TestCaseError, TestError, TestRunner};
 
 #[path = "fuzz/cluster.rs"]
 mod cluster;
@@ -73,12 +75,29 @@ fn fuzz(target: &str, check: fn(&str) -> Result<(), TestCaseError>) {
     let cases = env::var("FUZZ_CASES").map_or(1000, |cases| cases.parse().unwrap());
     let mut runner = TestRunner::new(RunnerConfig { cases, failure_persistence: None, ..RunnerConfig::default() });
     let outcome = runner.run(&changed(corpus), |text| check(&text));
+    if let Err(TestError::Fail(_, text)) = &outcome {
+        keep(target, text);
+    }
     outcome.unwrap_or_else(|error| panic!("{error}"));
 }
 
+/// Writes a text that broke something into the corpus, if the run is to do so.
+fn keep(target: &str, text: &str) {
+    if env::var_os("FUZZ_KEEP").is_some() {
+        let mut hasher = DefaultHasher::new();
+        text.hash(&mut hasher);
+        let path = folder(target).join(format!("found-{:016x}.txt", hasher.finish()));
+        fs::write(&path, format!("{text}\n")).unwrap();
+        eprintln!("kept in {}", path.display());
+    }
+}
+
+fn folder(target: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corpus").join(target)
+}
+
 fn corpus(target: &str) -> Vec<String> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corpus").join(target);
-    let mut paths: Vec<_> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let mut paths: Vec<_> = fs::read_dir(folder(target)).unwrap().map(|entry| entry.unwrap().path()).collect();
     paths.sort();
     paths
         .iter()

@@ -394,8 +394,8 @@ interface Edge extends Listening {
 
 /** A TLS server that passes every request on, with header lines of its own. */
 async function startEdge(onward: { host: string; port: number }, lines: string[] = []): Promise<Edge> {
-  const forwarder = new Forwarder(onward);
-  const server = createHttpsServer({ cert, key });
+  const server = createHttpsServer({ cert, key, allowHalfOpen: true });
+  const forwarder = new Forwarder(onward, server);
   const more = ({ rawHeaders }: IncomingMessage) => [...rawHeaders, ...lines];
   server.on("request", (request, response) => forwarder.request(request, response, more(request)));
   server.on("upgrade", (request, socket, head) => forwarder.upgrade(request, socket, head, more(request)));

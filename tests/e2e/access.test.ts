@@ -19,6 +19,8 @@ let certs: Certs;
 let access: Access;
 let gateway: Listening;
 let received: IncomingMessage[];
+/** Lets the answer to /watch have its body. */
+let event: () => void;
 
 before(async () => {
   const server = createServer((request, response) => {
@@ -27,7 +29,7 @@ before(async () => {
       request.pipe(response);
     } else if (request.url === "/watch") {
       response.flushHeaders();
-      setTimeout(() => response.end("event\n"), 500);
+      event = () => response.end("event\n");
     } else {
       response.writeHead(200, ["Set-Cookie", "a=1", "Set-Cookie", "b=2"]).end("hello\n");
     }
@@ -80,6 +82,8 @@ test("what a caller says in the edge's name is replaced by what the edge says", 
     "cf-access-authenticated-user-email": "root@example.com",
     "Cf-Access-Client-Secret": "secret",
     "Cf-Connecting-Ip": "203.0.113.7",
+    "X-Forwarded-For": "203.0.113.7",
+    "X-Forwarded-Proto": "http",
     "Cf-Ray": "forged",
   });
   const { headers } = theOnly(received);
@@ -87,6 +91,8 @@ test("what a caller says in the edge's name is replaced by what the edge says", 
   assert.equal(headers["cf-access-authenticated-user-email"], "alice@example.com");
   assert.equal(headers["cf-access-client-secret"], undefined);
   assert.equal(headers["cf-connecting-ip"], "127.0.0.1");
+  assert.equal(headers["x-forwarded-for"], "203.0.113.7, 127.0.0.1", "what came is kept");
+  assert.equal(headers["x-forwarded-proto"], "https");
   assert.match(String(headers["cf-ray"]), /^[0-9a-f]{16}-FRA$/);
   assert.equal(headers.authorization, undefined, "the session token is the stand-in's own");
 });
@@ -163,10 +169,11 @@ test("the certs endpoint counts its requests and fails as told", async () => {
 });
 
 test("a response's head arrives before its body", async () => {
-  const started = performance.now();
-  const answer = await call("/watch", session("alice"));
-  assert.ok(answer.headMs - started < 400, `the head took ${answer.headMs - started} ms`);
-  assert.equal(answer.body, "event\n");
+  const request = open("/watch", session("alice"));
+  request.end();
+  const [response] = (await once(request, "response")) as [IncomingMessage];
+  event();
+  assert.equal((await response.toArray()).join(""), "event\n");
 });
 
 test("bodies stream both ways without being held back", async () => {
@@ -198,9 +205,8 @@ async function call(path: string, headers: Record<string, string | string[]> = {
   const request = open(path, headers);
   request.end();
   const [response] = (await once(request, "response")) as [IncomingMessage];
-  const headMs = performance.now();
   const body = (await response.toArray()).join("");
-  return { status: response.statusCode, headers: response.headers, body, headMs };
+  return { status: response.statusCode, headers: response.headers, body };
 }
 
 /** Asks for a WebSocket, sends some bytes once it is open, and returns all that comes back until the end or an echo. */

@@ -153,3 +153,9 @@ test("case 68: kubectl that insists on SPDY is told which kubectl or variable he
     assert.match(stderr, sentence, args.join(" "));
   }
 });
+
+test("exec with a script beyond the limit of a path is told the limit", async () => {
+  const { code, stderr } = await bob.run(["exec", "shell", "--", "sh", "-c", `: ${"x".repeat(20 * 1024)}`]);
+  assert.equal(code, 1);
+  assert.match(stderr, /path and query are too long: at most 16 KiB/);
+});
