@@ -21,10 +21,7 @@ test("the modules that are uploaded are those of the build, and no others", asyn
   const uploaded = await readdir(join(dir, "out"), { recursive: true });
   assert.deepEqual(uploaded.filter((name) => !/^README\.md$/.test(name)).toSorted(), [...MODULES].toSorted());
   for (const name of MODULES) {
-    const [built, sent] = await Promise.all([
-      readFile(join(root, "build", name)),
-      readFile(join(dir, "out", name)),
-    ]);
+    const [built, sent] = await Promise.all([readFile(join(root, "build", name)), readFile(join(dir, "out", name))]);
     assert.ok(built.equals(sent), name);
   }
 });
