@@ -137,13 +137,16 @@ pub(crate) fn prepare(text: &str) -> Result<(), TestCaseError> {
     }
     let names: Vec<&str> = outgoing
         .own
-        .lines()
+        .split_terminator('\n')
         .filter_map(|line| line.split_once(':'))
         .map(|(name, _)| name)
         .collect();
     prop_assert_eq!(&outgoing.names, &format!("{},", names.join(",")));
+    // At '\n' alone: str::lines would drop a '\r' before it.
     let (mut identity, others): (Vec<&str>, Vec<&str>) = outgoing
-        .lines()
+        .own
+        .split_terminator('\n')
+        .chain(outgoing.identity.split_terminator('\n'))
         .partition(|line| line.to_ascii_lowercase().starts_with("impersonate"));
     identity.retain(|line| !line.starts_with("Impersonate-Extra-kube-access.dev%2Fray:"));
     prop_assert_eq!(
