@@ -113,13 +113,21 @@ export function nodeArgs(files: ClusterFiles, port: number): string[] {
   ];
 }
 
-/** As in production: `kubectl proxy` refuses exec and attach unless told otherwise, and any Host but its own. */
+/**
+ * As in production: `kubectl proxy` refuses exec and attach unless told otherwise, and any Host but its own. To
+ * what it rejects the root is an empty path, so "^$" would refuse it; "^#" refuses nothing.
+ */
 export function proxyArgs(files: ClusterFiles, port: number): string[] {
   return [
     "proxy",
     `--kubeconfig=${files.gatewayKubeconfig}`,
     "--address=127.0.0.1",
     `--port=${port}`,
-    "--reject-paths=^$",
+    "--reject-paths=^#",
   ];
+}
+
+/** The same with the credentials of a context of the person's own kubeconfig, on a free port, which it prints. */
+export function contextProxyArgs(context: string): string[] {
+  return ["proxy", `--context=${context}`, "--address=127.0.0.1", "--port=0", "--reject-paths=^#"];
 }
