@@ -1,13 +1,9 @@
 //! Compiles `identities.yaml` into the tables that `src/identity.rs` reads. An invalid map stops the build.
 
 #[path = "src/identity/name.rs"]
-#[allow(
-    dead_code,
-    unreachable_pub,
-    reason = "shared with the library, which uses and tests all of it"
-)]
+#[allow(dead_code, unreachable_pub, reason = "shared with the library, which uses and tests all of it")]
 mod name;
-#[path = "src/identity/source.rs"]
+#[path = "policy/identities.rs"]
 mod source;
 
 use std::path::Path;
@@ -35,8 +31,7 @@ fn compile(path: &str) -> Result<(), String> {
         ("email_domains.tsv", tables.email_domains),
         ("service_tokens.tsv", tables.service_tokens),
     ] {
-        fs::write(Path::new(&dir).join(name), table)
-            .map_err(|error| format!("{dir}/{name}: {error}"))?;
+        fs::write(Path::new(&dir).join(name), table).map_err(|error| format!("{dir}/{name}: {error}"))?;
     }
     Ok(())
 }

@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { buildWorker } from "../dev/build.ts";
 import { cacheDir } from "../dev/cache.ts";
 import { rateAndCpu } from "./http.ts";
-import type { Peer } from "./peers.ts";
+import { builtIn, type Peer } from "./peers.ts";
 import { httpRequest, mint } from "./requests.ts";
 import type { Work } from "./work.ts";
 
@@ -59,6 +59,6 @@ async function buildWith(size: number): Promise<Peer> {
   const identities = join(dir, "identities.yaml");
   await mkdir(dir, { recursive: true });
   await writeFile(identities, mapOf(size));
-  const { script, wasm } = await buildWorker({ log: () => {}, dir, identities });
-  return { script, wasm };
+  await buildWorker({ log: () => {}, dir, identities });
+  return builtIn(dir);
 }

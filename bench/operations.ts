@@ -17,7 +17,7 @@ const SIGNATURE_AND_CLAIMS = "x".repeat(800);
 async function main(): Promise<void> {
   const nobody = { host: "127.0.0.1", port: 9 };
   const script = resolve(import.meta.dirname, "operations.js");
-  const worker = await startWorkerd({ script, vars: {}, upstream: nobody, certs: nobody });
+  const worker = await startWorkerd({ modules: [script], vars: {}, upstream: nobody, certs: nobody });
   try {
     const names: string[] = JSON.parse(await ask(worker, {}));
     const fastest = new Map(names.map((name) => [name, Number.POSITIVE_INFINITY]));

@@ -4,7 +4,7 @@ import { mkdir, readFile } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { build } from "esbuild";
 import { parse } from "yaml";
-import { buildWorker } from "../dev/build.ts";
+import { buildWorker, MODULES } from "../dev/build.ts";
 import { cacheDir } from "../dev/cache.ts";
 import { localApplication } from "../dev/users.ts";
 import { type Address, type Running, startWorkerd, type WorkerdOptions } from "./workerd.ts";
@@ -20,8 +20,10 @@ export const peerTitles: Record<PeerName, string> = {
 };
 
 export interface Peer {
-  script: string;
-  wasm?: string;
+  /** The Worker's modules; the first is the main one. */
+  modules: string[];
+  /** Whether it runs with all that wrangler.toml says of compatibility, or with its date alone. */
+  hasFlags?: boolean;
   vars?: Record<string, string>;
 }
 
@@ -29,18 +31,18 @@ const peersDir = resolve(import.meta.dirname, "peers");
 
 /** `worker` is the folder of a built kube-access; without it, `build/` is brought up to date. */
 export async function buildPeers(worker?: string): Promise<Record<PeerName, Peer>> {
-  const { script, wasm } = worker ? builtIn(worker) : await buildWorker({ log: () => {} });
+  const { dir } = worker ? { dir: worker } : await buildWorker({ log: () => {} });
   const jose = await bundleJose();
   return {
-    bare: { script: join(peersDir, "bare.js") },
-    jose: { script: jose, vars: { REMEMBER_TOKENS: "false" } },
-    "jose-remembers": { script: jose, vars: { REMEMBER_TOKENS: "true" } },
-    ours: { script, wasm },
+    bare: { modules: [join(peersDir, "bare.js")] },
+    jose: { modules: [jose], vars: { REMEMBER_TOKENS: "false" } },
+    "jose-remembers": { modules: [jose], vars: { REMEMBER_TOKENS: "true" } },
+    ours: builtIn(dir),
   };
 }
 
-export function builtIn(dir: string): Peer & { wasm: string } {
-  return { script: join(dir, "index.js"), wasm: join(dir, "index_bg.wasm") };
+export function builtIn(dir: string): Peer {
+  return { modules: MODULES.map((name) => join(dir, name)), hasFlags: true };
 }
 
 /** As wrangler bundles it: one minified module. */
@@ -67,9 +69,11 @@ export interface Surroundings {
   certs: Address;
   inspectorPort?: number;
   trace?: NonNullable<WorkerdOptions["trace"]>;
+  /** Whether each request leaves an audit event, where the peer has any. */
+  isAudited?: boolean;
 }
 
-export function startPeer({ vars, ...files }: Peer, surroundings: Surroundings): Promise<Running> {
+export function startPeer({ vars, ...files }: Peer, { isAudited, ...surroundings }: Surroundings): Promise<Running> {
   return startWorkerd({
     ...files,
     ...surroundings,
@@ -77,7 +81,7 @@ export function startPeer({ vars, ...files }: Peer, surroundings: Surroundings):
       ACCESS_TEAM_DOMAIN: localApplication.teamDomain,
       ACCESS_AUD: localApplication.aud,
       LOG_LEVEL: "info",
-      ENABLE_K8S_LOGGING: "false",
+      ENABLE_K8S_LOGGING: String(isAudited ?? false),
       ...vars,
     },
   });

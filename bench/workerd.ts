@@ -3,12 +3,13 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { rmSync } from "node:fs";
-import { copyFile, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { copyFile, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
-import { join, resolve } from "node:path";
+import { basename, join, resolve } from "node:path";
 import { createInterface } from "node:readline";
 import type { Readable } from "node:stream";
+import { compatibilityOf } from "../dev/gateway.ts";
 
 const root = resolve(import.meta.dirname, "..");
 
@@ -21,9 +22,9 @@ export interface Address {
 }
 
 export interface WorkerdOptions {
-  /** The Worker: its main module, and what lies beside it. */
-  script: string;
-  wasm?: string;
+  /** The Worker's modules; the first is the main one. */
+  modules: string[];
+  hasFlags?: boolean;
   vars: Record<string, string>;
   /** What KUBE_API points at. */
   upstream: Address;
@@ -53,9 +54,8 @@ export async function startWorkerd(options: WorkerdOptions): Promise<Running> {
   const dir = await mkdtemp(join(tmpdir(), "kube-access-bench-"));
   const file = join(dir, "config.capnp");
   // A configuration embeds files that lie beside it.
-  await copyFile(options.script, join(dir, "index.js"));
-  if (options.wasm) {
-    await copyFile(options.wasm, join(dir, "index_bg.wasm"));
+  for (const path of options.modules) {
+    await copyFile(path, join(dir, basename(path)));
   }
   await writeFile(file, await configuration(options));
   const inspector = options.inspectorPort ? [`--inspector-addr=127.0.0.1:${options.inspectorPort}`] : [];
@@ -77,7 +77,7 @@ export async function startWorkerd(options: WorkerdOptions): Promise<Running> {
   child.stderr?.on("data", (chunk) => errors.push(chunk));
   const port = await listeningPort(child).catch(async (error: Error) => {
     await rm(dir, { recursive: true });
-    throw new Error(`workerd did not start with ${options.script}: ${error.message}\n${Buffer.concat(errors)}`);
+    throw new Error(`workerd did not start with ${options.modules[0]}: ${error.message}\n${Buffer.concat(errors)}`);
   });
   const listening = performance.now() - started;
   return {
@@ -117,12 +117,13 @@ async function listeningPort(child: ChildProcess): Promise<number> {
   return Promise.race([reported, exited]);
 }
 
-async function configuration({ wasm, vars, upstream, certs, trace }: WorkerdOptions): Promise<string> {
-  const compatibility = await compatibilityDate();
-  const modules = ['(name = "index.js", esModule = embed "index.js")'];
-  if (wasm) {
-    modules.push('(name = "index_bg.wasm", wasm = embed "index_bg.wasm")');
-  }
+async function configuration(options: WorkerdOptions): Promise<string> {
+  const { vars, upstream, certs, trace } = options;
+  const { compatibilityDate, compatibilityFlags } = await compatibilityOf(join(root, "wrangler.toml"));
+  const modules = options.modules.map((path) => {
+    const name = basename(path);
+    return `(name = ${text(name)}, ${name.endsWith(".wasm") ? "wasm" : "esModule"} = embed ${text(name)})`;
+  });
   const bindings = Object.entries(vars).map(([name, value]) => `(name = ${text(name)}, text = ${text(value)})`);
   bindings.push('(name = "KUBE_API", service = "kube")');
   return `using Workerd = import "/workerd/workerd.capnp";
@@ -130,7 +131,8 @@ const config :Workerd.Config = (
   services = [
     (name = "main", worker = (
       modules = [${modules.join(", ")}],
-      compatibilityDate = ${text(compatibility)},
+      compatibilityDate = ${text(compatibilityDate)},
+      compatibilityFlags = [${(options.hasFlags ? compatibilityFlags : []).map(text).join(", ")}],
       bindings = [${bindings.join(", ")}],
       globalOutbound = "certs",
     )),
@@ -141,15 +143,6 @@ const config :Workerd.Config = (
   sockets = [(name = "http", address = "127.0.0.1:0", http = (), service = "main")],
 );
 `;
-}
-
-async function compatibilityDate(): Promise<string> {
-  const toml = await readFile(join(root, "wrangler.toml"), "utf8");
-  const date = toml.match(/^compatibility_date\s*=\s*"([^"]+)"/m)?.[1];
-  if (!date) {
-    throw new Error("wrangler.toml names no compatibility_date.");
-  }
-  return date;
 }
 
 function text(value: string): string {

@@ -8,7 +8,7 @@ import { unifiedDiff } from "./unified-diff.ts";
 import { bind } from "./wrangler-toml.ts";
 
 const help = `Writes Terraform's outputs into wrangler.toml: the Worker's name, the Access team and audience, the VPC service, and the
-KV namespace (without one the binding IDENTITIES is commented out). Comments and layout stay. Running it again changes nothing.
+KV namespace (without one the binding IDENTITIES is commented out). All else stays as it is, further audiences too. Running it again changes nothing.
 
   npm run deploy:bind                  write
   npm run deploy:bind -- --dry-run     show the difference, write nothing

@@ -1,4 +1,7 @@
-// Writes what Terraform made into wrangler.toml, line by line: comments, order and layout stay as they are.
+// Writes what Terraform made into wrangler.toml, value by value: all else stays as it is, byte for byte.
+
+import type { AST } from "toml-eslint-parser";
+import { isAt, type Path, readToml } from "./toml.ts";
 
 export interface Bindings {
   workerName: string;
@@ -10,141 +13,153 @@ export interface Bindings {
 }
 
 /** wrangler.toml with the bindings in it. Throws when the file is written in a way that this cannot edit safely. */
-export function bind(toml: string, bindings: Bindings): string {
-  refuseOtherNotations(toml);
-  let lines = toml.split("\n");
-  lines = set(lines, topLevel, "name", bindings.workerName);
-  lines = set(lines, table("vars"), "ACCESS_TEAM_DOMAIN", bindings.teamDomain);
-  lines = set(lines, table("vars"), "ACCESS_AUD", bindings.aud);
-  lines = set(lines, binding("vpc_services", "KUBE_API"), "service_id", bindings.vpcServiceId);
-  lines = bindings.kvNamespaceId
-    ? set(uncomment(lines, identities), identities, "id", bindings.kvNamespaceId)
-    : comment(lines, identities);
-  return lines.join("\n");
+export function bind(toml: string, { workerName, teamDomain, aud, vpcServiceId, kvNamespaceId }: Bindings): string {
+  let text = set(toml, ["name"], workerName);
+  text = set(text, ["vars", "ACCESS_TEAM_DOMAIN"], teamDomain);
+  text = setAudience(text, aud);
+  text = setInEntry(text, "vpc_services", "KUBE_API", "service_id", vpcServiceId);
+  return kvNamespaceId === undefined
+    ? commentIdentities(text)
+    : setInEntry(uncommentIdentities(text), "kv_namespaces", "IDENTITIES", "id", kvNamespaceId);
 }
 
-/** A part of the file: where it is, and how it begins where it is missing. */
-interface Part {
-  find(lines: string[]): Range | undefined;
-  opening: string[];
+function set(text: string, path: Path, value: string): string {
+  const present = find(text, path);
+  return present ? replace(text, present, JSON.stringify(value)) : insert(text, path, value);
 }
 
-/** First line, and the one after the last. */
-type Range = [start: number, end: number];
-
-const HEADER = /^\s*\[{1,2}\s*([^\]]+?)\s*\]{1,2}\s*(#.*)?\s*$/;
-
-const topLevel: Part = {
-  find: (lines) => [0, endOfTable(lines, 0)],
-  opening: [],
-};
-
-function table(name: string): Part {
-  return {
-    find: (lines) => tables(lines, `[${name}]`)[0],
-    opening: [`[${name}]`],
-  };
+/**
+ * Terraform knows of one audience. A single one in the file is Terraform's, or was; among several, in one string or in a
+ * list, it is one more.
+ */
+function setAudience(text: string, aud: string): string {
+  const path = ["vars", "ACCESS_AUD"];
+  const present = find(text, path);
+  const elements = present?.type === "TOMLArray" ? present.elements : [];
+  const tags = present ? (present.type === "TOMLArray" ? elements.map(textOf) : textOf(present).split(",")) : [];
+  const placeholder = tags.findIndex((tag) => tag.trim().startsWith("<"));
+  const replaced = tags.length === 1 ? 0 : placeholder;
+  if (present && tags.some((tag) => tag.trim() === aud)) {
+    return text;
+  }
+  if (elements[0]) {
+    const [at] = elements[0].range;
+    return replaced < 0
+      ? splice(text, at, at, `${JSON.stringify(aud)}, `)
+      : replace(text, elements[replaced] ?? elements[0], JSON.stringify(aud));
+  }
+  return set(text, path, (replaced < 0 ? [aud, ...tags.filter(Boolean)] : tags.with(replaced, aud)).join(","));
 }
 
 /** One entry of an array of tables, known by its binding. */
-function binding(array: string, name: string): Part {
-  return {
-    find: (lines) =>
-      tables(lines, `[[${array}]]`).find(([start, end]) =>
-        lines.slice(start, end).some((line) => stringAt(line, "binding") === name),
-      ),
-    opening: [`[[${array}]]`, `binding = ${JSON.stringify(name)}`],
-  };
+function setInEntry(text: string, array: string, binding: string, key: string, value: string): string {
+  const index = indexOf(text, array, binding);
+  if (index !== undefined) {
+    return set(text, [array, index, key], value);
+  }
+  refuseInOneLine(text, array);
+  return append(text, [`[[${array}]]`, `binding = ${JSON.stringify(binding)}`, `${key} = ${JSON.stringify(value)}`]);
 }
 
-const identities = binding("kv_namespaces", "IDENTITIES");
+function indexOf(text: string, array: string, binding: string): number | undefined {
+  const { settings } = readToml(text);
+  const found = settings.find(({ path, value }) => {
+    return path[0] === array && path[2] === "binding" && path.length === 3 && textOf(value) === binding;
+  });
+  return found?.path[1] as number | undefined;
+}
 
-function tables(lines: string[], header: string): Range[] {
-  return lines.flatMap((line, index): Range[] => {
-    const isHeader = HEADER.test(line) && line.replace(/#.*/, "").replaceAll(/\s/g, "") === header;
-    return isHeader ? [[index, endOfTable(lines, index + 1)]] : [];
+/** Takes the entry out of force and leaves it to be read. */
+function commentIdentities(text: string): string {
+  const index = indexOf(text, "kv_namespaces", "IDENTITIES");
+  if (index === undefined) {
+    return text;
+  }
+  const table = tableAt(text, ["kv_namespaces", index]);
+  if (!table) {
+    throw isInOneLine("kv_namespaces");
+  }
+  const start = lineStart(text, table.range[0]);
+  const end = (table.body.at(-1) ?? table.key).range[1];
+  return splice(text, start, end, text.slice(start, end).replaceAll(/^(?!#|\r?$)/gm, "# "));
+}
+
+/** Brings the entry back that was commented out. */
+function uncommentIdentities(text: string): string {
+  if (indexOf(text, "kv_namespaces", "IDENTITIES") !== undefined) {
+    return text;
+  }
+  const comments = new Set(readToml(text).comments.map(({ range }) => range[0]));
+  return text.replaceAll(/^#\s?\[\[\s*kv_namespaces\s*\]\].*(?:\r?\n#\s?\w+\s*=.*)*/gm, (block, at: number) => {
+    const isMeant = comments.has(at) && /^#\s?binding\s*=\s*["']IDENTITIES["']/m.test(block);
+    return isMeant ? block.replaceAll(/^#\s?/gm, "") : block;
   });
 }
 
-function endOfTable(lines: string[], from: number): number {
-  const next = lines.findIndex((line, index) => index >= from && HEADER.test(line));
-  return next < 0 ? lines.length : next;
+function find(text: string, wanted: Path): AST.TOMLContentNode | undefined {
+  return readToml(text).settings.find(({ path }) => isAt(path, wanted))?.value;
 }
 
-function set(lines: string[], part: Part, key: string, value: string): string[] {
-  const text = JSON.stringify(value);
-  const range = part.find(lines);
-  if (!range) {
-    return append(lines, [...part.opening, `${key} = ${text}`]);
+function tableAt(text: string, wanted: Path): AST.TOMLTable | undefined {
+  return readToml(text).tables.find(({ resolvedKey }) => isAt(resolvedKey, wanted));
+}
+
+/** A new line: after the last one of its table, or in a table of its own. */
+function insert(text: string, path: Path, value: string): string {
+  const table = path.slice(0, -1);
+  const line = `${path.at(-1)} = ${JSON.stringify(value)}`;
+  const { tables, top } = readToml(text);
+  if (table.length === 0) {
+    const last = top.body.findLast((part) => part.type === "TOMLKeyValue");
+    return last ? insertAfter(text, last, line) : `${line}${lineEnd(text)}${text}`;
   }
-  const [start, end] = range;
-  const at = lines.findIndex((line, index) => index >= start && index < end && stringAt(line, key) !== undefined);
-  return at < 0
-    ? lines.toSpliced(lastFilled(lines, range) + 1, 0, `${key} = ${text}`)
-    : lines.with(
-        at,
-        (lines[at] ?? "").replace(stringOf(key), (_, before, __, after) => before + text + after),
-      );
-}
-
-/** The string that a line gives to a key; undefined when it does not. */
-function stringAt(line: string, key: string): string | undefined {
-  return stringOf(key).exec(line)?.[2]?.slice(1, -1);
-}
-
-function stringOf(key: string): RegExp {
-  return new RegExp(`^(\\s*${key}\\s*=\\s*)("(?:[^"\\\\]|\\\\.)*"|'[^']*')(\\s*(?:#.*)?\\s*)$`);
-}
-
-/** Brings a part back that was commented out. */
-function uncomment(lines: string[], part: Part): string[] {
-  const stripped = lines.map((line) => line.replace(/^#\s?(?=\[\[|\w+\s*=)/, ""));
-  const range = part.find(stripped);
-  if (part.find(lines) || !range) {
-    return lines;
+  const present = tables.find(({ resolvedKey }) => isAt(resolvedKey, table));
+  if (present) {
+    return insertAfter(text, present.body.at(-1) ?? present.key, line);
   }
-  return lines.map((line, index) =>
-    index >= range[0] && index <= lastOfBlock(stripped, range) ? (stripped[index] ?? line) : line,
-  );
+  refuseInOneLine(text, String(table[0]));
+  return append(text, [`[${table.join(".")}]`, line]);
 }
 
-/** Takes a part out of force and leaves it to be read. */
-function comment(lines: string[], part: Part): string[] {
-  const range = part.find(lines);
-  if (!range) {
-    return lines;
+function insertAfter(text: string, node: AST.HasLocs, line: string): string {
+  const rest = /\r?\n|$/.exec(text.slice(node.range[1]));
+  const end = node.range[1] + (rest?.index ?? 0);
+  return splice(text, end, end, `${lineEnd(text)}${line}`);
+}
+
+function append(text: string, lines: string[]): string {
+  const before = text.trimEnd();
+  return [...(before ? [before, ""] : []), ...lines, ""].join(lineEnd(text));
+}
+
+function refuseInOneLine(text: string, table: string): void {
+  const { settings, tables } = readToml(text);
+  const isTable = tables.some(({ resolvedKey }) => resolvedKey[0] === table);
+  if (!isTable && settings.some(({ path }) => path[0] === table)) {
+    throw isInOneLine(table);
   }
-  const last = lastOfBlock(lines, range);
-  return lines.map((line, index) => (index >= range[0] && index <= last && !line.startsWith("#") ? `# ${line}` : line));
 }
 
-/** The last line of a part that says something, up to the first blank line. */
-function lastOfBlock(lines: string[], [start, end]: Range): number {
-  const blank = lines.findIndex((line, index) => index > start && index < end && line.trim() === "");
-  return (blank < 0 ? end : blank) - 1;
+function isInOneLine(table: string): Error {
+  return new Error(`wrangler.toml sets ${table} in one line: write it as a table, [${table}] or [[${table}]].`);
 }
 
-/** The last line of a part that gives a value, or its header. A comment after it may belong to the next part. */
-function lastFilled(lines: string[], [start, end]: Range): number {
-  const last = lines.findLastIndex((line, index) => index >= start && index < end && /^\s*[^#\s]/.test(line));
-  return last < 0 ? start - 1 : last;
+function replace(text: string, node: AST.HasLocs, value: string): string {
+  return splice(text, ...node.range, value);
 }
 
-function append(lines: string[], added: string[]): string[] {
-  const end = lines.findLastIndex((line) => line.trim() !== "") + 1;
-  return [...lines.slice(0, end), "", ...added, ""];
+function splice(text: string, start: number, end: number, value: string): string {
+  return text.slice(0, start) + value + text.slice(end);
 }
 
-function refuseOtherNotations(toml: string): void {
-  const inline = /^\s*(vars|vpc_services|kv_namespaces)(\.\w+)?\s*=/m.exec(toml);
-  if (inline) {
-    throw new Error(
-      `wrangler.toml sets ${inline[1]} in one line: write it as a table, [${inline[1]}] or [[${inline[1]}]].`,
-    );
-  }
-  if (/"""|'''/.test(toml)) {
-    throw new Error(
-      "wrangler.toml has a string of several lines: write it in one line, so that tables can be told from text.",
-    );
-  }
+function lineStart(text: string, at: number): number {
+  return text.lastIndexOf("\n", at - 1) + 1;
+}
+
+function lineEnd(text: string): string {
+  return text.includes("\r\n") ? "\r\n" : "\n";
+}
+
+function textOf(node: AST.TOMLContentNode): string {
+  return node.type === "TOMLValue" && node.kind === "string" ? node.value : "";
 }

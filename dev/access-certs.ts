@@ -10,6 +10,8 @@ export type CertsFault = "none" | "500" | "slow" | "garbage" | "huge" | "down";
 export interface Certs extends Listening {
   keys: AccessKeys;
   fault(mode: CertsFault): void;
+  /** Lets every answer wait until the function returned is called. */
+  hold(): () => void;
   /** How often the endpoint was asked, whatever it answered. */
   requests(): number;
 }
@@ -21,12 +23,14 @@ export async function startCerts(): Promise<Certs> {
   const keys = await AccessKeys.generate();
   let fault: CertsFault = "none";
   let requests = 0;
+  let held = Promise.resolve();
   const server = createServer(async (request, response) => {
     if (request.url !== "/cdn-cgi/access/certs") {
       response.writeHead(404).end();
       return;
     }
     requests += 1;
+    await held;
     await answer(response, keys, fault);
   });
   const listening = await listen(server);
@@ -35,6 +39,11 @@ export async function startCerts(): Promise<Certs> {
     keys,
     fault: (mode) => {
       fault = mode;
+    },
+    hold: () => {
+      const { promise, resolve } = Promise.withResolvers<void>();
+      held = promise;
+      return resolve;
     },
     requests: () => requests,
   };

@@ -29,6 +29,12 @@ export interface AccessOptions {
   port?: number;
 }
 
+/**
+ * Where callers come from, as Cloudflare sees them: from outside (RFC 5737), and not from the machine that the stand-in runs on.
+ * A loopback address would say that they came through a proxy of their own.
+ */
+export const CALLERS_ADDRESS = "198.51.100.1";
+
 export interface TokenOverrides {
   claims?: Record<string, unknown>;
   header?: Record<string, unknown>;
@@ -156,13 +162,19 @@ function edgeHeaders(request: IncomingMessage, user: AccessUser, token: string):
       lines.push(name, value);
     }
   }
-  const address = request.socket.remoteAddress ?? "127.0.0.1";
-  forwardedFor.push(address);
+  forwardedFor.push(CALLERS_ADDRESS);
   lines.push("Cf-Access-Jwt-Assertion", token);
   if ("email" in user) {
     lines.push("Cf-Access-Authenticated-User-Email", user.email);
   }
-  lines.push("Cf-Connecting-Ip", address, "X-Forwarded-For", forwardedFor.join(", "), "X-Forwarded-Proto", "https");
+  lines.push(
+    "Cf-Connecting-Ip",
+    CALLERS_ADDRESS,
+    "X-Forwarded-For",
+    forwardedFor.join(", "),
+    "X-Forwarded-Proto",
+    "https",
+  );
   lines.push(
     "Cf-Ray",
     `${randomBytes(8).toString("hex")}-FRA`,

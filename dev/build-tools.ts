@@ -1,5 +1,5 @@
-// The tools that turn the crate into a Worker, each in the version that a lock file names, none downloaded behind our
-// back: cargo installs wasm-bindgen, esbuild and wasm-opt come with npm.
+// worker-build and the tools that it calls, each in the version that a lock file names, none downloaded behind our back: cargo
+// installs worker-build and wasm-bindgen, esbuild and wasm-opt come with npm.
 
 import { existsSync } from "node:fs";
 import { readFile } from "node:fs/promises";
@@ -12,24 +12,29 @@ export const TARGET = "wasm32-unknown-unknown";
 const root = resolve(import.meta.dirname, "..");
 
 export interface BuildTools {
-  wasmBindgen: string;
-  esbuild: string;
-  wasmOpt: string;
+  workerBuild: string;
+  /** Where worker-build finds the tools that it would download otherwise. */
+  env: Record<string, string>;
   /** Changes when any of the tools does. */
   fingerprint: string;
 }
 
 export async function buildTools(log: Log): Promise<BuildTools> {
   const rustVersion = await requireRust(log);
+  // worker-build goes with the crate `worker`, and the program wasm-bindgen with the crate of that name.
+  const workerVersion = await lockedVersion("worker");
+  const workerBuild = await cargoInstalled("worker-build", workerVersion, log);
   const wasmBindgenVersion = await lockedVersion("wasm-bindgen");
-  // The program and the crate must be of one version.
   const wasmBindgen = await cargoInstalled("wasm-bindgen-cli", wasmBindgenVersion, log, "wasm-bindgen");
   const npm = JSON.parse(await readFile(join(root, "package.json"), "utf8")).devDependencies;
   return {
-    wasmBindgen,
-    esbuild: join(root, "node_modules/.bin/esbuild"),
-    wasmOpt: join(root, "node_modules/.bin/wasm-opt"),
-    fingerprint: [rustVersion, wasmBindgenVersion, npm.esbuild, npm.binaryen].join(" "),
+    workerBuild,
+    env: {
+      WASM_BINDGEN_BIN: wasmBindgen,
+      WASM_OPT_BIN: join(root, "node_modules/.bin/wasm-opt"),
+      ESBUILD_BIN: join(root, "node_modules/.bin/esbuild"),
+    },
+    fingerprint: [rustVersion, workerVersion, wasmBindgenVersion, npm.esbuild, npm.binaryen].join(" "),
   };
 }
 

@@ -79,7 +79,7 @@ function gatewayAccount(entries: Entry[]): KubernetesObject[] {
     },
     {
       apiGroups: ["authentication.k8s.io"],
-      resources: ["email", "subject", "ray"].map((key) => `userextras/kube-access.dev/${key}`),
+      resources: ["email", "subject"].map((key) => `userextras/kube-access.dev/${key}`),
       verbs: ["impersonate"],
     },
   ];

@@ -8,9 +8,16 @@ import { createWriteStream } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { LogLevel, Miniflare, Log as MiniflareLog } from "miniflare";
+import { MODULES } from "./build.ts";
 import { output } from "./command.ts";
 
 const root = resolve(import.meta.dirname, "..");
+const NAME = "kube-access";
+const OUTSIDE = "outside";
+const PASS_ON = "export default { fetch: (request, env) => env.CERTS.fetch(request) };";
+
+/** What a variable may be: wrangler hands on what TOML has. */
+export type Json = string | number | boolean | Json[];
 
 export interface GatewayOptions {
   /** Answers the Worker's own fetches, whatever their host: the stand-in for Access's certs. */
@@ -20,12 +27,12 @@ export interface GatewayOptions {
   aud: string;
   teamDomain: string;
   /** More variables of wrangler.toml's [vars], such as LOG_LEVEL. */
-  vars?: Record<string, string>;
+  vars?: Record<string, Json>;
   /** What Workers KV holds at first, by key. Without it the binding IDENTITIES is missing, as it may be in production. */
   identities?: Record<string, string>;
   port?: number;
-  /** The built Worker: index.js, with index_bg.wasm beside it. */
-  script?: string;
+  /** Where the built Worker is. */
+  worker?: string;
   /** Where every console line of the Worker goes besides `logs()`. */
   logFile?: string;
 }
@@ -50,36 +57,57 @@ interface Store {
 }
 
 export async function startGateway(options: GatewayOptions): Promise<Gateway> {
-  const { certs, upstream, aud, teamDomain, vars = {}, port = 0 } = options;
-  const script = options.script ?? join(root, "build/index.js");
+  const { certs, upstream, aud, teamDomain, port = 0 } = options;
+  const worker = options.worker ?? join(root, "build");
   const lines: string[] = [];
   const file = options.logFile ? createWriteStream(options.logFile, { flags: "a", mode: 0o600 }) : undefined;
-  const [contents, wasm, compatibility] = await Promise.all([
-    readFile(script, "utf8"),
-    readFile(join(script, "../index_bg.wasm")),
+  const [modules, compatibility] = await Promise.all([
+    Promise.all(MODULES.map((name) => moduleOf(worker, name))),
     compatibilityOf(join(root, "wrangler.toml")),
   ]);
   const before = await workerds();
   const leaveSignalsAlone = keepSignalListeners();
+  const vars = { ACCESS_TEAM_DOMAIN: teamDomain, ACCESS_AUD: aud, LOG_LEVEL: "info", ENABLE_K8S_LOGGING: "false" };
+  const env = Object.entries({ ...vars, ...options.vars }).map(([name, value]) => [name, variable(value)] as const);
   const miniflare = new Miniflare({
-    name: "kube-access",
-    modules: [
-      { type: "ESModule", path: "index.js", contents },
-      { type: "CompiledWasm", path: "index_bg.wasm", contents: wasm },
+    workers: [
+      {
+        config: {
+          name: NAME,
+          ...compatibility,
+          manifest: { mainModule: MODULES[0], modulesRoot: worker, modules: Object.fromEntries(modules) },
+          env: {
+            ...Object.fromEntries(env),
+            ...(options.identities && { IDENTITIES: { type: "kv", id: "identities" } }),
+            KUBE_API: external(upstream),
+          },
+          exports: {},
+        },
+        dev: {
+          rootPath: root,
+          outboundService: { type: "worker", worker: OUTSIDE },
+          unsafeDirectSockets: [{ host: "127.0.0.1", port }],
+          stripCfConnectingIp: false,
+        },
+      },
+      // What the Worker fetches by itself: passed on as it is, whatever its host.
+      {
+        config: {
+          name: OUTSIDE,
+          ...compatibility,
+          manifest: {
+            mainModule: "index.js",
+            modulesRoot: root,
+            modules: { "index.js": { type: "esm", contents: PASS_ON } },
+          },
+          env: { CERTS: external(certs) },
+          exports: {},
+        },
+        dev: { rootPath: root },
+      },
     ],
-    ...compatibility,
-    bindings: {
-      ACCESS_TEAM_DOMAIN: teamDomain,
-      ACCESS_AUD: aud,
-      LOG_LEVEL: "info",
-      ENABLE_K8S_LOGGING: "false",
-      ...vars,
-    },
-    ...(options.identities && { kvNamespaces: ["IDENTITIES"] }),
-    serviceBindings: { KUBE_API: { external: { address: `${upstream.host}:${upstream.port}`, http: {} } } },
-    outboundService: { external: { address: `${certs.host}:${certs.port}`, http: {} } },
-    unsafeDirectSockets: [{ host: "127.0.0.1", port }],
     log: new MiniflareLog(LogLevel.NONE),
+    telemetry: { enabled: false },
     handleStructuredLogs: ({ message }: { message: string }) => {
       lines.push(message);
       file?.write(`${message}\n`);
@@ -88,7 +116,7 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
   await miniflare.ready;
   leaveSignalsAlone();
   const setIdentity = async (key: string, entry: string | undefined) => {
-    const store = (await miniflare.getKVNamespace("IDENTITIES", "kube-access")) as unknown as Store;
+    const store = (await miniflare.getKVNamespace("IDENTITIES", NAME)) as unknown as Store;
     await (entry === undefined ? store.delete(key) : store.put(key, entry));
   };
   for (const [key, entry] of Object.entries(options.identities ?? {})) {
@@ -110,8 +138,26 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
   };
 }
 
+async function moduleOf(dir: string, name: string) {
+  const contents = await readFile(join(dir, name));
+  const module = name.endsWith(".wasm")
+    ? { type: "wasm" as const, contents }
+    : { type: "esm" as const, contents: contents.toString() };
+  return [name, module] as const;
+}
+
+/** A variable, as wrangler uploads it. */
+function variable(value: Json) {
+  return typeof value === "string" ? { type: "text" as const, value } : { type: "json" as const, value };
+}
+
+/** workerd's own HTTP client, to one address. */
+function external({ host, port }: { host: string; port: number }) {
+  return { type: "external" as const, address: `${host}:${port}`, http: {} };
+}
+
 /** The two settings of wrangler.toml that change what workerd does. */
-async function compatibilityOf(
+export async function compatibilityOf(
   wranglerToml: string,
 ): Promise<{ compatibilityDate: string; compatibilityFlags: string[] }> {
   const text = await readFile(wranglerToml, "utf8");

@@ -2,7 +2,7 @@
 
 import { type Access, type AccessUser, startAccess } from "./access.ts";
 import { startCerts } from "./access-certs.ts";
-import { type Gateway, startGateway } from "./gateway.ts";
+import { type Gateway, type Json, startGateway } from "./gateway.ts";
 import { localApplication, localUsers } from "./users.ts";
 
 export interface StackOptions {
@@ -11,8 +11,8 @@ export interface StackOptions {
   /** The port of the edge; a free one if left out. */
   port?: number;
   users?: AccessUser[];
-  vars?: Record<string, string>;
-  script?: string;
+  vars?: Record<string, Json>;
+  worker?: string;
   logFile?: string;
 }
 

@@ -1,6 +1,6 @@
 // `npm run test:terraform`: the Terraform modules, as far as this machine can test them. `--write` renews the READMEs' tables.
 //
-// Format, READMEs and every refusal need terraform alone. Validation, plans and the apply to a real API server need the
+// Format, READMEs, every refusal and the reading of identities.yaml need terraform alone. Validation, plans and the apply to a real API server need the
 // providers, which `terraform init` fetches: where it cannot, one line says so, and TERRAFORM_TESTS=required fails.
 
 import { spawnSync } from "node:child_process";
@@ -24,6 +24,7 @@ async function main(): Promise<void> {
   check("fmt", showTerraform(resolve(root, "terraform"), ["fmt", "-check", "-diff", "-recursive"]));
   await checkReadmes(values.write);
   check("refusals", nodeTest("tests/terraform/refusals.test.ts"));
+  check("identities", succeeds("cargo", ["test", "--quiet", "--test", "identities", "--", "--ignored"]));
   await checkWithProviders();
 }
 
@@ -41,7 +42,9 @@ async function checkWithProviders(): Promise<void> {
     workspace = await openWorkspace();
   } catch (error) {
     if (error instanceof ProvidersOutOfReach) {
-      return leaveOut(`the providers cannot be had (${error.message}), so only fmt, READMEs and refusals are tested`);
+      return leaveOut(
+        `the providers cannot be had (${error.message}), so only fmt, READMEs, refusals and identities.yaml are tested`,
+      );
     }
     throw error;
   }
@@ -56,8 +59,11 @@ async function checkWithProviders(): Promise<void> {
 }
 
 function nodeTest(file: string): boolean {
-  const command = [process.execPath, "--test", "--test-reporter=spec", file];
-  return spawnSync(command[0] ?? "", command.slice(1), { cwd: root, stdio: "inherit" }).status === 0;
+  return succeeds(process.execPath, ["--test", "--test-reporter=spec", file]);
+}
+
+function succeeds(program: string, args: string[]): boolean {
+  return spawnSync(program, args, { cwd: root, stdio: "inherit" }).status === 0;
 }
 
 function check(name: string, passed: boolean): void {

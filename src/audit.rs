@@ -1,90 +1,75 @@
 //! One structured line for each request: what was asked, by whom, and what became of it.
 //!
-//! Never in any line: tokens, cookies, `Authorization`, bodies, the arguments of exec, and any query parameter that is
-//! not known to be harmless. All text is JSON-escaped, so that no caller can forge a line.
+//! Never in any line: tokens, cookies, `Authorization`, bodies, the arguments of exec, what a workload was asked for, and any
+//! query parameter that is not known to be harmless. All text is escaped, so that no caller can forge a line.
+//!
+//! A line is written before its request is sent, with holes for what only the answer tells; [`fill`] fills them. So whoever
+//! waits for the answer needs nothing of the request any more.
 
 use std::borrow::Cow;
+use std::fmt::Write as _;
 
+use chrono::{DateTime, SecondsFormat};
 use serde::Serialize;
 
+use crate::answer;
 use crate::caller::Caller;
 use crate::config::Level;
-use crate::head::Head;
 use crate::refusal::Refusal;
-use crate::target::Target;
-use crate::upstream;
+use crate::request::Request;
+use crate::target::{self, Target};
 
 mod event;
 
 use event::Event;
 
 /// Query parameters whose values may be logged: those of the Kubernetes API that carry no secret.
+#[rustfmt::skip]
 const HARMLESS: [&str; 31] = [
-    "allowWatchBookmarks",
-    "container",
-    "dryRun",
-    "fieldManager",
-    "fieldSelector",
-    "fieldValidation",
-    "follow",
-    "force",
-    "gracePeriodSeconds",
-    "hash",
-    "labelSelector",
-    "limit",
-    "limitBytes",
-    "orphanDependents",
-    "pretty",
-    "previous",
-    "propagationPolicy",
-    "resourceVersion",
-    "resourceVersionMatch",
-    "sendInitialEvents",
-    "sinceSeconds",
-    "sinceTime",
-    "stderr",
-    "stdin",
-    "stdout",
-    "tailLines",
-    "timeout",
-    "timeoutSeconds",
-    "timestamps",
-    "tty",
-    "watch",
+    "allowWatchBookmarks", "container", "dryRun", "fieldManager", "fieldSelector", "fieldValidation", "follow",
+    "force", "gracePeriodSeconds", "hash", "labelSelector", "limit", "limitBytes", "orphanDependents", "pretty",
+    "previous", "propagationPolicy", "resourceVersion", "resourceVersionMatch", "sendInitialEvents", "sinceSeconds",
+    "sinceTime", "stderr", "stdin", "stdout", "tailLines", "timeout", "timeoutSeconds", "timestamps", "tty", "watch",
 ];
 
-/// What became of a request.
+/// What is known of a request when it is sent or refused.
 #[derive(Debug, Clone, Copy)]
 pub struct Entry<'a> {
     /// What was asked.
-    pub head: &'a Head<'a>,
+    pub request: &'a Request<'a>,
     /// Who asked, once that was known.
     pub caller: Option<&'a Caller>,
     /// Why it was refused, if it was.
     pub refusal: Option<&'a Refusal>,
-    /// The status of the answer.
-    pub status: u16,
-    /// When the head of the answer was known, in milliseconds since the Unix epoch.
-    pub answered: u64,
 }
+
+/// A line or an event, whose holes [`fill`] fills.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Record {
+    /// How severe it is.
+    pub level: Level,
+    /// JSON with holes.
+    pub template: String,
+}
+
+/// What stands for the status of the answer, then for the time when its head was known, then for the milliseconds until then.
+/// JSON holds no such character.
+const HOLE: &str = "\u{1}";
 
 #[derive(Serialize)]
 struct Line<'a> {
     level: &'static str,
     message: &'a str,
-    time: String,
     #[serde(rename = "auditID")]
     audit_id: &'a str,
     method: &'a str,
     uri: Cow<'a, str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     user: Option<&'a str>,
-    status: u16,
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     detail: Option<String>,
-    milliseconds: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     ray: Option<&'a str>,
 }
@@ -94,91 +79,163 @@ impl Entry<'_> {
     #[must_use]
     pub fn level(&self) -> Level {
         match self.refusal {
-            None => Level::Debug,
+            None | Some(Refusal::Answer(answer::Error::Gone)) => Level::Debug,
             Some(refusal) if refusal.is_ours() => Level::Error,
             Some(_) => Level::Warn,
         }
     }
 
+    /// What is to be written of this: a line from this level on, and an event where those are wanted.
+    #[must_use]
+    pub fn records(&self, least: Level, is_audited: bool) -> Vec<Record> {
+        let level = self.level();
+        let line = (level >= least).then(|| Record { level, template: self.line() });
+        // All events have one severity.
+        let event = is_audited.then(|| Record { level: Level::Info, template: self.event() });
+        line.into_iter().chain(event).collect()
+    }
+
     /// The log line.
     #[must_use]
     pub fn line(&self) -> String {
+        let head = &self.request.head;
         let line = Line {
             level: self.level().name(),
-            message: if self.refusal.is_some() {
-                "request refused"
-            } else {
-                "request served"
-            },
-            time: timestamp(self.answered),
-            audit_id: self.head.audit_id,
-            method: self.head.method,
-            uri: redact(self.head),
+            message: if self.refusal.is_some() { "request refused" } else { "request served" },
+            audit_id: head.audit_id,
+            method: head.method,
+            uri: redact(self.request),
             user: self.caller.map(|caller| caller.identity().user()),
-            status: self.status,
             reason: self.refusal.map(Refusal::reason),
             detail: self.refusal.map(Refusal::detail),
-            milliseconds: self.answered.saturating_sub(self.head.received),
-            ray: upstream::ray(self.head),
+            ray: head.ray(),
         };
-        serde_json::to_string(&line).unwrap_or_default()
+        let mut text = open(&line);
+        text.extend([r#","status":"#, HOLE, r#","time":""#, HOLE, r#"000Z","milliseconds":"#, HOLE, "}"]);
+        text
     }
 
     /// The request as an `audit.k8s.io/v1` Event of level `Metadata`. A long-running request is written when its answer
     /// begins (`ResponseStarted`), since what follows passes through the Worker unseen; every other as `ResponseComplete`.
     #[must_use]
     pub fn event(&self) -> String {
-        serde_json::to_string(&Event::of(self)).unwrap_or_default()
+        let mut text = open(&Event::of(self));
+        text.extend([r#","responseStatus":{"metadata":{},"code":"#, HOLE]);
+        if let Some(refusal) = self.refusal {
+            // A text without its closing quotation mark.
+            let message = open(&refusal.to_string());
+            text.extend([r#","status":"Failure","reason":""#, refusal.reason(), r#"","message":"#, &message, "\""]);
+        }
+        text.extend([r#"},"stageTimestamp":""#, HOLE, r#"000Z"}"#]);
+        text
     }
+}
+
+/// A record with its holes filled: the status of the answer, and when its head was known and the request came, both in
+/// milliseconds since the Unix epoch. `edge/rim.js` fills those of plain answers.
+#[must_use]
+pub fn fill(template: &str, status: u16, answered: u64, received: u64) -> String {
+    let time = timestamp(answered, SecondsFormat::Millis);
+    let milliseconds = answered.saturating_sub(received);
+    template.replacen(HOLE, &status.to_string(), 1).replacen(HOLE, time.trim_end_matches('Z'), 1).replacen(
+        HOLE,
+        &milliseconds.to_string(),
+        1,
+    )
+}
+
+/// JSON without its last character, safe to be shown: what could break a line, hide text or turn it around is escaped.
+fn open(value: &impl Serialize) -> String {
+    let mut json = Vec::with_capacity(2048);
+    let mut json = match serde_json::to_writer(&mut json, value) {
+        Ok(()) => String::from_utf8(json).unwrap_or_default(),
+        Err(_) => String::new(),
+    };
+    json.pop();
+    if json.is_ascii() && !json.contains('\u{7f}') {
+        return json;
+    }
+    let is_unsafe = |character: char| {
+        matches!(
+            character,
+            '\u{7f}'..='\u{9f}'
+                | '\u{ad}'
+                | '\u{61c}'
+                | '\u{200b}'..='\u{200f}'
+                | '\u{2028}'..='\u{202e}'
+                | '\u{2060}'..='\u{206f}'
+                | '\u{feff}'
+                | '\u{fff9}'..='\u{fffb}'
+                | '\u{e0000}'..='\u{e007f}'
+        )
+    };
+    let mut safe = String::with_capacity(json.len() + 32);
+    for character in json.chars() {
+        if is_unsafe(character) {
+            for unit in character.encode_utf16(&mut [0; 2]) {
+                let _ = write!(safe, "\\u{unit:04x}");
+            }
+        } else {
+            safe.push(character);
+        }
+    }
+    safe
 }
 
 /// The first 1024 bytes of what a client says of itself, as kube-apiserver cuts it.
 fn cut(text: &str) -> &str {
-    text.get(..text.floor_char_boundary(1024))
-        .unwrap_or_default()
+    text.get(..text.floor_char_boundary(1024)).unwrap_or_default()
 }
 
-/// Path and query with every parameter that is not known to be harmless replaced. A path that could not be read keeps
-/// no query at all.
-fn redact<'a>(head: &Head<'a>) -> Cow<'a, str> {
-    if head.query().is_empty() {
-        return Cow::Borrowed(head.path());
-    }
-    if Target::parse(head).map_or(true, |target| target.is_proxy()) {
-        return Cow::Owned(format!("{}?REDACTED", head.path()));
-    }
-    let is_harmless = |pair: &str| {
-        !pair.contains(';') && HARMLESS.contains(&pair.split('=').next().unwrap_or_default())
+/// Path and query as they may be logged. What lies behind `proxy/` is a workload's, and may be a secret. A path that could not
+/// be read may be anything: no more is shown of it than comes before the shortest `proxy/`.
+fn redact<'a>(request: &'a Request<'_>) -> Cow<'a, str> {
+    let Ok(target) = &request.target else {
+        let (path, query) = target::split(request.head.target);
+        return redacted(path, 5, query.is_empty());
     };
-    let pairs: Vec<&str> = head
-        .query()
-        .split('&')
-        .map(|pair| if is_harmless(pair) { pair } else { "REDACTED" })
-        .collect();
-    Cow::Owned(format!("{}?{}", head.path(), pairs.join("&")))
+    if target.is_proxy() {
+        let prefix = if target.group.is_empty() { 2 } else { 3 };
+        let namespace = if target.namespace.is_empty() { 0 } else { 2 };
+        return redacted(target.path(), prefix + namespace + 3, target.query().is_empty());
+    }
+    if target.query().is_empty() {
+        return Cow::Borrowed(target.path());
+    }
+    if !is_known(target) {
+        return redacted(target.path(), usize::MAX, false);
+    }
+    let is_harmless =
+        |pair: &str| !pair.contains(';') && HARMLESS.contains(&pair.split('=').next().unwrap_or_default());
+    let pairs: Vec<&str> =
+        target.query().split('&').map(|pair| if is_harmless(pair) { pair } else { "REDACTED" }).collect();
+    Cow::Owned(format!("{}?{}", target.path(), pairs.join("&")))
 }
 
-/// RFC 3339 in UTC, with microseconds as Kubernetes writes them. The calendar is Howard Hinnant's `civil_from_days`.
-fn timestamp(milliseconds: u64) -> String {
-    let (days, of_day) = (milliseconds / 86_400_000, milliseconds % 86_400_000);
-    let shifted = days + 719_468;
-    let (era, day_of_era) = (shifted / 146_097, shifted % 146_097);
-    let year_of_era =
-        (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let shifted_month = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * shifted_month + 2) / 5 + 1;
-    let month = if shifted_month < 10 {
-        shifted_month + 3
-    } else {
-        shifted_month - 9
-    };
-    let year = era * 400 + year_of_era + u64::from(month <= 2);
-    let (hour, minute, second) = (of_day / 3_600_000, of_day / 60_000 % 60, of_day / 1000 % 60);
-    format!(
-        "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{:03}000Z",
-        of_day % 1000
-    )
+/// So many segments of a path, and that there was more.
+fn redacted(path: &str, segments: usize, has_no_query: bool) -> Cow<'_, str> {
+    let end = path.match_indices('/').nth(segments).map_or(path.len(), |(index, _)| index);
+    let (shown, rest) = path.split_at_checked(end).unwrap_or((path, ""));
+    let rest = if rest.len() > 1 { "/REDACTED" } else { rest };
+    let query = if has_no_query { "" } else { "?REDACTED" };
+    if rest.len() <= 1 && has_no_query { Cow::Borrowed(path) } else { Cow::Owned([shown, rest, query].concat()) }
+}
+
+/// Whether the parameters of a query mean what they mean to Kubernetes' own groups. A group of somebody else's may give the
+/// same names another meaning.
+fn is_known(target: &Target<'_>) -> bool {
+    if !target.is_resource {
+        let first = target.path().split('/').nth(1).unwrap_or_default();
+        return matches!(first, "api" | "apis" | "openapi" | "version");
+    }
+    target.group.ends_with(".k8s.io")
+        || matches!(&*target.group, "" | "apps" | "autoscaling" | "batch" | "extensions" | "policy")
+}
+
+/// RFC 3339 in UTC.
+fn timestamp(milliseconds: u64, format: SecondsFormat) -> String {
+    let time = i64::try_from(milliseconds).ok().and_then(DateTime::from_timestamp_millis);
+    time.unwrap_or_default().to_rfc3339_opts(format, true)
 }
 
 #[cfg(test)]
@@ -188,30 +245,24 @@ mod tests {
     use super::*;
     use crate::identity::tests_support::identity;
     use crate::keys::KeysError;
-    use crate::token;
+    use crate::{identity, protocol, token};
 
     const EXEC: &str = "GET\nhttps://k/api/v1/namespaces/n/pods/p/exec?command=sh&command=SECRET&%63ommand=SECRET&container=c&stdin=true\n\
         1800000000123\nid-1\ncf-ray:8f-FRA\ncf-connecting-ip:192.0.2.7\nuser-agent:kubectl/v1.37\nkubectl-command:kubectl exec\n\
         cf-access-jwt-assertion:SECRET\ncookie:CF_Authorization=SECRET\nauthorization:Bearer SECRET\n\
         sec-websocket-protocol:base64url.bearer.authorization.k8s.io.SECRET";
 
-    fn entry<'a>(
-        head: &'a Head<'a>,
-        caller: Option<&'a Caller>,
-        refusal: Option<&'a Refusal>,
-    ) -> Entry<'a> {
-        let status = refusal.map_or(200, Refusal::status);
-        Entry {
-            head,
-            caller,
-            refusal,
-            status,
-            answered: head.received + 5,
-        }
+    fn entry<'a>(request: &'a Request<'a>, caller: Option<&'a Caller>, refusal: Option<&'a Refusal>) -> Entry<'a> {
+        Entry { request, caller, refusal }
+    }
+
+    fn filled(template: &str) -> String {
+        fill(template, 403, 1_800_000_000_128, 1_800_000_000_123)
     }
 
     fn event(text: &str, caller: Option<&Caller>, refusal: Option<&Refusal>) -> Value {
-        serde_json::from_str(&entry(&Head::read(text).0, caller, refusal).event()).unwrap()
+        let template = entry(&Request::read(text), caller, refusal).event();
+        serde_json::from_str(&filled(&template)).unwrap()
     }
 
     #[test]
@@ -224,33 +275,25 @@ mod tests {
         assert_eq!(event["verb"], "get");
         assert_eq!(event["user"]["username"], "alice");
         assert_eq!(event["user"]["groups"], json!(["admins", "devs"]));
-        assert_eq!(
-            event["user"]["extra"]["kube-access.dev/ray"],
-            json!(["8f-FRA"])
-        );
+        assert_eq!(event["user"]["extra"]["kube-access.dev/subject"], json!(["id-1"]));
+        assert_eq!(event["annotations"]["kube-access.dev/ray"], "8f-FRA");
+        assert_eq!(event["stageTimestamp"], "2027-01-15T08:00:00.128000Z");
         assert_eq!(event["sourceIPs"], json!(["192.0.2.7"]));
-        let reference = json!({"resource": "pods", "namespace": "n", "name": "p", "apiVersion": "v1", "subresource": "exec"});
+        let reference =
+            json!({"resource": "pods", "namespace": "n", "name": "p", "apiVersion": "v1", "subresource": "exec"});
         assert_eq!(event["objectRef"], reference);
-        assert_eq!(
-            event["requestReceivedTimestamp"],
-            "2027-01-15T08:00:00.123000Z"
-        );
+        assert_eq!(event["requestReceivedTimestamp"], "2027-01-15T08:00:00.123000Z");
         assert_eq!(event["annotations"]["kube-access.dev/rule"], "email");
-        assert_eq!(
-            event["annotations"]["kube-access.dev/client-kubectl-command"],
-            "kubectl exec"
-        );
+        assert_eq!(event["annotations"]["kube-access.dev/client-kubectl-command"], "kubectl exec");
     }
 
     #[test]
     fn case_137_a_refused_request_leaves_an_event_too() {
         let refusal = Refusal::Unauthenticated(token::Reason::Expired);
         let event = event(EXEC, None, Some(&refusal));
-        assert_eq!(
-            (&event["stage"], &event["user"]),
-            (&json!("ResponseComplete"), &json!({}))
-        );
-        assert_eq!(event["responseStatus"]["code"], 401);
+        assert_eq!((&event["stage"], &event["user"]), (&json!("ResponseComplete"), &json!({})));
+        assert_eq!(event["responseStatus"]["code"], 403);
+        assert_eq!(event["responseStatus"]["reason"], "Unauthorized");
         assert_eq!(event["annotations"]["kube-access.dev/decision"], "refuse");
         assert_eq!(event["annotations"]["kube-access.dev/detail"], "expired");
     }
@@ -258,17 +301,12 @@ mod tests {
     #[test]
     fn case_138_no_secret_is_in_any_line() {
         let caller = Caller::new(identity());
-        let spdy = Refusal::Spdy;
+        let spdy = Refusal::from(protocol::Error::Spdy);
         for refusal in [None, Some(&spdy)] {
-            for path in [
-                "/exec?",
-                "//exec?",
-                "/proxy/x?command=SECRET&",
-                "?access_token=SECRET&SECRET&",
-            ] {
+            for path in ["/exec?", "//exec?", "/proxy/x?command=SECRET&", "?access_token=SECRET&SECRET&"] {
                 let text = EXEC.replace("/exec?", path);
-                let (head, _) = Head::read(&text);
-                let entry = entry(&head, Some(&caller), refusal);
+                let request = Request::read(&text);
+                let entry = entry(&request, Some(&caller), refusal);
                 assert!(
                     !entry.line().contains("SECRET") && !entry.event().contains("SECRET"),
                     "{path}: {}",
@@ -276,57 +314,75 @@ mod tests {
                 );
             }
         }
-        let kept =
-            "/api/v1/namespaces/n/pods/p/exec?REDACTED&REDACTED&REDACTED&container=c&stdin=true";
-        assert_eq!(redact(&Head::read(EXEC).0), kept);
+        let kept = "/api/v1/namespaces/n/pods/p/exec?REDACTED&REDACTED&REDACTED&container=c&stdin=true";
+        assert_eq!(redact(&Request::read(EXEC)), kept);
     }
 
     #[test]
-    fn case_140_no_caller_can_forge_a_line() {
-        let text = "GET\nhttps://k/api/v1/pods\n0\nid\nuser-agent:x\"}\u{1b}[31m\r\u{2028}";
-        let (head, _) = Head::read(text);
-        for line in [
-            entry(&head, None, None).line(),
-            entry(&head, None, None).event(),
+    fn case_175_what_a_workload_is_asked_for_is_not_logged_nor_values_that_others_define() {
+        let proxy = "/api/v1/namespaces/n/services/s/proxy";
+        for (target, logged) in [
+            (format!("{proxy}/hooks/SECRET"), format!("{proxy}/REDACTED")),
+            (format!("{proxy}/hooks/SECRET?a=SECRET"), format!("{proxy}/REDACTED?REDACTED")),
+            (format!("{proxy}/"), format!("{proxy}/")),
+            (proxy.to_owned(), proxy.to_owned()),
+            (format!("{proxy}?SECRET"), format!("{proxy}?REDACTED")),
+            ("/api/v1/nodes/n/pr%6Fxy/SECRET".into(), "/api/v1/nodes/n/pr%6Fxy/REDACTED".into()),
+            ("/api/v1/proxy/namespaces/n/pods/p/SECRET/x".into(), "/api/v1/proxy/namespaces/n/pods/p/REDACTED".into()),
+            (format!("{proxy}/../SECRET"), "/api/v1/namespaces/n/services/REDACTED".into()),
+            ("//api/v1/nodes/n/proxy/SECRET".into(), "//api/v1/nodes/n/REDACTED".into()),
+            (
+                "/apis/acme.example.com/v1/things?limit=SECRET".into(),
+                "/apis/acme.example.com/v1/things?REDACTED".into(),
+            ),
+            ("/logs/x?limit=SECRET".into(), "/logs/x?REDACTED".into()),
+            ("/apis/apps/v1/deployments?limit=5".into(), "/apis/apps/v1/deployments?limit=5".into()),
+            ("/apis/x.k8s.io/v1/y?limit=5&a=b".into(), "/apis/x.k8s.io/v1/y?limit=5&REDACTED".into()),
+            ("/version?timeout=32s".into(), "/version?timeout=32s".into()),
         ] {
-            assert!(!line.contains(['\n', '\r', '\u{1b}']));
-            assert!(serde_json::from_str::<Value>(&line).is_ok());
+            let text = format!("GET\nhttps://k{target}\n0\nid");
+            assert_eq!(redact(&Request::read(&text)), logged, "{target}");
         }
+    }
+
+    #[test]
+    fn case_140_174_no_caller_can_forge_a_line_or_hide_in_one() {
+        let odd = "x\"}\u{1b}[31m\r\u{1}\u{7f}\u{85}\u{9b}\u{200e}\u{2028}\u{2029}\u{202e}\u{2066}\u{feff}\u{e0041}";
+        let text = format!("GET\nhttps://k/api/v1/pods\n0\nid\nuser-agent:{odd}");
+        let refusal = Refusal::from(identity::Error::NotMapped(odd.to_owned()));
+        for refusal in [None, Some(&refusal)] {
+            let request = Request::read(&text);
+            let entry = entry(&request, None, refusal);
+            for line in [filled(&entry.line()), filled(&entry.event())] {
+                let is_plain = |byte: u8| (0x20..0x7f).contains(&byte);
+                assert!(line.bytes().all(is_plain), "{line}");
+                assert!(serde_json::from_str::<Value>(&line).is_ok());
+            }
+        }
+        assert_eq!(event(&text, None, None)["userAgent"], odd, "nothing is lost");
+        let text = text.replace(odd, "bär 日本");
+        let request = Request::read(&text);
+        let line = entry(&request, None, None).event();
+        assert!(line.contains("bär 日本"), "what can be read stays readable");
     }
 
     #[test]
     fn a_line_has_the_severity_of_what_happened() {
-        let (head, _) = Head::read("GET\nhttps://k/api\n0\nid");
+        let head = Request::read("GET\nhttps://k/api\n0\nid");
+        let spdy = Refusal::from(protocol::Error::Spdy);
+        let gone = Refusal::from(answer::Error::Gone);
+        assert_eq!(entry(&head, None, Some(&gone)).level(), Level::Debug);
         assert_eq!(entry(&head, None, None).level(), Level::Debug);
-        assert_eq!(
-            entry(&head, None, Some(&Refusal::Spdy)).level(),
-            Level::Warn
-        );
-        assert_eq!(
-            entry(
-                &head,
-                None,
-                Some(&Refusal::KeysUnavailable(KeysError::Empty))
-            )
-            .level(),
-            Level::Error
-        );
-        assert!(
-            entry(&head, None, Some(&Refusal::Spdy))
-                .line()
-                .contains(r#""level":"warn","message":"request refused""#)
-        );
+        assert_eq!(entry(&head, None, Some(&spdy)).level(), Level::Warn);
+        assert_eq!(entry(&head, None, Some(&Refusal::KeysUnavailable(KeysError::Empty))).level(), Level::Error);
+        assert!(entry(&head, None, Some(&spdy)).line().contains(r#""level":"warn","message":"request refused""#));
     }
 
     #[test]
-    fn timestamps_are_those_of_the_calendar() {
-        for (milliseconds, text) in [
-            (0, "1970-01-01T00:00:00.000000Z"),
-            (951_782_400_000, "2000-02-29T00:00:00.000000Z"),
-            (1_709_251_199_999, "2024-02-29T23:59:59.999000Z"),
-            (4_107_542_400_000, "2100-03-01T00:00:00.000000Z"),
-        ] {
-            assert_eq!(timestamp(milliseconds), text);
-        }
+    fn case_160_a_client_that_leaves_after_its_request_was_sent_leaves_an_event() {
+        let gone = Refusal::from(answer::Error::Gone);
+        let event = event(EXEC, None, Some(&gone));
+        assert_eq!(event["annotations"]["kube-access.dev/decision"], "forward");
+        assert_eq!(event["responseStatus"]["reason"], "ClientClosedRequest");
     }
 }

@@ -4,12 +4,10 @@
 //! when its signing key is withdrawn.
 
 use std::collections::HashMap;
-use std::hash::{BuildHasherDefault, Hasher};
 use std::rc::Rc;
 
 use crate::identity::Identity;
 use crate::keys::{Key, Keys};
-use crate::upstream;
 
 /// The most tokens of one generation. There are two, of at most 2 x 8192 tokens, about 1 KiB each as Access signs them.
 const MAX_TOKENS: usize = 8192;
@@ -33,25 +31,8 @@ pub struct Callers {
 
 #[derive(Debug, Default)]
 struct Generation {
-    remembered: HashMap<String, Remembered, BuildHasherDefault<TailHasher>>,
+    remembered: HashMap<String, Remembered>,
     bytes: usize,
-}
-
-/// Hashes the end of a token, which is the end of its signature: as good as random, and nobody but Access chooses it,
-/// since only verified tokens are remembered. Equality is over the whole token.
-#[derive(Debug, Default)]
-struct TailHasher(u64);
-
-impl Hasher for TailHasher {
-    fn write(&mut self, bytes: &[u8]) {
-        for byte in bytes.iter().rev().take(16) {
-            self.0 = (self.0.rotate_left(5) ^ u64::from(*byte)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        }
-    }
-
-    fn finish(&self) -> u64 {
-        self.0
-    }
 }
 
 #[derive(Debug, Clone)]
@@ -65,7 +46,7 @@ impl Caller {
     /// A caller of this identity.
     #[must_use]
     pub fn new(identity: Identity) -> Self {
-        let lines = upstream::identity_lines(&identity);
+        let lines = lines(&identity);
         Self { identity, lines }
     }
 
@@ -75,11 +56,25 @@ impl Caller {
         &self.identity
     }
 
-    /// The header lines that say who the caller is.
+    /// The header lines that say who the caller is: one `Impersonate-User`, one `Impersonate-Group` for each group, the extras.
+    /// They are the same for every request, so that a webhook authorizer that caches is asked once.
     #[must_use]
     pub fn lines(&self) -> &str {
         &self.lines
     }
+}
+
+/// An extra's key is percent-encoded in the header's name, as client-go does it.
+fn lines(identity: &Identity) -> String {
+    let mut lines = format!("Impersonate-User:{}\n", identity.user());
+    for group in identity.groups() {
+        lines.extend(["Impersonate-Group:", group, "\n"]);
+    }
+    for (extra, value) in identity.extras() {
+        let key = extra.key().replace('/', "%2F");
+        lines.extend(["Impersonate-Extra-", &key, ":", value, "\n"]);
+    }
+    lines
 }
 
 impl Callers {
@@ -88,12 +83,7 @@ impl Callers {
         if let Some(found) = self.young.remembered.get(token) {
             return (found.expires > now).then(|| Rc::clone(&found.caller));
         }
-        let found = self
-            .old
-            .remembered
-            .get(token)
-            .filter(|found| found.expires > now)?
-            .clone();
+        let found = self.old.remembered.get(token).filter(|found| found.expires > now)?.clone();
         let caller = Rc::clone(&found.caller);
         self.insert(token, found);
         Some(caller)
@@ -101,27 +91,14 @@ impl Callers {
 
     /// Remembers whom a verified token names, until `expires`.
     pub fn remember(&mut self, token: &str, caller: Rc<Caller>, key: Rc<Key>, expires: u64) {
-        self.insert(
-            token,
-            Remembered {
-                caller,
-                key,
-                expires,
-            },
-        );
+        self.insert(token, Remembered { caller, key, expires });
     }
 
     /// Forgets the tokens whose signing key is no longer published.
     pub fn retain(&mut self, keys: &Keys) {
         for generation in [&mut self.young, &mut self.old] {
-            generation
-                .remembered
-                .retain(|_, remembered| keys.contains(&remembered.key));
-            generation.bytes = generation
-                .remembered
-                .iter()
-                .map(|(token, remembered)| remembered.weight(token))
-                .sum();
+            generation.remembered.retain(|_, remembered| keys.contains(&remembered.key));
+            generation.bytes = generation.remembered.iter().map(|(token, remembered)| remembered.weight(token)).sum();
         }
     }
 
@@ -130,12 +107,7 @@ impl Callers {
         if self.young.remembered.len() >= MAX_TOKENS || self.young.bytes + weight > MAX_BYTES {
             self.old = std::mem::take(&mut self.young);
         }
-        if self
-            .young
-            .remembered
-            .insert(token.to_owned(), remembered)
-            .is_none()
-        {
+        if self.young.remembered.insert(token.to_owned(), remembered).is_none() {
             self.young.bytes += weight;
         }
     }
@@ -162,17 +134,20 @@ mod tests {
     }
 
     #[test]
+    fn case_40_171_each_group_has_a_line_of_its_own_and_no_line_differs_by_request() {
+        let lines = "Impersonate-User:alice\nImpersonate-Group:admins\nImpersonate-Group:devs\n\
+            Impersonate-Extra-kube-access.dev%2Femail:alice@example.com\n\
+            Impersonate-Extra-kube-access.dev%2Fsubject:id-1\n";
+        assert_eq!(Caller::new(identity()).lines(), lines);
+    }
+
+    #[test]
     fn case_145_only_the_same_token_is_recalled() {
         let mut callers = callers(&[("head.body.signature", 10)]);
         assert!(callers.recall("head.body.signature", 9).is_some());
-        for other in [
-            "head.body.signaturf",
-            "head.body.",
-            "head.body",
-            "head.body.signature ",
-            "HEAD.body.signature",
-            "",
-        ] {
+        for other in
+            ["head.body.signaturf", "head.body.", "head.body", "head.body.signature ", "HEAD.body.signature", ""]
+        {
             assert!(callers.recall(other, 9).is_none(), "{other}");
         }
     }
@@ -197,29 +172,16 @@ mod tests {
     fn case_145_what_is_remembered_is_bounded_and_what_is_used_stays() {
         let mut callers = callers(&[("used", 10)]);
         for index in 0..3 * MAX_TOKENS {
-            callers.remember(
-                &format!("token-{index}"),
-                Rc::new(Caller::new(identity())),
-                key("a"),
-                10,
-            );
+            callers.remember(&format!("token-{index}"), Rc::new(Caller::new(identity())), key("a"), 10);
             if index % 1000 == 0 {
                 assert!(callers.recall("used", 9).is_some());
             }
         }
-        assert!(
-            callers.young.remembered.len() <= MAX_TOKENS
-                && callers.old.remembered.len() <= MAX_TOKENS
-        );
+        assert!(callers.young.remembered.len() <= MAX_TOKENS && callers.old.remembered.len() <= MAX_TOKENS);
         assert!(callers.recall("token-0", 9).is_none());
         let large = "x".repeat(MAX_BYTES / 4);
         for index in 0..9 {
-            callers.remember(
-                &format!("{large}{index}"),
-                Rc::new(Caller::new(identity())),
-                key("a"),
-                10,
-            );
+            callers.remember(&format!("{large}{index}"), Rc::new(Caller::new(identity())), key("a"), 10);
         }
         assert!(callers.young.bytes <= MAX_BYTES && callers.old.bytes <= MAX_BYTES);
     }

@@ -4,17 +4,30 @@
 
 use thiserror::Error;
 
-/// What `[vars]` of `wrangler.toml` gives, as text. A binding that is missing is `None`.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Vars<'a> {
+/// A variable of `[vars]`. TOML has more types than text, and wrangler hands them on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Var {
+    /// A string.
+    Text(String),
+    /// A boolean.
+    Switch(bool),
+    /// An array of strings.
+    List(Vec<String>),
+    /// Anything else, by the name of its kind: "a number".
+    Other(&'static str),
+}
+
+/// What `[vars]` of `wrangler.toml` gives. A binding that is missing is `None`.
+#[derive(Debug, Clone, Default)]
+pub struct Vars {
     /// `ACCESS_TEAM_DOMAIN`: the team's origin.
-    pub access_team_domain: Option<&'a str>,
-    /// `ACCESS_AUD`: one audience tag, or several separated by commas.
-    pub access_aud: Option<&'a str>,
+    pub access_team_domain: Option<Var>,
+    /// `ACCESS_AUD`: one audience tag, or several, separated by commas or in an array.
+    pub access_aud: Option<Var>,
     /// `LOG_LEVEL`: `debug`, `info` (the default), `warn` or `error`.
-    pub log_level: Option<&'a str>,
-    /// `ENABLE_K8S_LOGGING`: `"true"` or `"false"` (the default).
-    pub enable_k8s_logging: Option<&'a str>,
+    pub log_level: Option<Var>,
+    /// `ENABLE_K8S_LOGGING`: true or false (the default), as a boolean or as text.
+    pub enable_k8s_logging: Option<Var>,
     /// Whether the Workers VPC binding `KUBE_API` is there.
     pub has_kube_api: bool,
 }
@@ -24,8 +37,6 @@ pub struct Vars<'a> {
 pub struct Config {
     /// The `iss` that a token must have: the team's origin, without a trailing slash.
     pub issuer: String,
-    /// Where the team publishes its keys.
-    pub certs_url: String,
     /// The audience tags, of which a token must name one.
     pub audiences: Vec<String>,
     /// The least severe line that is logged.
@@ -58,6 +69,12 @@ impl Level {
             Self::Error => "error",
         }
     }
+
+    /// The method of the console that writes a line of this level: the platform takes the severity from it.
+    #[must_use]
+    pub fn method(self) -> &'static str {
+        if self == Self::Info { "log" } else { self.name() }
+    }
 }
 
 /// A configuration error: the variable, and how to set it.
@@ -72,11 +89,11 @@ pub struct ConfigError {
 
 impl Config {
     /// Reads the variables. A placeholder such as `<AUD_TAG>` counts as missing.
-    pub fn parse(vars: Vars<'_>) -> Result<Self, ConfigError> {
-        let issuer = parse_team_domain(vars.access_team_domain)?;
-        let audiences = parse_audiences(vars.access_aud)?;
-        let log_level = parse_level(vars.log_level)?;
-        let audit = parse_switch(vars.enable_k8s_logging)?;
+    pub fn parse(vars: &Vars) -> Result<Self, ConfigError> {
+        let issuer = parse_team_domain(vars.access_team_domain.as_ref())?;
+        let audiences = parse_audiences(vars.access_aud.as_ref())?;
+        let log_level = parse_level(vars.log_level.as_ref())?;
+        let audit = parse_switch(vars.enable_k8s_logging.as_ref())?;
         if !vars.has_kube_api {
             return Err(ConfigError {
                 variable: "KUBE_API",
@@ -84,184 +101,184 @@ impl Config {
                 remedy: "bind the Workers VPC service in wrangler.toml under [[vpc_services]], and deploy again",
             });
         }
-        let certs_url = format!("{issuer}/cdn-cgi/access/certs");
-        Ok(Self {
-            issuer,
-            certs_url,
-            audiences,
-            log_level,
-            audit,
-        })
+        Ok(Self { issuer, audiences, log_level, audit })
     }
 }
 
-fn parse_team_domain(value: Option<&str>) -> Result<String, ConfigError> {
+fn parse_team_domain(value: Option<&Var>) -> Result<String, ConfigError> {
     let error = |problem| ConfigError {
         variable: "ACCESS_TEAM_DOMAIN",
         problem,
         remedy: "set it to the team's origin, such as \"https://team.cloudflareaccess.com\"",
     };
-    let value = present(value).ok_or(error("missing"))?;
+    let value = text(value).map_err(error)?.ok_or(error("missing"))?;
     let host = value.strip_prefix("https://").ok_or(error("malformed"))?;
     let host = host.strip_suffix('/').unwrap_or(host);
-    let is_label = |label: &str| {
-        !label.is_empty()
-            && label
-                .bytes()
-                .all(|b| b.is_ascii_alphanumeric() || b == b'-')
-    };
+    let is_label = |label: &str| !label.is_empty() && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
     if !host.contains('.') || !host.split('.').all(is_label) {
         return Err(error("malformed"));
     }
     Ok(format!("https://{}", host.to_ascii_lowercase()))
 }
 
-fn parse_audiences(value: Option<&str>) -> Result<Vec<String>, ConfigError> {
+fn parse_audiences(value: Option<&Var>) -> Result<Vec<String>, ConfigError> {
     let error = |problem| ConfigError {
         variable: "ACCESS_AUD",
         problem,
-        remedy: "set it to the audience tag of the Access application; separate several by commas",
+        remedy: "set it to the audience tag of the Access application; separate several by commas, or write an array",
     };
-    let value = present(value).ok_or(error("missing"))?;
-    let audiences: Vec<String> = value.split(',').map(|tag| tag.trim().to_owned()).collect();
+    let audiences: Vec<String> = if let Some(Var::List(tags)) = value {
+        tags.clone()
+    } else {
+        let value = text(value).map_err(error)?.ok_or(error("missing"))?;
+        value.split(',').map(|tag| tag.trim().to_owned()).collect()
+    };
     let is_tag = |tag: &String| {
-        (1..=256).contains(&tag.len())
-            && tag
-                .bytes()
-                .all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
+        (1..=256).contains(&tag.len()) && tag.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
     };
-    if audiences.iter().all(is_tag) {
+    if audiences.is_empty() {
+        Err(error("missing"))
+    } else if audiences.iter().all(is_tag) {
         Ok(audiences)
     } else {
         Err(error("malformed"))
     }
 }
 
-fn parse_level(value: Option<&str>) -> Result<Level, ConfigError> {
-    match value.map(str::trim) {
-        None | Some("info") => Ok(Level::Info),
-        Some("debug") => Ok(Level::Debug),
-        Some("warn") => Ok(Level::Warn),
-        Some("error") => Ok(Level::Error),
-        Some(_) => Err(ConfigError {
-            variable: "LOG_LEVEL",
-            problem: "malformed",
-            remedy: "set it to \"debug\", \"info\", \"warn\" or \"error\"",
-        }),
-    }
+fn parse_level(value: Option<&Var>) -> Result<Level, ConfigError> {
+    let error = |problem| ConfigError {
+        variable: "LOG_LEVEL",
+        problem,
+        remedy: "set it to \"debug\", \"info\", \"warn\" or \"error\"",
+    };
+    let name = text(value).map_err(error)?.unwrap_or("info");
+    let levels = [Level::Debug, Level::Info, Level::Warn, Level::Error];
+    levels.into_iter().find(|level| level.name() == name).ok_or(error("malformed"))
 }
 
-fn parse_switch(value: Option<&str>) -> Result<bool, ConfigError> {
-    match value.map(str::trim) {
+fn parse_switch(value: Option<&Var>) -> Result<bool, ConfigError> {
+    let error = |problem| ConfigError { variable: "ENABLE_K8S_LOGGING", problem, remedy: "set it to true or false" };
+    if let Some(Var::Switch(is_on)) = value {
+        return Ok(*is_on);
+    }
+    match text(value).map_err(error)? {
         None | Some("false") => Ok(false),
         Some("true") => Ok(true),
-        Some(_) => Err(ConfigError {
-            variable: "ENABLE_K8S_LOGGING",
-            problem: "malformed",
-            remedy: "set it to \"true\" or \"false\"",
-        }),
+        Some(_) => Err(error("malformed")),
     }
 }
 
-/// The trimmed value, unless it is empty or a placeholder.
-fn present(value: Option<&str>) -> Option<&str> {
-    value
-        .map(str::trim)
-        .filter(|value| !value.is_empty() && !value.contains(['<', '>']))
+/// The trimmed text, unless it is empty or a placeholder. What is no text is an error that says what it is.
+fn text(value: Option<&Var>) -> Result<Option<&str>, &'static str> {
+    match value {
+        None => Ok(None),
+        Some(Var::Text(text)) => {
+            let text = text.trim();
+            Ok((!text.is_empty() && !text.contains(['<', '>'])).then_some(text))
+        }
+        Some(Var::Switch(_)) => Err("a boolean"),
+        Some(Var::List(_)) => Err("an array"),
+        Some(Var::Other(kind)) => Err(kind),
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests_support {
+    use super::{Config, Var, Vars};
+
+    /// A complete set of variables, for one application of one team.
+    pub(crate) fn vars() -> Vars {
+        Vars {
+            access_team_domain: Some(Var::Text("https://team.cloudflareaccess.com".into())),
+            access_aud: Some(Var::Text("aud".into())),
+            has_kube_api: true,
+            ..Vars::default()
+        }
+    }
+
+    /// What they configure.
+    pub(crate) fn config() -> Config {
+        Config::parse(&vars()).unwrap()
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::tests_support::vars;
     use super::*;
 
-    const GOOD: Vars<'static> = Vars {
-        access_team_domain: Some("https://Team.cloudflareaccess.com/"),
-        access_aud: Some("aud-1, aud-2"),
-        log_level: Some("warn"),
-        enable_k8s_logging: Some("true"),
-        has_kube_api: true,
-    };
+    // One word for a table of many.
+    #[allow(clippy::unnecessary_wraps, reason = "as a variable is given")]
+    fn var(text: &str) -> Option<Var> {
+        Some(Var::Text(text.into()))
+    }
 
     #[test]
     fn a_complete_configuration_is_read() {
-        let config = Config::parse(GOOD).unwrap();
-        assert_eq!(config.issuer, "https://team.cloudflareaccess.com");
-        assert_eq!(
-            config.certs_url,
-            "https://team.cloudflareaccess.com/cdn-cgi/access/certs"
-        );
-        assert_eq!(config.audiences, ["aud-1", "aud-2"]);
-        assert_eq!((config.log_level, config.audit), (Level::Warn, true));
-        let defaults = Config::parse(Vars {
-            log_level: None,
-            enable_k8s_logging: None,
-            ..GOOD
+        let config = Config::parse(&Vars {
+            access_team_domain: var("https://Team.cloudflareaccess.com/"),
+            access_aud: var("aud-1, aud-2"),
+            log_level: var("warn"),
+            enable_k8s_logging: var("true"),
+            has_kube_api: true,
         })
         .unwrap();
+        assert_eq!(config.issuer, "https://team.cloudflareaccess.com");
+        assert_eq!(config.audiences, ["aud-1", "aud-2"]);
+        assert_eq!((config.log_level, config.audit), (Level::Warn, true));
+        let defaults = Config::parse(&vars()).unwrap();
         assert_eq!((defaults.log_level, defaults.audit), (Level::Info, false));
+        let empty = Config::parse(&Vars { log_level: var(""), ..vars() });
+        assert_eq!(empty.unwrap().log_level, Level::Info);
+    }
+
+    #[test]
+    fn case_173_a_toml_boolean_or_array_means_what_it_says() {
+        for is_on in [true, false] {
+            let config = Config::parse(&Vars {
+                enable_k8s_logging: Some(Var::Switch(is_on)),
+                access_aud: Some(Var::List(vec!["x".into(), "y".into()])),
+                ..vars()
+            })
+            .unwrap();
+            assert_eq!(config.audit, is_on);
+            assert_eq!(config.audiences, ["x", "y"]);
+        }
     }
 
     #[test]
     fn a_missing_or_malformed_value_names_its_variable_and_the_remedy() {
-        let team = |value| Vars {
-            access_team_domain: value,
-            ..GOOD
-        };
-        let aud = |value| Vars {
-            access_aud: value,
-            ..GOOD
-        };
+        let team = |value| Vars { access_team_domain: value, ..vars() };
+        let aud = |value| Vars { access_aud: value, ..vars() };
+        let level = |value| Vars { log_level: Some(value), ..vars() };
+        let audit = |value| Vars { enable_k8s_logging: Some(value), ..vars() };
+        let list = |tags: &[&str]| Var::List(tags.iter().map(|tag| (*tag).to_owned()).collect());
         for (vars, start) in [
             (team(None), "ACCESS_TEAM_DOMAIN is missing: set it"),
-            (team(Some(" ")), "ACCESS_TEAM_DOMAIN is missing"),
-            (team(Some("<TEAM_DOMAIN>")), "ACCESS_TEAM_DOMAIN is missing"),
-            (
-                team(Some("http://team.cloudflareaccess.com")),
-                "ACCESS_TEAM_DOMAIN is malformed",
-            ),
-            (
-                team(Some("team.cloudflareaccess.com")),
-                "ACCESS_TEAM_DOMAIN is malformed",
-            ),
-            (
-                team(Some("https://team.cloudflareaccess.com/x")),
-                "ACCESS_TEAM_DOMAIN is malformed",
-            ),
-            (
-                team(Some("https://a@b.c")),
-                "ACCESS_TEAM_DOMAIN is malformed",
-            ),
-            (
-                team(Some("https://team")),
-                "ACCESS_TEAM_DOMAIN is malformed",
-            ),
+            (team(var(" ")), "ACCESS_TEAM_DOMAIN is missing"),
+            (team(var("<TEAM_DOMAIN>")), "ACCESS_TEAM_DOMAIN is missing"),
+            (team(var("http://team.cloudflareaccess.com")), "ACCESS_TEAM_DOMAIN is malformed"),
+            (team(var("team.cloudflareaccess.com")), "ACCESS_TEAM_DOMAIN is malformed"),
+            (team(var("https://team.cloudflareaccess.com/x")), "ACCESS_TEAM_DOMAIN is malformed"),
+            (team(var("https://a@b.c")), "ACCESS_TEAM_DOMAIN is malformed"),
+            (team(var("https://team")), "ACCESS_TEAM_DOMAIN is malformed"),
+            (team(Some(list(&["https://a.b"]))), "ACCESS_TEAM_DOMAIN is an array"),
             (aud(None), "ACCESS_AUD is missing"),
-            (aud(Some("<AUD_TAG>")), "ACCESS_AUD is missing"),
-            (aud(Some("a,,b")), "ACCESS_AUD is malformed"),
-            (aud(Some("a b")), "ACCESS_AUD is malformed"),
-            (
-                Vars {
-                    log_level: Some("verbose"),
-                    ..GOOD
-                },
-                "LOG_LEVEL is malformed",
-            ),
-            (
-                Vars {
-                    enable_k8s_logging: Some("yes"),
-                    ..GOOD
-                },
-                "ENABLE_K8S_LOGGING is malformed",
-            ),
-            (
-                Vars {
-                    has_kube_api: false,
-                    ..GOOD
-                },
-                "KUBE_API is missing: bind",
-            ),
+            (aud(var("<AUD_TAG>")), "ACCESS_AUD is missing"),
+            (aud(var("a,,b")), "ACCESS_AUD is malformed"),
+            (aud(var("a b")), "ACCESS_AUD is malformed"),
+            (aud(Some(list(&[]))), "ACCESS_AUD is missing"),
+            (aud(Some(list(&["a", "<AUD_TAG>"]))), "ACCESS_AUD is malformed"),
+            (aud(Some(Var::Other("a number"))), "ACCESS_AUD is a number: set it"),
+            (level(Var::Text("verbose".into())), "LOG_LEVEL is malformed"),
+            (level(Var::Other("a number")), "LOG_LEVEL is a number: set it"),
+            (level(Var::Switch(true)), "LOG_LEVEL is a boolean"),
+            (audit(Var::Text("yes".into())), "ENABLE_K8S_LOGGING is malformed"),
+            (audit(Var::Other("a number")), "ENABLE_K8S_LOGGING is a number"),
+            (audit(list(&["true"])), "ENABLE_K8S_LOGGING is an array"),
+            (Vars { has_kube_api: false, ..vars() }, "KUBE_API is missing: bind"),
         ] {
-            let text = Config::parse(vars).unwrap_err().to_string();
+            let text = Config::parse(&vars).unwrap_err().to_string();
             assert!(text.starts_with(start), "{text}");
         }
     }

@@ -1,389 +1,249 @@
-//! The rim: the only code that knows the Workers runtime. It carries the request along the line, and decides nothing
-//! that could be decided without it.
-//!
-//! `edge/entry.js` is the Worker's module; it calls the exports of this file.
+//! The rim: the only code that knows the Workers runtime. It carries requests along the line of [`crate::gateway`], asks whom that
+//! wants asked, and decides nothing.
 
 #![allow(unreachable_pub, reason = "wasm-bindgen exports what is pub")]
 
 use std::cell::RefCell;
-use std::rc::Rc;
 
+use js_sys::{Function, Promise, Uint8Array};
 use wasm_bindgen::prelude::wasm_bindgen;
 use wasm_bindgen::{JsCast, JsValue};
-use wasm_bindgen_futures::{JsFuture, future_to_promise};
-use worker::worker_sys::{
-    self,
-    web_sys::{Request, Response},
-};
+use wasm_bindgen_futures::JsFuture;
+use worker::worker_sys::web_sys;
 use worker::{Context, Env};
 use worker_macros::event;
 
-use crate::audit::Entry;
-use crate::caller::{Caller, Callers};
-use crate::config::{Config, ConfigError, Level, Vars};
-use crate::head::Head;
-use crate::keys::KeyRing;
-use crate::refusal::{Refusal, Upstream};
-use crate::target::{Protocol, Target};
-use crate::token::Untrusted;
-use crate::upstream;
+use crate::answer::{self, BEGINNING_BYTES, Outline};
+use crate::audit::{self, Entry, Record};
+use crate::config::Level;
+use crate::gateway::{self, Gateway, Journey, Plan, Step};
+use crate::identity::COMPILED;
+use crate::refusal::Refusal;
+use crate::request::Request;
 
-mod identity;
-mod keys;
+mod ask;
 mod rim;
-
-/// Paths that the gateway keeps for itself.
-const RESERVED: &str = "/.kube-access";
-
-/// Where a monitor may ask whether the Worker runs. The answer is the same for everybody.
-const HEALTH: &str = "/.kube-access/healthz";
-
-/// The binding of Workers VPC.
-const KUBE_API: &str = "KUBE_API";
-
-/// How long an upgrade may wait for its answer, in milliseconds.
-const UPGRADE_MILLISECONDS: u32 = 30_000;
-
-/// How long an ordinary request may wait for the head of its answer, in milliseconds: a little more than kube-apiserver's
-/// own limit (`--request-timeout`, a minute), which then speaks first.
-const ANSWER_MILLISECONDS: u32 = 65_000;
+mod vars;
 
 /// What this isolate keeps from one request to the next.
 #[derive(Default)]
 struct Isolate {
-    config: Option<Result<Rc<Config>, ConfigError>>,
-    ring: KeyRing,
-    callers: Callers,
-    renewal: Option<js_sys::Promise>,
-}
-
-impl Isolate {
-    /// The caller of this request, if it was recognised before and nothing has to be asked of Access.
-    fn recall(&mut self, head: &Head<'_>) -> Option<Rc<Caller>> {
-        let is_reliable = self.ring.is_reliable(head.now());
-        if is_reliable {
-            self.callers.recall(token(head), head.now())
-        } else {
-            None
-        }
-    }
+    gateway: Option<Gateway<'static>>,
+    renewal: Option<Promise>,
 }
 
 thread_local! {
     static ISOLATE: RefCell<Isolate> = RefCell::default();
+}
 
-    /// Where `entry.js` writes a head for [`pass`]: as bytes into this memory, which is cheaper than any argument.
-    static INBOX: RefCell<Vec<u8>> = RefCell::default();
+/// A request, and what it came with.
+struct Visit<'a> {
+    request: &'a web_sys::Request,
+    env: &'a JsValue,
+    /// The text of [`Request::read`], as JavaScript has it.
+    head: &'a Uint8Array,
 }
 
 #[event(start)]
 fn start() {
-    // The hook before it notes that this instance is not to be used again: see entry.js.
-    let before = std::panic::take_hook();
-    std::panic::set_hook(Box::new(move |panic| {
-        console_error_panic_hook::hook(panic);
-        before(panic);
-    }));
+    console_error_panic_hook::set_once();
+    let _ = gateway::rehearse();
 }
 
-/// Makes the inbox: room for a head of so many bytes. Its address stays the same.
+/// The Worker.
+#[event(fetch)]
+async fn fetch(request: web_sys::Request, env: Env, ctx: Context) -> worker::Result<web_sys::Response> {
+    let head = rim::open(&request)?;
+    let text = text(&head);
+    let asked = Request::read(&text);
+    let visit = Visit { request: &request, env: &env, head: &head };
+    let mut journey = Journey::default();
+    let served = visit.serve(&asked, &mut journey, &ctx).await;
+    let response = match served {
+        Ok(response) => response,
+        Err(refusal) => refuse(&asked, &journey, &refusal)?,
+    };
+    Ok(response)
+}
+
+/// The short way, for requests that need nobody's answer: sends, and gives the promise of what the client gets. `None` leaves the
+/// request to [`fetch`]. No future waits here; `settle` is the function below, called when an answer is not plain.
 #[wasm_bindgen]
-pub fn inbox(bytes: usize) -> *mut u8 {
-    INBOX.with_borrow_mut(|inbox| {
-        inbox.resize(bytes, 0);
-        inbox.as_mut_ptr()
-    })
-}
-
-/// The short way, for callers who were recognised before. Takes the length of the head in the inbox; gives what to send, as
-/// [`plan`] writes it. `None` sends the request the long way, which comes to the same decision, or to a refusal.
-#[wasm_bindgen]
-pub fn pass(length: usize) -> Option<String> {
-    INBOX.with_borrow(|inbox| pass_text(std::str::from_utf8(inbox.get(..length)?).ok()?))
-}
-
-fn pass_text(head: &str) -> Option<String> {
-    let (head, too_large) = Head::read(head);
-    if is_reserved(head.path()) || too_large.is_some() {
+pub fn pass(request: &web_sys::Request, env: &JsValue, settle: &Function) -> Option<Promise> {
+    // A new isolate knows nobody.
+    ISOLATE.with_borrow(|isolate| isolate.gateway.is_some()).then_some(())?;
+    let head = rim::open(request).ok()?;
+    let text = text(&head);
+    let asked = Request::read(&text);
+    let step = with_gateway(env, |gateway| gateway.step(&asked, &mut Journey::default()));
+    let Step::Send(plan) = step else {
         return None;
+    };
+    let plan = to_text(&plan, asked.head.received);
+    rim::send(env, request, &head, &plan, Some(settle)).ok()
+}
+
+/// The second look at what came back to a request that went the short way.
+#[wasm_bindgen]
+pub async fn settle(
+    head: Uint8Array,
+    outcome: JsValue,
+    request: web_sys::Request,
+) -> Result<web_sys::Response, JsValue> {
+    let text = text(&head);
+    let asked = Request::read(&text);
+    let mut journey = Journey::default();
+    // Asked again, the line says again who the caller is and what is to be written.
+    let step = with_gateway(&JsValue::UNDEFINED, |gateway| gateway.step(&asked, &mut journey));
+    let records = match step {
+        Step::Send(plan) => plan.records,
+        Step::Health | Step::Refuse(_) | Step::Ask(_) => Vec::new(),
+    };
+    match review(&request, &asked, &records, outcome.dyn_into()).await {
+        Ok(response) => Ok(response),
+        Err(refusal) => refuse(&asked, &journey, &refusal),
     }
-    let caller = ISOLATE.with_borrow_mut(|isolate| {
-        let config = isolate.config.as_ref()?.as_ref().ok()?;
-        let leaves_no_line = !config.audit && config.log_level > Level::Debug;
-        if leaves_no_line {
-            isolate.recall(&head)
-        } else {
-            None
+}
+
+impl Visit<'_> {
+    /// Walks the line to its end.
+    async fn serve<'a>(
+        &self,
+        asked: &Request<'a>,
+        journey: &mut Journey<'a>,
+        ctx: &Context,
+    ) -> Result<web_sys::Response, Refusal> {
+        loop {
+            match with_gateway(self.env, |gateway| gateway.step(asked, journey)) {
+                Step::Ask(question) => {
+                    let answer = ask::ask(question, self, asked.head.now(), ctx).await?;
+                    journey.learn(answer);
+                }
+                Step::Refuse(refusal) => return Err(refusal),
+                Step::Health => {
+                    return Ok(own("ok\n", 200, "text/plain; charset=utf-8", None)?);
+                }
+                Step::Send(plan) => {
+                    let text = to_text(&plan, asked.head.received);
+                    let sent = rim::send(self.env, self.request, self.head, &text, None)?;
+                    let outcome = JsFuture::from(sent).await.and_then(JsCast::dyn_into);
+                    return review(self.request, asked, &plan.records, outcome).await;
+                }
+            }
         }
-    })?;
-    let target = Target::parse(&head).ok()?;
-    let needs_second_look = target.is_proxy() || Protocol::parse(&head) == Ok(Protocol::Spdy);
-    if needs_second_look {
-        None
-    } else {
-        plan(&head, &target, &caller).ok()
     }
 }
 
-/// The long way: gives a response, or the promise of one.
-///
-/// What can be refused without asking anybody is refused at once, and the future that does the rest is not even made: V8
-/// compiles a function when it is first called, and a new isolate has enough to do.
-#[wasm_bindgen]
-pub fn attend(request: Request, env: Env, ctx: worker_sys::Context) -> JsValue {
-    let text = rim::open(&request);
-    let (head, too_large) = Head::read(&text);
-    if head.path() == HEALTH && matches!(head.method, "GET" | "HEAD") {
-        return rim::answer(200, "text/plain; charset=utf-8", None, Some("ok\n")).into();
+/// The cluster's answer as the client gets it, or what is wrong with it. Writes down the one; the other is for [`refuse`].
+async fn review(
+    request: &web_sys::Request,
+    asked: &Request<'_>,
+    records: &[Record],
+    outcome: Result<web_sys::Response, JsValue>,
+) -> Result<web_sys::Response, Refusal> {
+    let response = outcome.map_err(|error| answer::Error::parse(&message(&error)))?;
+    let outline = Outline(rim::outline(&response)?);
+    let mut beginning = String::new();
+    if answer::needs_beginning(asked, outline) {
+        let text = rim::peek(&response, BEGINNING_BYTES, request)?;
+        let text = JsFuture::from(text).await;
+        beginning = text.map_err(|error| answer::Error::parse(&message(&error)))?.as_string().unwrap_or_default();
     }
-    match too_large.map_or_else(|| admit(&head, &env), Err) {
-        Ok((config, mut caller)) => future_to_promise(async move {
-            let (head, _) = Head::read(&text);
-            let ctx = Context::new(ctx);
-            let served = serve(&request, &head, &config, &env, &ctx, &mut caller).await;
-            Ok(conclude(&head, caller.as_deref(), served).into())
-        })
-        .into(),
-        Err(refusal) => conclude(&head, None, Err(refusal)).into(),
+    let changes = answer::review(asked, outline, &beginning)?;
+    write(asked, records, response.status());
+    if changes == answer::Changes::default() {
+        return Ok(response);
+    }
+    Ok(rim::dress(&response, changes.strips, changes.sandboxes, changes.warning)?)
+}
+
+/// Answers a refused request, and writes down why.
+fn refuse(asked: &Request<'_>, journey: &Journey<'_>, refusal: &Refusal) -> Result<web_sys::Response, JsValue> {
+    let entry = Entry { request: asked, caller: journey.caller(), refusal: Some(refusal) };
+    let records = with_gateway(&JsValue::UNDEFINED, |gateway| gateway.records(&entry));
+    let answer = refusal.answer(asked);
+    write(asked, &records, answer.status);
+    own(&answer.body, answer.status, answer.content_type, answer.retry_after)
+}
+
+/// An answer of the gateway's own. The runtime leaves the body out where the method is HEAD.
+fn own(body: &str, status: u16, content_type: &str, retry_after: Option<u32>) -> Result<web_sys::Response, JsValue> {
+    let headers = web_sys::Headers::new()?;
+    headers.set("content-type", content_type)?;
+    headers.set("cache-control", "no-store")?;
+    if let Some(seconds) = retry_after {
+        headers.set("retry-after", &seconds.to_string())?;
+    }
+    let init = web_sys::ResponseInit::new();
+    init.set_status(status);
+    init.set_headers(&headers);
+    web_sys::Response::new_with_opt_str_and_init(Some(body), &init)
+}
+
+/// The text of a head. The runtime gives well-formed text; of anything else nothing is served.
+fn text(head: &Uint8Array) -> String {
+    String::from_utf8(head.to_vec()).unwrap_or_default()
+}
+
+fn write(asked: &Request<'_>, records: &[Record], status: u16) {
+    for record in records {
+        let answered = worker::Date::now().as_millis();
+        log(record.level, &audit::fill(&record.template, status, answered, asked.head.received));
     }
 }
 
-/// Refuses what nobody has to be asked about, and recalls the caller who was recognised before.
-fn admit(head: &Head<'_>, env: &Env) -> Result<(Rc<Config>, Option<Rc<Caller>>), Refusal> {
-    if is_reserved(head.path()) {
-        return Err(Refusal::Reserved);
+/// One line of the log, by the method of the console that gives it its severity.
+fn log(level: Level, line: &str) {
+    match level {
+        Level::Debug => worker::console_debug!("{line}"),
+        Level::Info => worker::console_log!("{line}"),
+        Level::Warn => worker::console_warn!("{line}"),
+        Level::Error => worker::console_error!("{line}"),
     }
-    let config = config(env).map_err(Refusal::Misconfigured)?;
-    let caller = ISOLATE.with_borrow_mut(|isolate| isolate.recall(head));
-    if caller.is_none() {
-        Untrusted::parse(token(head)).map_err(Refusal::Unauthenticated)?;
+}
+
+/// A plan as `send` of `rim.js` reads it.
+fn to_text(plan: &Plan<'_>, received: u64) -> String {
+    let mut text = String::with_capacity(4096);
+    text.extend([
+        plan.milliseconds.to_string().as_str(),
+        if plan.is_reviewed { " 1 " } else { " 0 " },
+        received.to_string().as_str(),
+        "\n",
+        plan.target,
+        "\n",
+        &plan.head.lines,
+        "\n",
+        &plan.head.names,
+        "\n",
+        plan.caller.lines(),
+        "\n",
+    ]);
+    for record in &plan.records {
+        text.extend([record.level.method(), ":", &record.template, "\n"]);
     }
-    Ok((config, caller))
+    text
 }
 
-/// The second look at an answer, or at the failure to get one, to a request that went the short way.
-#[wasm_bindgen]
-pub async fn settle(head: String, outcome: JsValue) -> Response {
-    let (head, _) = Head::read(&head);
-    let caller = ISOLATE.with_borrow_mut(|isolate| isolate.recall(&head));
-    let served = look_over(outcome.dyn_into().map_err(|error| failure(&error)), &head).await;
-    conclude(&head, caller.as_deref(), served)
-}
-
-/// The line. Its steps are those of the crate's front page.
-async fn serve(
-    request: &Request,
-    head: &Head<'_>,
-    config: &Config,
-    env: &Env,
-    ctx: &Context,
-    known: &mut Option<Rc<Caller>>,
-) -> Result<Response, Refusal> {
-    let caller = match known {
-        Some(caller) => caller,
-        None => known.insert(recognise(head, config, env, ctx).await?),
-    };
-    let target = Target::parse(head)?;
-    let plan = plan(head, &target, caller)?;
-    let outcome = JsFuture::from(rim::send(&binding(env, KUBE_API), request, &plan)).await;
-    look_over(
-        outcome
-            .and_then(JsCast::dyn_into)
-            .map_err(|error| failure(&error)),
-        head,
-    )
-    .await
-}
-
-/// What to send, as `send` of `rim.js` reads it.
-fn plan(head: &Head<'_>, target: &Target, caller: &Caller) -> Result<String, Refusal> {
-    let outgoing = upstream::prepare(head, target, caller)?;
-    let milliseconds = match Protocol::parse(head)? {
-        Protocol::WebSocket => UPGRADE_MILLISECONDS,
-        Protocol::Http | Protocol::Spdy if target.answers_late() => 0,
-        Protocol::Http | Protocol::Spdy => ANSWER_MILLISECONDS,
-    };
-    Ok([
-        milliseconds.to_string().as_str(),
-        head.target,
-        &outgoing.own,
-        &outgoing.names,
-        outgoing.identity,
-    ]
-    .join("\n"))
-}
-
-/// Token, key, signature, claims, identity; remembered from then on.
-async fn recognise(
-    head: &Head<'_>,
-    config: &Config,
-    env: &Env,
-    ctx: &Context,
-) -> Result<Rc<Caller>, Refusal> {
-    let now = head.now();
-    let text = token(head);
-    let untrusted = Untrusted::parse(text).map_err(Refusal::Unauthenticated)?;
-    let key = keys::key(untrusted.key_id(), config, now, ctx).await?;
-    let is_authentic = keys::verify(&key, &untrusted).await;
-    let signed = untrusted
-        .confirm(is_authentic)
-        .map_err(Refusal::Unauthenticated)?;
-    let claims = signed
-        .claims(config, now)
-        .map_err(Refusal::Unauthenticated)?;
-    let (identity, until) = identity::identify(&claims, now, env).await?;
-    let caller = Rc::new(Caller::new(identity));
+/// The gateway of this isolate, configured by its first request.
+fn with_gateway<T>(env: &JsValue, work: impl FnOnce(&mut Gateway<'static>) -> T) -> T {
     ISOLATE.with_borrow_mut(|isolate| {
-        isolate
-            .callers
-            .remember(text, Rc::clone(&caller), key, until);
-    });
-    Ok(caller)
-}
-
-/// Passes the cluster's answer through, unless it is not the cluster's.
-async fn look_over(
-    outcome: Result<Response, Upstream>,
-    head: &Head<'_>,
-) -> Result<Response, Refusal> {
-    let response = outcome.map_err(Refusal::Upstream)?;
-    let target = Target::parse(head)?;
-    let outline = rim::Outline::of(&response);
-    let status = outline.status();
-    if status == 101
-        && !(outline.has_websocket() && Protocol::parse(head) == Ok(Protocol::WebSocket))
-    {
-        return Err(Refusal::Upstream(Upstream::Garbled(
-            "status 101 without a WebSocket".into(),
-        )));
-    }
-    if Protocol::parse(head) == Ok(Protocol::Spdy) && is_missing_upgrade(&response, status).await {
-        return Err(Refusal::Spdy);
-    }
-    // What a workload answers is the workload's, whatever it looks like.
-    if !target.is_proxy()
-        && let Some(failure) = failure_in(&response, outline).await
-    {
-        return Err(Refusal::Upstream(failure));
-    }
-    Ok(if outline.must_be_stripped() {
-        rim::strip(&response)
-    } else {
-        response
+        let gateway = isolate.gateway.get_or_insert_with(|| {
+            let (config, has_store) = vars::read(env);
+            Gateway::new(config, COMPILED, has_store)
+        });
+        work(gateway)
     })
 }
 
-/// Whether a stream that was asked for without SPDY would have been opened with it: the API server misses the upgrade.
-async fn is_missing_upgrade(response: &Response, status: u16) -> bool {
-    if status != 400 {
-        return status < 400;
-    }
-    let start = JsFuture::from(rim::peek(response, 1024)).await.ok();
-    start
-        .and_then(|text| text.as_string())
-        .is_some_and(|text| text.contains("Upgrade request required"))
-}
-
-/// The failure of a hop on the way to the cluster, where the answer tells of one.
-async fn failure_in(response: &Response, outline: rim::Outline) -> Option<Upstream> {
-    if outline.status() == 500 && outline.is_text_error() {
-        let start = JsFuture::from(rim::peek(response, 256)).await.ok()?;
-        return Upstream::of_text(&start.as_string()?);
-    }
-    Upstream::of_answer(outline.status(), outline.is_html_error())
-}
-
-/// Writes down what became of a request, and answers it.
-fn conclude(
-    head: &Head<'_>,
-    caller: Option<&Caller>,
-    served: Result<Response, Refusal>,
-) -> Response {
-    let (response, refusal) = match served {
-        Ok(response) => (response, None),
-        Err(refusal) => (refuse(head, &refusal), Some(refusal)),
-    };
-    record(head, caller, refusal.as_ref(), response.status());
-    response
-}
-
-fn refuse(head: &Head<'_>, refusal: &Refusal) -> Response {
-    let answer = refusal.answer(head);
-    let body = if head.method == "HEAD" {
-        None
-    } else {
-        Some(answer.body.as_str())
-    };
-    rim::answer(answer.status, answer.content_type, answer.retry_after, body)
-}
-
-/// One line in the log, where its level is wanted, and one audit event, where those are.
-fn record(head: &Head<'_>, caller: Option<&Caller>, refusal: Option<&Refusal>, status: u16) {
-    let config = ISOLATE.with_borrow(|isolate| isolate.config.clone().and_then(Result::ok));
-    let mut entry = Entry {
-        head,
-        caller,
-        refusal,
-        status,
-        answered: 0,
-    };
-    let is_logged = config
-        .as_ref()
-        .is_none_or(|config| entry.level() >= config.log_level);
-    let is_audited = config.as_ref().is_some_and(|config| config.audit);
-    if !is_logged && !is_audited {
-        return;
-    }
-    entry.answered = worker::Date::now().as_millis();
-    if is_logged {
-        rim::log(entry.level().name(), &entry.line());
-    }
-    if is_audited {
-        rim::log("log", &entry.event());
+/// A call into the runtime that threw.
+impl From<JsValue> for Refusal {
+    fn from(error: JsValue) -> Self {
+        Self::Failed(message(&error))
     }
 }
 
-/// The configuration, read from the Worker's bindings once.
-fn config(env: &Env) -> Result<Rc<Config>, ConfigError> {
-    ISOLATE.with_borrow_mut(|isolate| {
-        isolate
-            .config
-            .get_or_insert_with(|| read_config(env).map(Rc::new))
-            .clone()
-    })
-}
-
-fn read_config(env: &Env) -> Result<Config, ConfigError> {
-    let var = |name: &str| env.var(name).ok().map(|value| value.to_string());
-    let (team, aud) = (var("ACCESS_TEAM_DOMAIN"), var("ACCESS_AUD"));
-    let (level, audit) = (var("LOG_LEVEL"), var("ENABLE_K8S_LOGGING"));
-    Config::parse(Vars {
-        access_team_domain: team.as_deref(),
-        access_aud: aud.as_deref(),
-        log_level: level.as_deref(),
-        enable_k8s_logging: audit.as_deref(),
-        has_kube_api: !binding(env, KUBE_API).is_undefined(),
-    })
-}
-
-fn binding(env: &Env, name: &str) -> JsValue {
-    js_sys::Reflect::get(env, &JsValue::from_str(name)).unwrap_or(JsValue::UNDEFINED)
-}
-
-/// The token that Access signed for this request; several are joined by the runtime, and are none.
-fn token<'a>(head: &Head<'a>) -> &'a str {
-    head.header("cf-access-jwt-assertion").unwrap_or_default()
-}
-
-fn is_reserved(path: &str) -> bool {
-    path.strip_prefix(RESERVED)
-        .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-}
-
-/// Reads what a failed `fetch` threw.
-fn failure(error: &JsValue) -> Upstream {
-    let words = error
-        .dyn_ref::<js_sys::Error>()
-        .map(|error| String::from(error.message()));
-    Upstream::parse(&words.unwrap_or_default())
+fn message(error: &JsValue) -> String {
+    let error = error.dyn_ref::<js_sys::Error>();
+    error.map_or_else(String::new, |error| String::from(error.message()))
 }

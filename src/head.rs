@@ -1,6 +1,6 @@
 //! The head of a request, as `edge` hands it over: method, URL and header lines, without the body.
 
-use crate::refusal::Refusal;
+use thiserror::Error;
 
 /// The longest path and query that are read, in bytes: Cloudflare's own limit for a URL.
 pub const MAX_TARGET_BYTES: usize = 16 * 1024;
@@ -8,12 +8,25 @@ pub const MAX_TARGET_BYTES: usize = 16 * 1024;
 /// The largest head that is read, in bytes: Cloudflare's own limit for the headers of a request.
 pub const MAX_HEAD_BYTES: usize = 128 * 1024;
 
+/// A head that is too large to be looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum Error {
+    /// Path and query exceed [`MAX_TARGET_BYTES`].
+    #[error("path and query are too long: at most 16 KiB")]
+    TargetTooLong,
+    /// The head exceeds [`MAX_HEAD_BYTES`].
+    #[error("the request's headers are too large: at most 128 KiB")]
+    TooLarge,
+}
+
 /// One request, less its body. Borrowed from the text that [`Head::read`] was given.
 #[derive(Debug, Clone)]
 pub struct Head<'a> {
     /// The method, as sent.
     pub method: &'a str,
-    /// Path and query, byte for byte what will be sent upstream.
+    /// Scheme and authority of the URL: `https://kube.example.com`.
+    pub origin: &'a str,
+    /// Path and query, as sent.
     pub target: &'a str,
     /// When the request arrived, in milliseconds since the Unix epoch.
     pub received: u64,
@@ -27,55 +40,25 @@ impl<'a> Head<'a> {
     /// lower case and repeated headers joined by ", ", as the runtime's `Headers` gives them. No part can hold a line feed:
     /// HTTP allows none.
     ///
-    /// What is too large is refused here, before anything else looks at it.
+    /// Of what is too large nothing is read but what a log line needs.
     #[must_use]
-    pub fn read(text: &'a str) -> (Self, Option<Refusal>) {
+    pub fn read(text: &'a str) -> (Self, Option<Error>) {
         let mut lines = text.split('\n');
         let method = lines.next().unwrap_or_default();
-        let url = lines.next().unwrap_or_default();
-        let received = lines
-            .next()
-            .and_then(|time| time.parse().ok())
-            .unwrap_or_default();
+        let (origin, target) = split_url(lines.next().unwrap_or_default());
+        let received = lines.next().and_then(|time| time.parse().ok()).unwrap_or_default();
         let audit_id = lines.next().unwrap_or_default();
-        let target = path_and_query(url);
+        let mut head = Self { method, origin, target, received, audit_id, headers: Vec::new() };
         if target.len() > MAX_TARGET_BYTES {
-            let shown = target.get(..256).unwrap_or_default();
-            return (
-                Self {
-                    method,
-                    target: shown,
-                    received,
-                    audit_id,
-                    headers: Vec::new(),
-                },
-                Some(Refusal::TargetTooLong),
-            );
+            head.target = target.get(..target.floor_char_boundary(256)).unwrap_or("/");
+            return (head, Some(Error::TargetTooLong));
         }
         if text.len() > MAX_HEAD_BYTES {
-            return (
-                Self {
-                    method,
-                    target,
-                    received,
-                    audit_id,
-                    headers: Vec::new(),
-                },
-                Some(Refusal::HeadTooLarge),
-            );
+            return (head, Some(Error::TooLarge));
         }
-        let mut headers = Vec::with_capacity(32);
-        headers.extend(lines.filter_map(|line| line.split_once(':')));
-        (
-            Self {
-                method,
-                target,
-                received,
-                audit_id,
-                headers,
-            },
-            None,
-        )
+        head.headers.reserve(32);
+        head.headers.extend(lines.filter_map(|line| line.split_once(':')));
+        (head, None)
     }
 
     /// All header lines.
@@ -84,13 +67,10 @@ impl<'a> Head<'a> {
         &self.headers
     }
 
-    /// The value of a header, `name` in any case.
+    /// The value of a header, `name` in lower case.
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&'a str> {
-        self.headers
-            .iter()
-            .find(|(found, _)| found.eq_ignore_ascii_case(name))
-            .map(|(_, value)| *value)
+        self.headers.iter().find(|(found, _)| *found == name).map(|(_, value)| *value)
     }
 
     /// The time of arrival, in whole seconds since the Unix epoch.
@@ -99,30 +79,35 @@ impl<'a> Head<'a> {
         self.received / 1000
     }
 
-    /// The path, without the query.
+    /// Whether a body follows (RFC 9112 section 6).
     #[must_use]
-    pub fn path(&self) -> &'a str {
-        self.target
-            .split_once('?')
-            .map_or(self.target, |(path, _)| path)
+    pub fn has_body(&self) -> bool {
+        self.header("transfer-encoding").is_some() || self.header("content-length").is_some_and(|length| length != "0")
     }
 
-    /// The query, without its question mark.
+    /// `Cf-Ray`: Cloudflare's name for this request.
     #[must_use]
-    pub fn query(&self) -> &'a str {
-        self.target.split_once('?').map_or("", |(_, query)| query)
+    pub fn ray(&self) -> Option<&'a str> {
+        let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
+        self.header("cf-ray").filter(|ray| (1..=64).contains(&ray.len()) && ray.bytes().all(is_plain))
+    }
+
+    /// `CF-Connecting-IP`: the client's address, as Cloudflare saw it.
+    #[must_use]
+    pub fn client_address(&self) -> Option<&'a str> {
+        self.header("cf-connecting-ip").filter(|address| address.parse::<std::net::IpAddr>().is_ok())
     }
 }
 
-/// What follows the authority of an absolute URL.
-fn path_and_query(url: &str) -> &str {
-    let rest = url
-        .split_once(':')
-        .and_then(|(_, rest)| rest.strip_prefix("//"))
-        .unwrap_or(url);
-    rest.find(['/', '?'])
-        .and_then(|index| rest.get(index..))
-        .unwrap_or("/")
+/// Scheme and authority of an absolute URL, and what follows them.
+fn split_url(url: &str) -> (&str, &str) {
+    let authority = url.find("://").map_or(0, |colon| colon + 3);
+    let rest = url.get(authority..).unwrap_or_default();
+    let end = rest.find(['/', '?']).map_or(url.len(), |index| authority + index);
+    match url.split_at_checked(end) {
+        Some((origin, target)) if !target.is_empty() => (origin, target),
+        _ => (url, "/"),
+    }
 }
 
 #[cfg(test)]
@@ -132,18 +117,15 @@ mod tests {
     #[test]
     fn a_head_is_read_from_its_lines() {
         let text = "GET\nhttps://kube.example.com/api/v1/pods?watch=1\n1800000000123\nid-1\naccept:a, b\nhost:kube:443\nempty:";
-        let (head, refusal) = Head::read(text);
-        assert!(refusal.is_none());
+        let (head, error) = Head::read(text);
+        assert!(error.is_none());
         assert_eq!(
-            (head.method, head.path(), head.query()),
-            ("GET", "/api/v1/pods", "watch=1")
+            (head.method, head.origin, head.target),
+            ("GET", "https://kube.example.com", "/api/v1/pods?watch=1")
         );
         assert_eq!((head.now(), head.audit_id), (1_800_000_000, "id-1"));
-        assert_eq!(head.header("Accept"), Some("a, b"));
-        assert_eq!(
-            (head.header("HOST"), head.header("empty"), head.header("x")),
-            (Some("kube:443"), Some(""), None)
-        );
+        assert_eq!(head.header("accept"), Some("a, b"));
+        assert_eq!((head.header("host"), head.header("empty"), head.header("x")), (Some("kube:443"), Some(""), None));
     }
 
     #[test]
@@ -152,32 +134,20 @@ mod tests {
             ("https://kube.example.com", "/"),
             ("https://kube.example.com/@evil.test/x", "/@evil.test/x"),
             ("https://evil.test@kube.example.com/api", "/api"),
-            (
-                "https://kube.example.com?x=http://evil.test/",
-                "?x=http://evil.test/",
-            ),
+            ("https://kube.example.com?x=http://evil.test/", "?x=http://evil.test/"),
             ("https://kube.example.com//evil.test/x", "//evil.test/x"),
             ("", "/"),
         ] {
-            assert_eq!(path_and_query(url), target, "{url}");
+            assert_eq!(split_url(url).1, target, "{url}");
         }
     }
 
     #[test]
     fn case_96_150_what_is_too_large_is_refused_before_it_is_read() {
-        let long = format!(
-            "GET\nhttps://k/{}\n1\nid\na:b",
-            "x".repeat(MAX_TARGET_BYTES)
-        );
-        assert_eq!(Head::read(&long).1, Some(Refusal::TargetTooLong));
-        let bomb = format!(
-            "GET\nhttps://k/api\n1\nid{}",
-            "\na:b".repeat(MAX_HEAD_BYTES / 4)
-        );
-        let (head, refusal) = Head::read(&bomb);
-        assert_eq!(
-            (refusal, head.headers().len()),
-            (Some(Refusal::HeadTooLarge), 0)
-        );
+        let long = format!("GET\nhttps://k/{}\n1\nid\na:b", "x".repeat(MAX_TARGET_BYTES));
+        assert_eq!(Head::read(&long).1, Some(Error::TargetTooLong));
+        let bomb = format!("GET\nhttps://k/api\n1\nid{}", "\na:b".repeat(MAX_HEAD_BYTES / 4));
+        let (head, error) = Head::read(&bomb);
+        assert_eq!((error, head.headers().len()), (Some(Error::TooLarge), 0));
     }
 }

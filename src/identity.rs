@@ -3,11 +3,14 @@
 //! The map is compiled from `identities.yaml` by `build.rs`. It stays text, sorted by key, and is searched where it
 //! lies: a map of 100,000 entries costs nothing at start. Workers KV, where it is bound, is asked first: see [`entry`].
 
+use thiserror::Error;
+
 use crate::token::{Claims, Subject};
 
 pub mod entry;
 pub mod name;
 #[cfg(test)]
+#[path = "../policy/identities.rs"]
 mod source;
 
 /// Who the caller is to the API server. Only [`IdentityMap::identify`] and [`entry::read`] make one.
@@ -40,6 +43,27 @@ pub enum Extra {
     Email,
     /// The caller's subject in Access, or the service token's client ID.
     Subject,
+}
+
+/// Somebody who does not enter, by the name that Access gives them.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum Error {
+    /// In no entry.
+    #[error(
+        "Cloudflare Access let you in, but {0} is in no entry of this gateway's identity map: ask its administrator for one"
+    )]
+    NotMapped(String),
+    /// An address that no entry can hold, or that would make a user name which is not to be sent.
+    #[error(
+        "Cloudflare Access let you in, but the address {0} cannot become a Kubernetes user name, which is printable ASCII without blanks and commas, and not of the system: have an address of that kind, such as an alias, sent by the identity provider"
+    )]
+    Unnameable(String),
+    /// An entry of Workers KV keeps the caller out.
+    #[error("Cloudflare Access let you in, but this gateway's administrator has withdrawn the access of {0}")]
+    Denied(String),
+    /// Workers KV cannot be asked about the caller, or its entry cannot be read. What is wrong is for the log.
+    #[error("who you are to the cluster cannot be told right now: the identity store failed")]
+    Unavailable(String),
 }
 
 /// The compiled map: three tables, lines of `key TAB user TAB group…`, sorted by key.
@@ -108,33 +132,30 @@ impl Identity {
 }
 
 impl<'a> IdentityMap<'a> {
-    /// The entry for these claims, or `None`: whoever is in no entry does not enter.
-    #[must_use]
-    pub fn identify(&self, claims: &Claims) -> Option<Identity> {
-        match claims.subject() {
+    /// The identity of these claims: whoever is in no entry does not enter.
+    pub fn identify(&self, claims: &Claims) -> Result<Identity, Error> {
+        let (rule, row, email) = match claims.subject() {
+            Subject::User { email, .. } if !name::is_key(email) => {
+                return Err(Error::Unnameable(email.clone()));
+            }
             Subject::User { email, .. } => {
-                let (rule, row) = match find(self.emails, email) {
-                    Some(row) => (Rule::Email, row),
-                    None => (Rule::EmailDomain, find(self.email_domains, domain(email)?)?),
-                };
-                Identity::new(rule, row, email, extras(claims))
+                let of_domain = || find(self.email_domains, domain(email)?);
+                find(self.emails, email).map_or_else(
+                    || (Rule::EmailDomain, of_domain(), email.as_str()),
+                    |row| (Rule::Email, Some(row), email.as_str()),
+                )
             }
-            Subject::ServiceToken { client_id } => {
-                let row = find(self.service_tokens, client_id)?;
-                Identity::new(Rule::ServiceToken, row, "", extras(claims))
-            }
-            Subject::Nobody => None,
-        }
+            Subject::ServiceToken { client_id } => (Rule::ServiceToken, find(self.service_tokens, client_id), ""),
+            Subject::Nobody => (Rule::Email, None, ""),
+        };
+        let row = row.ok_or_else(|| Error::NotMapped(claims.name()))?;
+        Identity::new(rule, row, email, extras(claims)).ok_or_else(|| Error::Unnameable(claims.name()))
     }
 
     /// A map of other tables than the compiled ones.
     #[must_use]
     pub fn new(emails: &'a str, email_domains: &'a str, service_tokens: &'a str) -> Self {
-        Self {
-            emails,
-            email_domains,
-            service_tokens,
-        }
+        Self { emails, email_domains, service_tokens }
     }
 }
 
@@ -143,23 +164,13 @@ impl Identity {
     fn new(rule: Rule, row: &str, email: &str, extras: Vec<(Extra, String)>) -> Option<Self> {
         let (user, groups) = row.split_once('\t').unwrap_or((row, ""));
         let user = user.replace("{email}", email);
-        let groups = groups
-            .split('\t')
-            .filter(|group| !group.is_empty())
-            .map(str::to_owned)
-            .collect();
-        Self::checked(Self {
-            user,
-            groups,
-            rule,
-            extras,
-        })
+        let groups = groups.split('\t').filter(|group| !group.is_empty()).map(str::to_owned).collect();
+        Self::checked(Self { user, groups, rule, extras })
     }
 
     /// The identity, if each of its parts can be a header line of its own.
     fn checked(self) -> Option<Self> {
-        let is_sendable =
-            |value: &str| value.len() <= 512 && value.bytes().all(|byte| byte.is_ascii_graphic());
+        let is_sendable = |value: &str| value.len() <= 512 && value.bytes().all(|byte| byte.is_ascii_graphic());
         let may_enter = name::is_well_formed(&self.user)
             && !name::is_reserved(&self.user)
             && self.groups.iter().all(|group| name::is_well_formed(group))
@@ -182,8 +193,7 @@ fn extras(claims: &Claims) -> Vec<(Extra, String)> {
 /// What stands after the last `@`, if what stands before it can be a mailbox.
 fn domain(email: &str) -> Option<&str> {
     let (local, domain) = email.rsplit_once('@')?;
-    let is_plain =
-        |byte: u8| byte.is_ascii_graphic() && !matches!(byte, b'@' | b',' | b'"' | b'<' | b'>');
+    let is_plain = |byte: u8| byte.is_ascii_graphic() && !matches!(byte, b'@' | b',' | b'"' | b'<' | b'>');
     (!local.is_empty() && local.bytes().all(is_plain)).then_some(domain)
 }
 
@@ -208,10 +218,7 @@ fn find<'a>(mut table: &'a str, key: &str) -> Option<&'a str> {
 /// Where the line that holds byte `index` begins.
 fn line_start(table: &str, index: usize) -> usize {
     let before = table.as_bytes().get(..index).unwrap_or_default();
-    before
-        .iter()
-        .rposition(|byte| *byte == b'\n')
-        .map_or(0, |newline| newline + 1)
+    before.iter().rposition(|byte| *byte == b'\n').map_or(0, |newline| newline + 1)
 }
 
 #[cfg(test)]
@@ -220,17 +227,8 @@ pub(crate) mod tests_support {
 
     /// A person in two groups.
     pub(crate) fn identity() -> Identity {
-        let extras = vec![
-            (Extra::Email, "alice@example.com".to_owned()),
-            (Extra::Subject, "id-1".to_owned()),
-        ];
-        Identity::new(
-            Rule::Email,
-            "alice\tadmins\tdevs",
-            "alice@example.com",
-            extras,
-        )
-        .unwrap()
+        let extras = vec![(Extra::Email, "alice@example.com".to_owned()), (Extra::Subject, "id-1".to_owned())];
+        Identity::new(Rule::Email, "alice\tadmins\tdevs", "alice@example.com", extras).unwrap()
     }
 }
 
@@ -239,7 +237,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::config::{Config, Vars};
+    use crate::config::tests_support::config;
     use crate::token::tests_support::claims;
 
     const MAP: &str = "identities:\n\
@@ -249,19 +247,8 @@ mod tests {
 
     fn identify(subject: &serde_json::Value) -> Option<Identity> {
         let tables = source::compile(MAP).unwrap();
-        let config = Config::parse(Vars {
-            access_team_domain: Some("https://team.cloudflareaccess.com"),
-            access_aud: Some("aud"),
-            has_kube_api: true,
-            ..Vars::default()
-        });
-        let claims = claims(&config.unwrap(), subject);
-        IdentityMap::new(
-            &tables.emails,
-            &tables.email_domains,
-            &tables.service_tokens,
-        )
-        .identify(&claims)
+        let claims = claims(&config(), subject);
+        IdentityMap::new(&tables.emails, &tables.email_domains, &tables.service_tokens).identify(&claims).ok()
     }
 
     fn person(email: &str) -> Option<Identity> {
@@ -279,23 +266,14 @@ mod tests {
             (alice.user(), alice.groups(), alice.rule()),
             ("alice", &["admins".into(), "devs".into()][..], Rule::Email)
         );
-        assert_eq!(
-            alice.extras(),
-            [
-                (Extra::Email, "alice@example.com".into()),
-                (Extra::Subject, "id-1".into())
-            ]
-        );
+        assert_eq!(alice.extras(), [(Extra::Email, "alice@example.com".into()), (Extra::Subject, "id-1".into())]);
         let bob = person("bob@example.com").unwrap();
         assert_eq!(
             (bob.user(), bob.groups(), bob.rule()),
             ("bob@example.com", &["devs".into()][..], Rule::EmailDomain)
         );
         let ci = service("0f.access").unwrap();
-        assert_eq!(
-            (ci.user(), ci.groups(), ci.rule()),
-            ("ci", &[][..], Rule::ServiceToken)
-        );
+        assert_eq!((ci.user(), ci.groups(), ci.rule()), ("ci", &[][..], Rule::ServiceToken));
     }
 
     #[test]
@@ -321,10 +299,7 @@ mod tests {
         ] {
             assert_eq!(person(email), None, "{email:?}");
         }
-        assert_eq!(
-            person("evil+alice@example.com").unwrap().user(),
-            "evil+alice@example.com"
-        );
+        assert_eq!(person("evil+alice@example.com").unwrap().user(), "evil+alice@example.com");
     }
 
     #[test]
@@ -337,17 +312,9 @@ mod tests {
 
     #[test]
     fn case_31_43_whoever_is_in_no_entry_does_not_enter() {
-        for key in [
-            "__proto__",
-            "constructor",
-            "toString",
-            "",
-            "*",
-            "{email}",
-            "alice",
-            "a\tb",
-            "alice@example.com\talice",
-        ] {
+        for key in
+            ["__proto__", "constructor", "toString", "", "*", "{email}", "alice", "a\tb", "alice@example.com\talice"]
+        {
             assert_eq!(person(&format!("{key}@corp.com")), None, "{key}");
             assert_eq!(service(&format!("{key}x")), None, "{key}");
         }
@@ -357,18 +324,14 @@ mod tests {
     #[test]
     fn case_38_41_groups_may_be_none_and_come_once() {
         assert!(service("0f.access").unwrap().groups().is_empty());
-        let tables =
-            source::compile("identities: [{email: a@b.c, user: a, groups: [x, y, x]}]").unwrap();
-        assert_eq!(tables.emails, "a@b.c\ta\tx\ty\n");
+        let tables = source::compile("identities: [{email: a@b.c, user: a, groups: [x, z, x]}]").unwrap();
+        assert_eq!(tables.emails, "a@b.c\ta\tx\tz\n");
     }
 
     #[test]
     fn case_42_the_keys_of_extras_are_lower_case_and_never_empty() {
         for extra in [Extra::Email, Extra::Subject] {
-            assert!(
-                extra.key().starts_with("kube-access.dev/")
-                    && extra.key() == extra.key().to_lowercase()
-            );
+            assert!(extra.key().starts_with("kube-access.dev/") && extra.key() == extra.key().to_lowercase());
         }
     }
 
@@ -376,10 +339,7 @@ mod tests {
     fn every_line_of_a_large_table_is_found_and_nothing_else_is() {
         for count in [1, 2, 3, 1000] {
             let keys: Vec<String> = (0..count).map(|i| format!("u{i:04}@x.y")).collect();
-            let rows: Vec<String> = keys
-                .iter()
-                .map(|key| format!("{key}\tuser-of-{key}\n"))
-                .collect();
+            let rows: Vec<String> = keys.iter().map(|key| format!("{key}\tuser-of-{key}\n")).collect();
             let table = rows.concat();
             for key in &keys {
                 assert_eq!(find(&table, key), Some(&*format!("user-of-{key}")));

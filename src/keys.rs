@@ -10,11 +10,15 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use thiserror::Error;
 
+use crate::json;
+
 /// The longest JWKS that is read, in bytes. Access publishes two keys, about 6 KB with their certificates.
 pub const MAX_JWKS_BYTES: usize = 64 * 1024;
 
 /// How long one fetch may take, in seconds.
 pub const FETCH_SECONDS: u64 = 5;
+/// The same in milliseconds.
+pub const FETCH_MILLISECONDS: u32 = 5_000;
 
 /// How long fetched keys are used without asking again, in seconds: what a key that Access withdrew lives on here.
 const FRESH_SECONDS: u64 = 300;
@@ -69,7 +73,7 @@ pub enum KeysError {
 pub enum Plan {
     /// Verify with this key.
     Use(Rc<Key>),
-    /// Fetch, then ask [`KeyRing::key`].
+    /// Fetch, or wait for the fetch that is under way; then ask [`KeyRing::key`].
     Fetch,
     /// The team has no such key.
     Unknown,
@@ -83,6 +87,7 @@ pub struct KeyRing {
     keys: Keys,
     fetched: Option<u64>,
     asked: Option<u64>,
+    outcome: Option<Result<(), KeysError>>,
 }
 
 /// Each key is read by itself, so that one of another kind spoils none.
@@ -113,21 +118,16 @@ impl Key {
     /// The key as a JWK that `WebCrypto` imports: nothing but what this file has checked.
     #[must_use]
     pub fn to_jwk(&self) -> String {
-        format!(
-            r#"{{"kty":"RSA","alg":"RS256","n":"{}","e":"{}"}}"#,
-            self.modulus, self.exponent
-        )
+        format!(r#"{{"kty":"RSA","alg":"RS256","n":"{}","e":"{}"}}"#, self.modulus, self.exponent)
     }
 
     /// The key, if it can be one that Access signs with.
     fn parse(jwk: &RawValue) -> Option<Self> {
-        let jwk: Jwk = serde_json::from_str(jwk.get()).ok()?;
+        let jwk: Jwk = json::object(jwk.get())?;
         let is_for_signatures = jwk.kty == "RSA"
             && jwk.alg.is_none_or(|alg| alg == "RS256")
             && jwk.r#use.is_none_or(|usage| usage == "sig")
-            && jwk
-                .key_ops
-                .is_none_or(|operations| operations.iter().any(|operation| operation == "verify"));
+            && jwk.key_ops.is_none_or(|operations| operations.iter().any(|operation| operation == "verify"));
         let modulus = URL_SAFE_NO_PAD.decode(&jwk.n).ok()?;
         let exponent = URL_SAFE_NO_PAD.decode(&jwk.e).ok()?;
         let bits = modulus.len() * 8 - usize::try_from(modulus.first()?.leading_zeros()).ok()?;
@@ -142,11 +142,7 @@ impl Key {
             && (1..=4).contains(&exponent.len())
             && exponent != [1];
         let is_named = (1..=256).contains(&jwk.kid.len());
-        (is_for_signatures && is_sound && is_named).then_some(Self {
-            id: jwk.kid,
-            modulus: jwk.n,
-            exponent: jwk.e,
-        })
+        (is_for_signatures && is_sound && is_named).then_some(Self { id: jwk.kid, modulus: jwk.n, exponent: jwk.e })
     }
 }
 
@@ -156,20 +152,11 @@ impl Keys {
         if jwks.len() > MAX_JWKS_BYTES {
             return Err(KeysError::TooLarge);
         }
-        let jwks: Jwks = serde_json::from_str(jwks).map_err(|_| KeysError::Malformed)?;
-        let mut keys: Vec<Rc<Key>> = jwks
-            .keys
-            .into_iter()
-            .filter_map(Key::parse)
-            .map(Rc::new)
-            .collect();
+        let jwks: Jwks = json::object(jwks).ok_or(KeysError::Malformed)?;
+        let mut keys: Vec<Rc<Key>> = jwks.keys.into_iter().filter_map(Key::parse).map(Rc::new).collect();
         let all = keys.clone();
         keys.retain(|key| all.iter().all(|other| other.id != key.id || other == key));
-        if keys.is_empty() {
-            Err(KeysError::Empty)
-        } else {
-            Ok(Self(keys))
-        }
+        if keys.is_empty() { Err(KeysError::Empty) } else { Ok(Self(keys)) }
     }
 
     fn find(&self, id: &str) -> Option<&Rc<Key>> {
@@ -188,19 +175,16 @@ impl KeyRing {
     /// asked a moment ago and they are not too old.
     #[must_use]
     pub fn is_reliable(&self, now: u64) -> bool {
-        self.is_younger_than(FRESH_SECONDS, now)
-            || (self.is_younger_than(STALE_SECONDS, now) && !self.may_ask(now))
+        self.is_younger_than(FRESH_SECONDS, now) || (self.is_younger_than(STALE_SECONDS, now) && !self.may_ask(now))
     }
 
     /// What to do about a token of this `kid`.
     #[must_use]
     pub fn plan(&self, id: &str, now: u64) -> Plan {
         let is_settled = self.is_younger_than(FRESH_SECONDS, now) && self.keys.find(id).is_some();
-        if self.may_ask(now) && !is_settled {
-            Plan::Fetch
-        } else {
-            self.key(id, now)
-        }
+        let is_at_hand = matches!(self.key(id, now), Plan::Use(_));
+        let may_wait = self.is_asking(now) && !is_at_hand;
+        if may_wait || (self.may_ask(now) && !is_settled) { Plan::Fetch } else { self.key(id, now) }
     }
 
     /// The key of this `kid`, if the keys at hand can still be relied on. Never asks for a fetch.
@@ -209,20 +193,38 @@ impl KeyRing {
         if !self.is_younger_than(STALE_SECONDS, now) {
             return Plan::Unavailable;
         }
-        self.keys
-            .find(id)
-            .map_or(Plan::Unknown, |key| Plan::Use(Rc::clone(key)))
+        self.keys.find(id).map_or(Plan::Unknown, |key| Plan::Use(Rc::clone(key)))
     }
 
-    /// Notes that Access is being asked.
-    pub fn ask(&mut self, now: u64) {
-        self.asked = Some(now);
+    /// Notes that Access is being asked, unless it already is. Whether it has to be.
+    pub fn ask(&mut self, now: u64) -> bool {
+        let begins = !self.is_asking(now);
+        if begins {
+            self.asked = Some(now);
+            self.outcome = None;
+        }
+        begins
     }
 
-    /// Takes the keys that a fetch brought.
-    pub fn renew(&mut self, keys: Keys, now: u64) {
-        self.keys = keys;
-        self.fetched = Some(now);
+    /// Takes what a fetch brought, if it brought keys.
+    pub fn renew(&mut self, keys: Result<Keys, KeysError>, now: u64) {
+        self.outcome = Some(keys.as_ref().map_or_else(|error| Err(*error), |_| Ok(())));
+        if let Ok(keys) = keys {
+            self.keys = keys;
+            self.fetched = Some(now);
+        }
+    }
+
+    /// Why the last fetch brought no keys.
+    #[must_use]
+    pub fn failure(&self) -> KeysError {
+        self.outcome.and_then(Result::err).unwrap_or(KeysError::Unreachable)
+    }
+
+    /// Whether a fetch is under way. One that says nothing for longer than it may take is none any more.
+    fn is_asking(&self, now: u64) -> bool {
+        let is_recent = |asked: u64| now <= asked.saturating_add(FETCH_SECONDS);
+        self.outcome.is_none() && self.asked.is_some_and(is_recent)
     }
 
     /// The keys at hand.
@@ -232,19 +234,13 @@ impl KeyRing {
     }
 
     fn is_younger_than(&self, seconds: u64, now: u64) -> bool {
-        self.fetched
-            .is_some_and(|fetched| now < fetched.saturating_add(seconds))
+        self.fetched.is_some_and(|fetched| now < fetched.saturating_add(seconds))
     }
 
     fn may_ask(&self, now: u64) -> bool {
         let has_keys = self.is_younger_than(STALE_SECONDS, now);
-        let cool_down = if has_keys {
-            COOL_DOWN_SECONDS
-        } else {
-            EMPTY_COOL_DOWN_SECONDS
-        };
-        self.asked
-            .is_none_or(|asked| now >= asked.saturating_add(cool_down))
+        let cool_down = if has_keys { COOL_DOWN_SECONDS } else { EMPTY_COOL_DOWN_SECONDS };
+        self.asked.is_none_or(|asked| now >= asked.saturating_add(cool_down))
     }
 }
 
@@ -254,11 +250,7 @@ pub(crate) mod tests_support {
 
     /// A key of this ID.
     pub(crate) fn key(id: &str) -> Rc<Key> {
-        Rc::new(Key {
-            id: id.to_owned(),
-            modulus: "n".to_owned(),
-            exponent: "AQAB".to_owned(),
-        })
+        Rc::new(Key { id: id.to_owned(), modulus: "n".to_owned(), exponent: "AQAB".to_owned() })
     }
 
     /// A set of such keys.

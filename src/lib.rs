@@ -8,30 +8,39 @@
 //!
 //! | step | file | takes | gives |
 //! |---|---|---|---|
-//! | 1 | `edge` | the request | [`head::Head`]: method, URL, header lines, the time, an audit ID |
+//! | 1 | [`head`], [`target`], [`protocol`] | the request | [`request::Request`]: read once, in one spelling, and handed on |
 //! | 2 | [`token`] | `Cf-Access-Jwt-Assertion` | [`token::Untrusted`]: well-formed, and no more |
-//! | 3 | [`keys`] | its `kid` | the team's key, fetched when needed |
-//! | 4 | `edge` | key and token | [`token::Signed`], by `WebCrypto` |
+//! | 3 | [`keys`] | its `kid` | the team's key; Access is **asked** for the certs when needed |
+//! | 4 | [`token`] | key and token; `WebCrypto` is **asked** | [`token::Signed`] |
 //! | 5 | [`token`] | issuer, audience, times | [`token::Claims`] |
-//! | 6 | [`identity`] | the claims, the compiled map | [`identity::Identity`] |
-//! | 7 | [`caller`] | the identity | [`caller::Caller`], remembered until the token expires |
-//! | 8 | [`target`] | method and path | [`target::Target`], as kube-apiserver reads it |
-//! | 9 | [`upstream`] | head and caller | the head to send |
-//! | 10 | `edge` | that head, the body | the cluster's answer, passed through |
-//! | 11 | [`audit`] | all of it | one line |
+//! | 6 | [`identity`] | the claims, the compiled map; Workers KV is **asked** where it is bound | [`identity::Identity`] |
+//! | 7 | [`caller`] | the identity | [`caller::Caller`], remembered until token, key or entry ends |
+//! | 8 | [`browser`] | the request | refused, if a web page made it |
+//! | 9 | [`upstream`] | head, target, protocol | the head to send |
+//! | 10 | `edge` | that head, the body | sent to the cluster; what comes back streams through |
+//! | 11 | [`answer`] | what came back | passed through, changed, or a failure of the way |
+//! | 12 | [`audit`] | all of it | one line, one event |
 //!
-//! Every step may end in a [`refusal::Refusal`] instead, and nothing goes upstream.
+//! [`gateway`] walks this line, and is the only one that does: a machine without I/O, whose one `step` says what to send, what to
+//! refuse, or whom to ask. Every step may end in a [`refusal::Refusal`] instead, and nothing goes upstream. A client that goes away
+//! ends its request's waits, so that nothing of it stays: see `edge/rim.js`.
 //!
 //! Only `edge` knows the Workers runtime; the compiler sees to it, since `worker` is a dependency of the wasm32 target
 //! alone. Everything that decides is plain Rust, runs under `cargo test`, and takes the time as an argument.
 
+pub mod answer;
 pub mod audit;
+pub mod browser;
 pub mod caller;
 pub mod config;
+pub mod gateway;
 pub mod head;
 pub mod identity;
+mod json;
 pub mod keys;
+pub mod protocol;
 pub mod refusal;
+pub mod request;
 pub mod target;
 pub mod token;
 pub mod upstream;

@@ -1,79 +1,86 @@
-//! Method and path -> [`Target`]: the verb and the resource, read exactly as kube-apiserver reads them.
+//! Method, path and query -> [`Target`]: the verb and the resource, read exactly as kube-apiserver reads them.
 //!
 //! The rules are those of Kubernetes' `k8s.io/apiserver/pkg/endpoints/request.RequestInfoFactory`, with the prefixes
-//! `api` and `apis`. A path that two parsers could read in two ways is refused, so that what is decided on is what is
-//! done. Out of scope: whether the caller may do it. That is for the API server's RBAC.
+//! `api` and `apis`. The target is brought to one spelling first; that is what is ruled on, and what is sent. A path that two
+//! parsers could still read in two ways is refused. Out of scope: whether the caller may do it. That is for the API
+//! server's RBAC.
 
 use std::borrow::Cow;
+use std::fmt::Write as _;
 
-use crate::head::Head;
-use crate::refusal::Refusal;
+use thiserror::Error;
 
 mod query;
 
+/// A target that is not sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum Error {
+    /// The path can be read in two ways.
+    #[error(
+        "the URL is ambiguous: empty, \".\" and \"..\" segments, encoded separators and characters that a URL cannot hold are refused"
+    )]
+    Ambiguous,
+    /// A method that the Kubernetes API does not have.
+    #[error("the Kubernetes API has no such method: use GET, HEAD, POST, PUT, PATCH or DELETE")]
+    Method,
+}
+
 /// What a request asks for.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Target {
+pub struct Target<'a> {
+    /// Path and query in the one spelling that every URL parser leaves as it is.
+    pub text: Cow<'a, str>,
     /// RBAC's verb: `get`, `list`, `watch`, `create`, … For a non-resource path, the method in lower case.
     pub verb: &'static str,
     /// Whether the path names a resource, not a URL such as `/version`.
     pub is_resource: bool,
     /// The API group; empty for the core group.
-    pub group: String,
+    pub group: Cow<'a, str>,
     /// The version of the API group.
-    pub version: String,
+    pub version: Cow<'a, str>,
     /// The namespace; empty for cluster-wide requests.
-    pub namespace: String,
+    pub namespace: Cow<'a, str>,
     /// The resource, in the plural.
-    pub resource: String,
+    pub resource: Cow<'a, str>,
     /// The subresource, such as `exec`.
-    pub subresource: String,
+    pub subresource: Cow<'a, str>,
     /// The object's name; empty for collections.
-    pub name: String,
+    pub name: Cow<'a, str>,
 }
 
-/// How the client wants to speak after the head.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Protocol {
-    /// HTTP, request and response.
-    Http,
-    /// A WebSocket.
-    WebSocket,
-    /// kubectl's older streaming protocol, which no Worker can carry.
-    Spdy,
-}
-
-impl Target {
-    /// Reads a request's method and path.
-    pub fn parse(head: &Head<'_>) -> Result<Self, Refusal> {
-        let method = method(head.method)?;
-        let path = decode(head.path())?;
-        if !head.query().bytes().all(is_query) {
-            return Err(Refusal::AmbiguousPath);
+impl<'a> Target<'a> {
+    /// Reads a request's method, path and query.
+    pub fn parse(method: &str, target: &'a str) -> Result<Self, Error> {
+        let method = known(method)?;
+        match spell(target)? {
+            Cow::Borrowed(text) => read(method, text),
+            Cow::Owned(text) => Ok(read(method, &text)?.into_owned()),
         }
-        Ok(classify(method, &path, head.query()))
+    }
+
+    /// The path.
+    #[must_use]
+    pub fn path(&self) -> &str {
+        split(&self.text).0
+    }
+
+    /// The query, without its question mark.
+    #[must_use]
+    pub fn query(&self) -> &str {
+        split(&self.text).1
     }
 
     /// Whether the answer may take as long as it likes, and so may its head: kube-apiserver's own long-running requests.
     #[must_use]
     pub fn is_long_running(&self) -> bool {
         matches!(self.verb, "watch" | "proxy")
-            || matches!(
-                self.subresource.as_str(),
-                "attach" | "exec" | "proxy" | "log" | "portforward"
-            )
+            || matches!(&*self.subresource, "attach" | "exec" | "proxy" | "log" | "portforward")
     }
 
     /// Whether the request opens a stream to a container: what kubectl upgrades by a WebSocket or by SPDY.
     #[must_use]
     pub fn is_stream(&self) -> bool {
-        matches!(self.subresource.as_str(), "attach" | "exec" | "portforward")
-    }
-
-    /// Whether the head of the answer may wait for a workload's first word: a pod's log is silent until it has a line.
-    #[must_use]
-    pub fn answers_late(&self) -> bool {
-        self.is_proxy() || self.subresource == "log"
+        matches!(&*self.subresource, "attach" | "exec" | "portforward")
     }
 
     /// Whether the answer comes from a workload or a node, and not from the API server.
@@ -81,67 +88,107 @@ impl Target {
     pub fn is_proxy(&self) -> bool {
         self.verb == "proxy" || self.subresource == "proxy"
     }
-}
 
-impl Protocol {
-    /// Reads the `Upgrade` header.
-    pub fn parse(head: &Head<'_>) -> Result<Self, Refusal> {
-        match head.header("upgrade") {
-            None => Ok(Self::Http),
-            Some(value) if value.eq_ignore_ascii_case("websocket") && head.method == "GET" => {
-                Ok(Self::WebSocket)
-            }
-            Some(value)
-                if value
-                    .get(..5)
-                    .is_some_and(|start| start.eq_ignore_ascii_case("spdy/")) =>
-            {
-                Ok(Self::Spdy)
-            }
-            Some(_) => Err(Refusal::UnknownUpgrade),
+    #[inline(never)] // seldom called: V8 compiles what calls it sooner without
+    fn into_owned<'b>(self) -> Target<'b> {
+        let own = |text: Cow<'a, str>| Cow::Owned(text.into_owned());
+        Target {
+            text: own(self.text),
+            verb: self.verb,
+            is_resource: self.is_resource,
+            group: own(self.group),
+            version: own(self.version),
+            namespace: own(self.namespace),
+            resource: own(self.resource),
+            subresource: own(self.subresource),
+            name: own(self.name),
         }
     }
 }
 
-/// The methods that the Kubernetes API has. Text, not the runtime's enumeration: an unknown method must not become GET.
-fn method(method: &str) -> Result<&'static str, Refusal> {
-    ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"]
-        .into_iter()
-        .find(|known| *known == method)
-        .ok_or(Refusal::MethodNotAllowed)
+/// Reads a target that is spelled as it is sent.
+fn read<'a>(method: &'static str, text: &'a str) -> Result<Target<'a>, Error> {
+    let (path, query) = split(text);
+    let target = match decode(path)? {
+        Cow::Borrowed(path) => classify(method, path, query),
+        Cow::Owned(path) => classify(method, &path, query).into_owned(),
+    };
+    Ok(Target { text: Cow::Borrowed(text), ..target })
 }
 
-/// Percent-decodes a path once, as Go's `net/url` does, and refuses what could be read in two ways: empty, `.` and `..`
-/// segments, encoded separators, control characters, and bytes that no URL holds. After `…/proxy/` the path belongs to
-/// the workload, where encoded separators have their own meaning; dot segments stay refused, since the runtime's URL
-/// parser would resolve them.
-fn decode(path: &str) -> Result<Cow<'_, str>, Refusal> {
-    let inner = path.strip_prefix('/').ok_or(Refusal::AmbiguousPath)?;
+/// The methods that the Kubernetes API has, in lower case. Text, not the runtime's enumeration: an unknown one must not become GET.
+fn known(method: &str) -> Result<&'static str, Error> {
+    let is_upper = method.bytes().all(|byte| byte.is_ascii_uppercase());
+    let methods = ["get", "head", "post", "put", "patch", "delete"];
+    methods.into_iter().find(|known| is_upper && known.eq_ignore_ascii_case(method)).ok_or(Error::Method)
+}
+
+/// Path, and query without its question mark.
+pub(crate) fn split(target: &str) -> (&str, &str) {
+    target.split_once('?').unwrap_or((target, ""))
+}
+
+/// Percent-encodes what the runtime's URL parser (WHATWG URL) would encode, cut off or turn into a separator when the request is
+/// sent. To Go's `net/url`, which decodes once, both spellings are the same. What no URL can hold at all is refused.
+fn spell(target: &str) -> Result<Cow<'_, str>, Error> {
+    let end_of_path = target.find('?').unwrap_or(target.len());
+    let stays = |(index, byte): (usize, u8)| {
+        if index <= end_of_path {
+            is_path(byte) || matches!(byte, b'/' | b'?' | b'%')
+        } else {
+            byte.is_ascii_graphic() && !matches!(byte, b'#' | b'"' | b'<' | b'>' | b'\'')
+        }
+    };
+    if target.bytes().enumerate().all(stays) {
+        return Ok(Cow::Borrowed(target));
+    }
+    let mut spelled = String::with_capacity(target.len() + 32);
+    for (index, byte) in target.bytes().enumerate() {
+        if stays((index, byte)) {
+            spelled.push(char::from(byte));
+        } else if byte.is_ascii_control() {
+            return Err(Error::Ambiguous);
+        } else {
+            // Writing to a `String` never fails.
+            let _ = write!(spelled, "%{byte:02X}");
+        }
+    }
+    // The runtime puts U+FFFD for bytes that are no UTF-8: what they were cannot be told any more.
+    if target.contains('\u{fffd}') {
+        return Err(Error::Ambiguous);
+    }
+    Ok(Cow::Owned(spelled))
+}
+
+/// Percent-decodes a path once, as Go's `net/url` does, without the slashes at its ends, and refuses what could be read in two
+/// ways: empty, `.` and `..` segments, encoded separators and control characters. After `…/proxy/` the path belongs to the
+/// workload, and is looked at for one thing: dot segments stay refused, since the runtime's URL parser would resolve them.
+fn decode(path: &str) -> Result<Cow<'_, str>, Error> {
+    let inner = path.strip_prefix('/').ok_or(Error::Ambiguous)?;
     let inner = inner.strip_suffix('/').unwrap_or(inner);
-    if inner.is_empty() && path.len() == 1 {
+    if path.len() == 1 {
         return Ok(Cow::Borrowed(inner));
     }
-    if !inner.contains('%') {
-        let is_sound = |segment: &str| !is_dots(segment) && segment.bytes().all(is_path);
-        return if inner.split('/').all(is_sound) {
-            Ok(Cow::Borrowed(inner))
-        } else {
-            Err(Refusal::AmbiguousPath)
-        };
+    let is_simple = |segment: &str| !matches!(segment, "" | "." | "..");
+    if !inner.contains('%') && inner.split('/').all(is_simple) {
+        return Ok(Cow::Borrowed(inner));
     }
-    let mut segments: Vec<String> = Vec::new();
+    let mut segments: Vec<Cow<'_, str>> = Vec::new();
     for segment in inner.split('/') {
-        let decoded =
-            decode_segment(segment, follows_proxy(&segments)).ok_or(Refusal::AmbiguousPath)?;
-        segments.push(decoded);
+        let decoded = if is_workloads(&segments) {
+            of_workload(segment)
+        } else {
+            decode_segment(segment).filter(|decoded| is_simple(decoded))
+        };
+        segments.push(decoded.ok_or(Error::Ambiguous)?);
     }
     Ok(Cow::Owned(segments.join("/")))
 }
 
 /// Whether the segments so far end with, or lie below, `/api/v1/nodes/NAME/proxy` or
 /// `/api/v1/namespaces/NAMESPACE/{pods,services}/NAME/proxy`.
-fn follows_proxy(segments: &[String]) -> bool {
-    let segment = |index: usize| segments.get(index).map(String::as_str);
+fn is_workloads(segments: &[Cow<'_, str>]) -> bool {
+    let segment = |index: usize| segments.get(index).map(|segment| &**segment);
     let place = match (segment(2), segment(4)) {
         (Some("nodes"), _) => 4,
         (Some("namespaces"), Some("pods" | "services")) => 6,
@@ -150,33 +197,33 @@ fn follows_proxy(segments: &[String]) -> bool {
     segment(0) == Some("api") && segment(place) == Some("proxy")
 }
 
-fn decode_segment(segment: &str, belongs_to_workload: bool) -> Option<String> {
-    let mut decoded = Vec::with_capacity(segment.len());
-    let mut bytes = segment.bytes();
-    while let Some(byte) = bytes.next() {
-        let is_encoded = byte == b'%';
-        let byte = if is_encoded {
-            hex(bytes.next()?)? << 4 | hex(bytes.next()?)?
-        } else {
-            byte
-        };
-        let is_sound = if is_encoded {
-            !byte.is_ascii_control()
-                && (belongs_to_workload || !matches!(byte, b'/' | b'\\' | b'%'))
-        } else {
-            is_path(byte)
-        };
-        if !is_sound {
-            return None;
-        }
-        decoded.push(byte);
-    }
-    let decoded = String::from_utf8(decoded).ok()?;
-    (!is_dots(&decoded)).then_some(decoded)
+/// A segment after `…/proxy/`, undecoded, if its escapes are escapes and it is no dot segment in any spelling.
+fn of_workload(segment: &str) -> Option<Cow<'_, str>> {
+    let bytes = unescape(segment)?;
+    let is_dots = matches!(&*bytes, b"." | b"..");
+    (!is_dots && !bytes.iter().any(u8::is_ascii_control)).then_some(Cow::Borrowed(segment))
 }
 
-fn is_dots(segment: &str) -> bool {
-    matches!(segment, "" | "." | "..")
+fn decode_segment(segment: &str) -> Option<Cow<'_, str>> {
+    if !segment.contains('%') {
+        return Some(Cow::Borrowed(segment));
+    }
+    let decoded = String::from_utf8(unescape(segment)?).ok()?;
+    let is_sound = |byte: u8| !byte.is_ascii_control() && !matches!(byte, b'/' | b'\\' | b'%');
+    decoded.bytes().all(is_sound).then_some(Cow::Owned(decoded))
+}
+
+/// Percent-decodes. Nothing, if an escape is none.
+fn unescape(text: &str) -> Option<Vec<u8>> {
+    let mut decoded = Vec::with_capacity(text.len());
+    let mut bytes = text.bytes();
+    while let Some(byte) = bytes.next() {
+        decoded.push(match byte {
+            b'%' => hex(bytes.next()?)? << 4 | hex(bytes.next()?)?,
+            other => other,
+        });
+    }
+    Some(decoded)
 }
 
 /// Whether a byte may stand in a path as it is (RFC 3986, `pchar`).
@@ -184,40 +231,22 @@ fn is_path(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=:@".contains(&byte)
 }
 
-/// Whether a query's byte is sent as it came. The runtime's URL parser ends the query at `#`, and drops or rewrites the
-/// others, so that what was read would not be what is sent. (It also writes `'` as `%27`, which reads the same.)
-fn is_query(byte: u8) -> bool {
-    byte.is_ascii_graphic() && !matches!(byte, b'#' | b'"' | b'<' | b'>')
-}
-
 fn hex(digit: u8) -> Option<u8> {
-    char::from(digit)
-        .to_digit(16)
-        .and_then(|value| u8::try_from(value).ok())
+    char::from(digit).to_digit(16).and_then(|value| u8::try_from(value).ok())
 }
 
 /// `RequestInfoFactory.NewRequestInfo`. `path` is decoded and has no slash at either end.
-fn classify(method: &'static str, path: &str, query: &str) -> Target {
+fn classify<'a>(method: &'static str, path: &'a str, query: &str) -> Target<'a> {
     let mut parts: &[&str] = &path.split('/').collect::<Vec<_>>();
-    let non_resource = Target {
-        verb: lower(method),
-        ..Target::default()
-    };
+    let non_resource = Target { verb: method, ..Target::default() };
     let (group, version) = match *parts {
         ["api", version, _, ..] => ("", version),
         ["apis", group, version, _, ..] => (group, version),
         _ => return non_resource,
     };
-    parts = parts
-        .get(if parts.first() == Some(&"api") { 2 } else { 3 }..)
-        .unwrap_or_default();
+    parts = parts.get(if parts.first() == Some(&"api") { 2 } else { 3 }..).unwrap_or_default();
 
-    let mut target = Target {
-        is_resource: true,
-        group: group.into(),
-        version: version.into(),
-        ..Target::default()
-    };
+    let mut target = Target { is_resource: true, group: group.into(), version: version.into(), ..Target::default() };
     // The deprecated form with the verb in the path.
     let verb_in_path = match *parts {
         ["proxy", _, ..] => Some("proxy"),
@@ -226,10 +255,10 @@ fn classify(method: &'static str, path: &str, query: &str) -> Target {
         _ => None,
     };
     target.verb = verb_in_path.unwrap_or(match method {
-        "POST" => "create",
-        "PUT" => "update",
-        "PATCH" => "patch",
-        "DELETE" => "delete",
+        "post" => "create",
+        "put" => "update",
+        "patch" => "patch",
+        "delete" => "delete",
         _ => "get",
     });
     if verb_in_path.is_some() {
@@ -241,39 +270,19 @@ fn classify(method: &'static str, path: &str, query: &str) -> Target {
             parts = parts.get(2..).unwrap_or_default();
         }
     }
-    let part = |index: usize| {
-        parts
-            .get(index)
-            .map(|part| (*part).to_owned())
-            .unwrap_or_default()
-    };
+    let part = |index: usize| Cow::Borrowed(parts.get(index).copied().unwrap_or_default());
     (target.resource, target.name) = (part(0), part(1));
     if target.verb != "proxy" {
         target.subresource = part(2);
     }
     if target.name.is_empty() && target.verb == "get" {
-        target.verb = if query::is_watch(query) {
-            "watch"
-        } else {
-            "list"
-        };
-        target.name = query::name(query).unwrap_or_default();
+        target.verb = if query::is_watch(query) { "watch" } else { "list" };
+        target.name = query::name(query).unwrap_or_default().into();
     }
     if target.name.is_empty() && target.verb == "delete" {
         target.verb = "deletecollection";
     }
     target
-}
-
-fn lower(method: &'static str) -> &'static str {
-    match method {
-        "HEAD" => "head",
-        "POST" => "post",
-        "PUT" => "put",
-        "PATCH" => "patch",
-        "DELETE" => "delete",
-        _ => "get",
-    }
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ use serde::{Deserialize, Deserializer};
 use thiserror::Error;
 
 use crate::config::Config;
+use crate::json;
 
 /// The longest token that is looked at, in bytes. Access tokens have about 1 KiB; custom claims can make them larger.
 pub const MAX_TOKEN_BYTES: usize = 16 * 1024;
@@ -178,11 +179,7 @@ impl<'a> Untrusted<'a> {
 
     /// Takes the verdict of RSASSA-PKCS1-v1_5 with SHA-256 over [`Self::signing_input`] and [`Self::signature`].
     pub fn confirm(self, is_authentic: bool) -> Result<Signed<'a>, Reason> {
-        if is_authentic {
-            Ok(Signed(self))
-        } else {
-            Err(Reason::Signature)
-        }
+        if is_authentic { Ok(Signed(self)) } else { Err(Reason::Signature) }
     }
 }
 
@@ -190,11 +187,9 @@ impl Signed<'_> {
     /// Checks who issued the token, for whom and for when. `now` is in seconds since the Unix epoch.
     pub fn claims(&self, config: &Config, now: u64) -> Result<Claims, Reason> {
         let segment = self.0.text.split('.').nth(1).unwrap_or_default();
-        let payload = URL_SAFE_NO_PAD
-            .decode(segment)
-            .map_err(|_| Reason::Malformed)?;
+        let payload = URL_SAFE_NO_PAD.decode(segment).map_err(|_| Reason::Malformed)?;
         let payload: Payload =
-            serde_json::from_slice(&payload).map_err(|_| Reason::MalformedClaims)?;
+            std::str::from_utf8(&payload).ok().and_then(json::object).ok_or(Reason::MalformedClaims)?;
         if payload.iss != config.issuer {
             return Err(Reason::Issuer);
         }
@@ -213,15 +208,10 @@ impl Signed<'_> {
             return Err(Reason::Expired);
         }
         let latest = now.saturating_add(LEEWAY_SECONDS);
-        if payload.nbf.is_some_and(|nbf| nbf > latest)
-            || payload.iat.is_some_and(|iat| iat > latest)
-        {
+        if payload.nbf.is_some_and(|nbf| nbf > latest) || payload.iat.is_some_and(|iat| iat > latest) {
             return Err(Reason::NotYetValid);
         }
-        Ok(Claims {
-            expires: payload.exp,
-            subject: subject(payload)?,
-        })
+        Ok(Claims { expires: payload.exp, subject: subject(payload)? })
     }
 }
 
@@ -232,6 +222,16 @@ impl Claims {
         &self.subject
     }
 
+    /// How people and log lines call whom the token speaks of.
+    #[must_use]
+    pub fn name(&self) -> String {
+        match &self.subject {
+            Subject::User { email, .. } => email.clone(),
+            Subject::ServiceToken { client_id } => format!("service token {client_id}"),
+            Subject::Nobody => "a token that names nobody".to_owned(),
+        }
+    }
+
     /// `exp`, in seconds since the Unix epoch: the first second in which the token is no longer valid.
     #[must_use]
     pub fn expires(&self) -> u64 {
@@ -240,23 +240,13 @@ impl Claims {
 }
 
 fn subject(payload: Payload) -> Result<Subject, Reason> {
-    let is_plain =
-        |text: &str| text.len() <= 256 && text.bytes().all(|byte| byte.is_ascii_graphic());
+    let is_plain = |text: &str| text.len() <= 256 && text.bytes().all(|byte| byte.is_ascii_graphic());
     if !is_plain(&payload.sub) {
         return Err(Reason::MalformedClaims);
     }
-    match (
-        payload.sub.is_empty(),
-        payload.email.is_empty(),
-        payload.common_name.is_empty(),
-    ) {
-        (false, false, true) => Ok(Subject::User {
-            email: payload.email.to_ascii_lowercase(),
-            id: payload.sub,
-        }),
-        (true, true, false) => Ok(Subject::ServiceToken {
-            client_id: payload.common_name,
-        }),
+    match (payload.sub.is_empty(), payload.email.is_empty(), payload.common_name.is_empty()) {
+        (false, false, true) => Ok(Subject::User { email: payload.email.to_ascii_lowercase(), id: payload.sub }),
+        (true, true, false) => Ok(Subject::ServiceToken { client_id: payload.common_name }),
         (_, true, true) => Ok(Subject::Nobody),
         _ => Err(Reason::MalformedClaims),
     }
@@ -274,15 +264,9 @@ pub(crate) mod tests_support {
     /// Claims for `about` (`email`, `sub`, `common_name`) that every other check lets through.
     pub(crate) fn claims(config: &Config, about: &serde_json::Value) -> Claims {
         let mut payload = serde_json::json!({"iss": config.issuer, "aud": config.audiences, "exp": 2, "type": "app"});
-        payload
-            .as_object_mut()
-            .unwrap()
-            .extend(about.as_object().unwrap().clone());
+        payload.as_object_mut().unwrap().extend(about.as_object().unwrap().clone());
         let payload: Payload = serde_json::from_value(payload).unwrap();
-        Claims {
-            expires: payload.exp,
-            subject: subject(payload).unwrap(),
-        }
+        Claims { expires: payload.exp, subject: subject(payload).unwrap() }
     }
 }
 

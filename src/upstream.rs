@@ -1,25 +1,40 @@
-//! The caller's head and [`Caller`] -> the head to send to the cluster.
+//! The caller's head -> the head to send to the cluster, to which the lines that name the caller are added.
 //!
-//! Strip, then insert: nothing of the caller's goes on unless `is_forwarded` names it, and what names the caller comes
-//! from the identity alone. `kubectl proxy` would run a request without `Impersonate-User` as the gateway's own service
-//! account, and would take the caller's `Authorization` for its own; so neither can be left to chance.
+//! Strip, then insert: nothing of the caller's goes on unless it may, and who the caller is comes from the identity alone.
+//! `kubectl proxy` would run a request without `Impersonate-User` as the gateway's own service account, and would take the
+//! caller's `Authorization` for its own; so neither can be left to chance.
 
-use std::net::IpAddr;
+use thiserror::Error;
 
-use crate::caller::Caller;
 use crate::head::Head;
-use crate::refusal::Refusal;
-use crate::target::{Protocol, Target};
+use crate::protocol::Protocol;
+use crate::target::Target;
 
-/// The head to send, in lines of `name:value`, each to be sent as a line of its own.
+/// The head to send, but for the lines that name the caller.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Outgoing<'a> {
-    /// The lines of this request. No name comes twice, since none comes twice in a [`Head`].
-    pub own: String,
-    /// The names of `own`, a comma after each: the same names can be sent again with other values.
+pub struct Outgoing {
+    /// `name:value`, each to be sent as a line of its own. No name comes twice, since none comes twice in a [`Head`].
+    pub lines: String,
+    /// The names of the lines, a comma after each: the same names can be sent again with other values.
     pub names: String,
-    /// The caller's [`Caller::lines`].
-    pub identity: &'a str,
+}
+
+/// A head that is not sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum Error {
+    /// The caller brought an impersonation header.
+    #[error(
+        "this gateway does not take impersonation from its callers: leave out --as, --as-group, --as-uid and --as-user-extra (you act as the user that your Access login maps to)"
+    )]
+    Impersonation,
+    /// A WebSocket that offers no subprotocol but credentials, or a malformed one.
+    #[error(
+        "the WebSocket offers no usable subprotocol: bearer tokens are not taken here, Cloudflare Access says who you are"
+    )]
+    Subprotocol,
+    /// GET or HEAD with a body, which the runtime does not send.
+    #[error("a {0} with a body cannot be carried through Cloudflare Workers: send it as a POST")]
+    Body(&'static str),
 }
 
 /// The prefix of the WebSocket subprotocol that carries a bearer token to the API server.
@@ -27,46 +42,24 @@ const BEARER_SUBPROTOCOL: &str = "base64url.bearer.authorization.k8s.io";
 
 /// Refuses what a caller may not say, and writes the head to send.
 ///
-/// 1. impersonation by the caller is refused, and so is a web page
-/// 2. so is SPDY, but for the streams of kubectl, which are asked for without it: when the API server would refuse the
-///    caller anyway, its reason counts, since kubectl shows only the answer to its second, SPDY attempt
+/// 1. impersonation by the caller is refused
+/// 2. so is a body that the runtime would drop
 /// 3. the caller's headers that may go on, except those that its `Connection` header nominates
-/// 4. what joins the cluster's audit log to ours: `Audit-ID`, the ray, the client's address
-/// 5. the caller's identity
-pub fn prepare<'a>(
-    head: &Head<'_>,
-    target: &Target,
-    caller: &'a Caller,
-) -> Result<Outgoing<'a>, Refusal> {
-    let mut connection = None;
-    for &(name, value) in head.headers() {
-        if starts_with(name, "impersonate") {
-            return Err(Refusal::Impersonation);
-        }
-        let is_cross_site = name.eq_ignore_ascii_case("origin")
-            || (name.eq_ignore_ascii_case("sec-fetch-site") && !value.eq_ignore_ascii_case("none"))
-            || starts_with(name, "access-control-request-");
-        if is_cross_site {
-            return Err(Refusal::CrossSite);
-        }
-        if name.eq_ignore_ascii_case("connection") {
-            connection = Some(value);
-        }
+/// 4. what joins the cluster's audit log to ours: `Audit-ID`, the client's address
+pub fn prepare(head: &Head<'_>, target: &Target<'_>, protocol: Protocol) -> Result<Outgoing, Error> {
+    if head.headers().iter().any(|(name, _)| name.starts_with("impersonate")) {
+        return Err(Error::Impersonation);
     }
-    let protocol = Protocol::parse(head)?;
-    if protocol == Protocol::Spdy && !target.is_stream() {
-        return Err(Refusal::Spdy);
+    match head.method {
+        "GET" if head.has_body() => return Err(Error::Body("GET")),
+        "HEAD" if head.has_body() => return Err(Error::Body("HEAD")),
+        _ => {}
     }
-    let mut outgoing = Outgoing {
-        own: String::with_capacity(512),
-        names: String::with_capacity(128),
-        identity: caller.lines(),
-    };
+    let mut outgoing = Outgoing { lines: String::with_capacity(512), names: String::with_capacity(128) };
+    let connection = head.header("connection").unwrap_or_default();
+    let may_pass = if target.is_proxy() { is_for_workload } else { is_for_api };
     for &(name, value) in head.headers() {
-        if is_forwarded(name)
-            && is_plain(value)
-            && !connection.is_some_and(|nominated| nominates(nominated, name))
-        {
+        if may_pass(name) && is_sendable(value) && !nominates(connection, name) {
             outgoing.push(name, value);
         }
     }
@@ -75,70 +68,24 @@ pub fn prepare<'a>(
         push_websocket(&mut outgoing, head)?;
     }
     outgoing.push("Audit-ID", head.audit_id);
-    if let Some(ray) = ray(head) {
-        outgoing.push(RAY_HEADER, ray);
-    }
-    if let Some(address) = client_address(head) {
+    if let Some(address) = head.client_address() {
         outgoing.push("X-Forwarded-For", address);
     }
     Ok(outgoing)
 }
 
-impl Outgoing<'_> {
-    /// Every line of the head.
-    pub fn lines(&self) -> impl Iterator<Item = &str> {
-        self.own.lines().chain(self.identity.lines())
-    }
-
+impl Outgoing {
     fn push(&mut self, name: &str, value: &str) {
-        push(&mut self.own, name, value);
-        self.names.push_str(name);
-        self.names.push(',');
+        self.lines.extend([name, ":", value, "\n"]);
+        self.names.extend([name, ","]);
     }
 }
 
-/// The lines that say who a caller is: one `Impersonate-User`, one `Impersonate-Group` for each group, the extras.
-///
-/// An extra's key is percent-encoded in the header's name, as client-go does it.
-#[must_use]
-pub fn identity_lines(identity: &crate::identity::Identity) -> String {
-    let mut lines = String::new();
-    push(&mut lines, "Impersonate-User", identity.user());
-    for group in identity.groups() {
-        push(&mut lines, "Impersonate-Group", group);
-    }
-    for (extra, value) in identity.extras() {
-        let name = format!("Impersonate-Extra-{}", extra.key().replace('/', "%2F"));
-        push(&mut lines, &name, value);
-    }
-    lines
-}
-
-/// `Cf-Ray`: Cloudflare's name for this request.
-#[must_use]
-pub fn ray<'a>(head: &Head<'a>) -> Option<&'a str> {
-    let is_ray = |ray: &&str| {
-        (1..=64).contains(&ray.len())
-            && ray
-                .bytes()
-                .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
-    };
-    head.header("cf-ray").filter(is_ray)
-}
-
-/// `CF-Connecting-IP`: the client's address, as Cloudflare saw it.
-#[must_use]
-pub fn client_address<'a>(head: &Head<'a>) -> Option<&'a str> {
-    head.header("cf-connecting-ip")
-        .filter(|address| address.parse::<IpAddr>().is_ok())
-}
-
-/// The offer of subprotocols without bearer tokens, in the caller's order.
-fn push_websocket(outgoing: &mut Outgoing<'_>, head: &Head<'_>) -> Result<(), Refusal> {
-    if let Some(extensions) = head
-        .header("sec-websocket-extensions")
-        .filter(|value| is_plain(value))
-    {
+/// Our own origin, which kube-apiserver wants of the WebSocket of a watch, and the offer of subprotocols without bearer
+/// tokens, in the caller's order.
+fn push_websocket(outgoing: &mut Outgoing, head: &Head<'_>) -> Result<(), Error> {
+    outgoing.push("Origin", "http://localhost");
+    if let Some(extensions) = head.header("sec-websocket-extensions").filter(|value| is_sendable(value)) {
         outgoing.push("Sec-WebSocket-Extensions", extensions);
     }
     let Some(offer) = head.header("sec-websocket-protocol") else {
@@ -147,68 +94,57 @@ fn push_websocket(outgoing: &mut Outgoing<'_>, head: &Head<'_>) -> Result<(), Re
     let mut kept = Vec::new();
     for protocol in offer.split(',').map(str::trim) {
         if protocol.is_empty() || !protocol.bytes().all(|byte| byte.is_ascii_graphic()) {
-            return Err(Refusal::Subprotocol);
+            return Err(Error::Subprotocol);
         }
-        if !starts_with(protocol, BEARER_SUBPROTOCOL) {
+        let is_bearer = protocol
+            .get(..BEARER_SUBPROTOCOL.len())
+            .is_some_and(|start| start.eq_ignore_ascii_case(BEARER_SUBPROTOCOL));
+        if !is_bearer {
             kept.push(protocol);
         }
     }
     if kept.is_empty() {
-        return Err(Refusal::Subprotocol);
+        return Err(Error::Subprotocol);
     }
     outgoing.push("Sec-WebSocket-Protocol", &kept.join(", "));
     Ok(())
 }
 
-/// Whether a header of the caller's goes on. Bodies, connections and WebSocket keys are the runtime's business.
-fn is_forwarded(name: &str) -> bool {
+/// Whether a header of the caller's goes on to the API server. Bodies, connections and WebSocket keys are the runtime's
+/// business.
+#[rustfmt::skip]
+fn is_for_api(name: &str) -> bool {
     matches!(
         name,
-        "accept"
-            | "accept-encoding"
-            | "accept-language"
-            | "cache-control"
-            | "content-encoding"
-            | "content-type"
-            | "if-match"
-            | "if-modified-since"
-            | "if-none-match"
-            | "if-range"
-            | "if-unmodified-since"
-            | "kubectl-command"
-            | "kubectl-session"
-            | "last-event-id"
-            | "range"
-            | "user-agent"
+        "accept" | "accept-encoding" | "accept-language" | "cache-control" | "content-encoding" | "content-type"
+        | "if-match" | "if-modified-since" | "if-none-match" | "if-range" | "if-unmodified-since"
+        | "kubectl-command" | "kubectl-session" | "last-event-id" | "range" | "user-agent"
     )
 }
 
-/// Whether a value can be sent as it came: printable ASCII and tabs.
-fn is_plain(value: &str) -> bool {
-    value
-        .bytes()
-        .all(|byte| matches!(byte, b' '..=b'~' | b'\t'))
+/// Whether a header of the caller's goes on to a workload, which has headers of its own: all but credentials, what says who
+/// somebody is, what the edge adds, and what belongs to one connection. A server may read `_` as `-`, so it is read so here.
+#[rustfmt::skip]
+fn is_for_workload(name: &str) -> bool {
+    let name = name.replace('_', "-");
+    let starts = ["cf-", "impersonate", "proxy-", "sec-websocket-", "x-forwarded-", "x-remote-"];
+    let is_withheld = starts.iter().any(|start| name.starts_with(start)) || matches!(
+        &*name,
+        "audit-id" | "authorization" | "cdn-loop" | "connection" | "content-length" | "cookie" | "cookie2" | "expect"
+        | "forwarded" | "host" | "http2-settings" | "keep-alive" | "te" | "trailer" | "transfer-encoding" | "true-client-ip"
+        | "upgrade" | "x-original-url" | "x-real-ip" | "x-rewrite-url"
+    );
+    !is_withheld
+}
+
+/// Whether a value can be sent as it came. The runtime reads and writes UTF-8, and puts U+FFFD for what is none.
+fn is_sendable(value: &str) -> bool {
+    value.chars().all(|character| matches!(character, ' '..='~' | '\t' | '\u{80}'..) && character != '\u{fffd}')
 }
 
 fn nominates(connection: &str, name: &str) -> bool {
-    connection
-        .split(',')
-        .any(|nominated| nominated.trim().eq_ignore_ascii_case(name))
+    connection.split(',').any(|nominated| nominated.trim().eq_ignore_ascii_case(name))
 }
-
-fn starts_with(text: &str, prefix: &str) -> bool {
-    text.get(..prefix.len())
-        .is_some_and(|start| start.eq_ignore_ascii_case(prefix))
-}
-
-fn push(lines: &mut String, name: &str, value: &str) {
-    for part in [name, ":", value, "\n"] {
-        lines.push_str(part);
-    }
-}
-
-/// The third extra, `kube-access.dev/ray`, differs with each request.
-const RAY_HEADER: &str = "Impersonate-Extra-kube-access.dev%2Fray";
 
 #[cfg(test)]
 mod tests;

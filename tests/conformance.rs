@@ -1,26 +1,25 @@
 //! The conformance table of tokens, in the manner of Project Wycheproof: `conformance/tokens.json` says for each vector how
-//! the token is made and what becomes of it. Signatures are real, and everything goes through the crate's public API.
+//! the token is made and what becomes of it. Signatures are real, and everything goes along the line itself.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    reason = "a test fails by panicking"
-)]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
 use std::fmt::Write as _;
 
+use kube_access::gateway::{Gateway, Journey};
+use kube_access::identity::{Error, IdentityMap};
 use kube_access::refusal::Refusal;
-use kube_access::token::{Claims, Subject};
+use kube_access::request::Request;
+use kube_access::token::Untrusted;
 use ring::rand::SystemRandom;
 use ring::signature::{
-    ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _, RSA_PKCS1_SHA256,
-    RSA_PKCS1_SHA384, RSA_PKCS1_SHA512, RSA_PSS_SHA256,
+    ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _, RSA_PKCS1_SHA256, RSA_PKCS1_SHA384, RSA_PKCS1_SHA512,
+    RSA_PSS_SHA256,
 };
 use ring::{digest, hmac};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::team::{Signer, config, encode, merge, person, published, recognise};
+use crate::team::{NOW, Signer, answer, config, encode, jwks, merge, person, walk};
 
 #[path = "conformance/team.rs"]
 mod team;
@@ -62,32 +61,13 @@ fn case_10_11_12_13_14_24_25_26_27_29_claims_are_whole_and_meant_for_us() {
 
 #[test]
 fn every_group_of_the_table_is_run_and_every_flag_is_explained() {
-    let groups = [
-        "algorithm",
-        "key",
-        "header",
-        "signature",
-        "encoding",
-        "json",
-        "claims",
-    ];
+    let groups = ["algorithm", "key", "header", "signature", "encoding", "json", "claims"];
     let table = table();
-    assert_eq!(
-        table
-            .groups
-            .iter()
-            .map(|group| &*group.name)
-            .collect::<Vec<_>>(),
-        groups
-    );
+    assert_eq!(table.groups.iter().map(|group| &*group.name).collect::<Vec<_>>(), groups);
     for vector in table.groups.iter().flat_map(|group| &group.vectors) {
         assert!(!vector.flags.is_empty(), "{}", vector.name);
         for flag in &vector.flags {
-            assert!(
-                table.flags.get(flag).is_some(),
-                "{}: {flag} is not explained",
-                vector.name
-            );
+            assert!(table.flags.get(flag).is_some(), "{}: {flag} is not explained", vector.name);
         }
     }
 }
@@ -183,21 +163,12 @@ enum Signature {
 
 fn run(name: &str) {
     let table = table();
-    let group = table
-        .groups
-        .iter()
-        .find(|group| group.name == name)
-        .unwrap();
+    let group = table.groups.iter().find(|group| group.name == name).unwrap();
     let mut failures = String::new();
     for vector in &group.vectors {
         let verdict = vector.verdict();
         if verdict != vector.verdict {
-            writeln!(
-                failures,
-                "{}: {verdict}, expected {}",
-                vector.name, vector.verdict
-            )
-            .unwrap();
+            writeln!(failures, "{}: {verdict}, expected {}", vector.name, vector.verdict).unwrap();
         }
     }
     assert!(failures.is_empty(), "\n{failures}");
@@ -219,20 +190,29 @@ impl Vector {
                 jwk
             })
             .collect();
-        match recognise(&self.make(&team), &published(&keys), &config()) {
-            Ok(claims) => who(&claims),
+        let token = self.make(&team);
+        if token.contains('\n') {
+            // No header line can hold it; it would be refused all the same.
+            return Untrusted::parse(&token).unwrap_err().to_string();
+        }
+        let jwks = jwks(&keys);
+        let mut gateway = Gateway::new(Ok(config()), IdentityMap::new("", "", ""), false);
+        let head =
+            format!("GET\nhttps://kube.example.com/api\n{}\nid-1\ncf-access-jwt-assertion:{}", NOW * 1000, token);
+        let request = Request::read(&head);
+        let mut world = |gateway: &mut Gateway<'static>, question| answer(gateway, question, &jwks);
+        // Nobody is in the map: whoever comes as far as that was recognised.
+        match walk(&mut gateway, &request, &mut Journey::default(), &mut world) {
+            Err(Refusal::Identity(Error::NotMapped(name) | Error::Unnameable(name))) => who(&name),
             Err(Refusal::Unauthenticated(reason)) => reason.to_string(),
-            Err(_) => "no keys".to_owned(),
+            _ => "no keys".to_owned(),
         }
     }
 
     fn make(&self, team: &Signer) -> String {
         let random = SystemRandom::new();
-        let pkcs8 =
-            EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &random).unwrap();
-        let ec =
-            EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, pkcs8.as_ref(), &random)
-                .unwrap();
+        let pkcs8 = EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &random).unwrap();
+        let ec = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, pkcs8.as_ref(), &random).unwrap();
         let (x, y) = ec.public_key().as_ref()[1..].split_at(32);
         let header = text(
             &json!({"alg": "RS256", "kid": "team-1", "typ": "JWT"}),
@@ -245,10 +225,7 @@ impl Vector {
         // Some vectors need a signature with a certain number in front: the nonce is counted up until one has it.
         for nonce in 0.. {
             let mut usual = person();
-            merge(
-                &mut usual,
-                &json!({"identity_nonce": format!("nonce-{nonce}")}),
-            );
+            merge(&mut usual, &json!({"identity_nonce": format!("nonce-{nonce}")}));
             let claims = text(&usual, &self.claims, &self.claims_start, &self.claims_end);
             let input = fill(&self.input, &header, &claims, "", "");
             if let Some(signature) = self.signature.of(team, &ec, &input) {
@@ -278,16 +255,10 @@ impl Signature {
             Self::Hs256Text => hmac(modulus.as_bytes()),
             Self::Hs256Modulus => hmac(&team::decode(modulus)),
             Self::Hs256Jwk => hmac(jwk.to_string().as_bytes()),
-            Self::Es256 => ec
-                .sign(&SystemRandom::new(), input.as_bytes())
-                .unwrap()
-                .as_ref()
-                .to_vec(),
+            Self::Es256 => ec.sign(&SystemRandom::new(), input.as_bytes()).unwrap().as_ref().to_vec(),
             Self::Empty => Vec::new(),
             Self::Zeros => vec![0; 256],
-            Self::Digest => digest::digest(&digest::SHA256, input.as_bytes())
-                .as_ref()
-                .to_vec(),
+            Self::Digest => digest::digest(&digest::SHA256, input.as_bytes()).as_ref().to_vec(),
             Self::OfAnother => team.sign(&RSA_PKCS1_SHA256, &format!("{input}x")),
             Self::Flipped => {
                 let mut signature = good();
@@ -337,10 +308,7 @@ fn fill(template: &str, header: &str, claims: &str, input: &str, signature: &str
         .replace("{header}", &encode(header))
         .replace("{claims}", &encode(claims))
         .replace("{signature}", signature)
-        .replace(
-            "{signature_in_standard_alphabet}",
-            &signature.replace('-', "+").replace('_', "/"),
-        )
+        .replace("{signature_in_standard_alphabet}", &signature.replace('-', "+").replace('_', "/"))
         .replace("{signature_respelt}", &respelt(signature))
 }
 
@@ -366,11 +334,11 @@ fn substituted(changes: &Value) -> Value {
     serde_json::from_str(&text).unwrap()
 }
 
-fn who(claims: &Claims) -> String {
-    match claims.subject() {
-        Subject::User { email, .. } => format!("person {email}"),
-        Subject::ServiceToken { client_id } => format!("service token {client_id}"),
-        Subject::Nobody => "nobody".to_owned(),
+fn who(name: &str) -> String {
+    match name {
+        "a token that names nobody" => "nobody".to_owned(),
+        _ if name.starts_with("service token ") => name.to_owned(),
+        _ => format!("person {name}"),
     }
 }
 

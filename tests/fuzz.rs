@@ -4,12 +4,7 @@
 //! The usual run takes the same 1,000 texts for each target every time (.cargo/config.toml). `npm run fuzz` takes others for as
 //! long as it is told, and keeps in the corpus what breaks something (`FUZZ_KEEP`).
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "a test fails by panicking"
-)]
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
@@ -30,7 +25,7 @@ mod map;
 mod name;
 #[path = "fuzz/request_info.rs"]
 mod request_info;
-#[path = "../src/identity/source.rs"]
+#[path = "../policy/identities.rs"]
 mod source;
 #[path = "conformance/team.rs"]
 #[allow(dead_code, reason = "shared with the conformance table")]
@@ -78,11 +73,7 @@ fn fuzz(target: &str, check: fn(&str) -> Result<(), TestCaseError>) {
         check(text).unwrap_or_else(|error| panic!("{text}\n{error}"));
     }
     let cases = env::var("FUZZ_CASES").map_or(1000, |cases| cases.parse().unwrap());
-    let mut runner = TestRunner::new(RunnerConfig {
-        cases,
-        failure_persistence: None,
-        ..RunnerConfig::default()
-    });
+    let mut runner = TestRunner::new(RunnerConfig { cases, failure_persistence: None, ..RunnerConfig::default() });
     let outcome = runner.run(&changed(corpus), |text| check(&text));
     if let Err(TestError::Fail(_, text)) = &outcome {
         keep(target, text);
@@ -102,16 +93,11 @@ fn keep(target: &str, text: &str) {
 }
 
 fn folder(target: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("tests/corpus")
-        .join(target)
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corpus").join(target)
 }
 
 fn corpus(target: &str) -> Vec<String> {
-    let mut paths: Vec<_> = fs::read_dir(folder(target))
-        .unwrap()
-        .map(|entry| entry.unwrap().path())
-        .collect();
+    let mut paths: Vec<_> = fs::read_dir(folder(target)).unwrap().map(|entry| entry.unwrap().path()).collect();
     paths.sort();
     paths
         .iter()
@@ -124,21 +110,17 @@ fn corpus(target: &str) -> Vec<String> {
 
 /// Texts of the corpus with up to eight changes, and now and then any text at all.
 fn changed(corpus: Vec<String>) -> impl Strategy<Value = String> {
-    let change = (
-        any::<Index>(),
-        0..12_usize,
-        prop_oneof![9 => select(PIECES).prop_map(str::to_owned), 1 => "\\PC{0,8}"],
-    );
-    let texts =
-        (select(corpus), prop::collection::vec(change, 0..8)).prop_map(|(text, changes)| {
-            let mut text: Vec<char> = text.chars().collect();
-            for (place, deleted, inserted) in changes {
-                let start = place.index(text.len() + 1);
-                let end = (start + deleted.saturating_sub(6)).min(text.len());
-                text.splice(start..end, inserted.chars());
-            }
-            text.into_iter().collect()
-        });
+    let change =
+        (any::<Index>(), 0..12_usize, prop_oneof![9 => select(PIECES).prop_map(str::to_owned), 1 => "\\PC{0,8}"]);
+    let texts = (select(corpus), prop::collection::vec(change, 0..8)).prop_map(|(text, changes)| {
+        let mut text: Vec<char> = text.chars().collect();
+        for (place, deleted, inserted) in changes {
+            let start = place.index(text.len() + 1);
+            let end = (start + deleted.saturating_sub(6)).min(text.len());
+            text.splice(start..end, inserted.chars());
+        }
+        text.into_iter().collect()
+    });
     prop_oneof![19 => texts, 1 => "\\PC{0,200}"]
 }
 

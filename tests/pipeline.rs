@@ -1,5 +1,5 @@
 //! The whole decision as tables, natively: from a request's head to the head that is sent, or to the answer that refuses it.
-//! The steps are those of the crate's front page, in its order; `edge` takes the same ones in the Worker.
+//! It is [`Gateway::step`] that decides, as in the Worker; its questions are answered from tables.
 
 #![allow(
     clippy::unwrap_used,
@@ -11,17 +11,15 @@
 use std::fmt::Write as _;
 
 use kube_access::audit::Entry;
-use kube_access::caller::Caller;
-use kube_access::head::Head;
+use kube_access::gateway::{self, Gateway, Journey, Plan, Question, Step, Unanswered};
 use kube_access::identity::IdentityMap;
+use kube_access::keys::KeysError;
 use kube_access::refusal::{Answer, Refusal};
-use kube_access::target::Target;
-use kube_access::token::{Claims, Subject};
-use kube_access::upstream;
+use kube_access::request::Request;
 use ring::signature::RSA_PKCS1_SHA256;
 use serde_json::{Value, json};
 
-use crate::team::{NOW, Signer, config, encode, merge, person, published, recognise};
+use crate::team::{NOW, Signer, answer, config, encode, jwks, merge, person, walk};
 
 #[path = "conformance/team.rs"]
 mod team;
@@ -76,10 +74,7 @@ fn whoever_the_map_names_is_sent_as_the_map_says() {
 fn what_kubectl_sends_arrives_with_the_identity_and_without_the_credentials() {
     let token = token(&json!({}));
     let list = [
-        (
-            "accept",
-            "application/json;as=Table;v=v1;g=meta.k8s.io,application/json",
-        ),
+        ("accept", "application/json;as=Table;v=v1;g=meta.k8s.io,application/json"),
         ("accept-encoding", "gzip"),
         ("authorization", "Bearer access"),
         ("cf-connecting-ip", "192.0.2.7"),
@@ -87,10 +82,7 @@ fn what_kubectl_sends_arrives_with_the_identity_and_without_the_credentials() {
         ("cookie", "CF_Authorization=x"),
         ("host", "kube.example.com"),
         ("kubectl-command", "kubectl get"),
-        (
-            "user-agent",
-            "kubectl/v1.37.2 (linux/amd64) kubernetes/8adc0f0",
-        ),
+        ("user-agent", "kubectl/v1.37.2 (linux/amd64) kubernetes/8adc0f0"),
     ];
     assert_eq!(
         decide("GET", "/api/v1/namespaces/n/pods?limit=500", &token, &list).unwrap(),
@@ -100,7 +92,6 @@ fn what_kubectl_sends_arrives_with_the_identity_and_without_the_credentials() {
             "kubectl-command:kubectl get",
             "user-agent:kubectl/v1.37.2 (linux/amd64) kubernetes/8adc0f0",
             "Audit-ID:id-1",
-            "Impersonate-Extra-kube-access.dev%2Fray:8f1a2b3c4d5e6f70-FRA",
             "X-Forwarded-For:192.0.2.7",
             "Impersonate-User:alice",
             "Impersonate-Group:platform-admins",
@@ -112,18 +103,16 @@ fn what_kubectl_sends_arrives_with_the_identity_and_without_the_credentials() {
     let exec = [
         ("connection", "Upgrade"),
         ("sec-websocket-key", "yPc6qyEdVivBFTmdg5VfRA=="),
-        (
-            "sec-websocket-protocol",
-            "base64url.bearer.authorization.k8s.io.c2E, v5.channel.k8s.io",
-        ),
+        ("sec-websocket-protocol", "base64url.bearer.authorization.k8s.io.c2E, v5.channel.k8s.io"),
         ("sec-websocket-version", "13"),
         ("upgrade", "websocket"),
     ];
     let target = "/api/v1/namespaces/n/pods/p/exec?command=ls&stdout=true";
     assert_eq!(
-        decide("GET", target, &token, &exec).unwrap()[..4],
+        decide("GET", target, &token, &exec).unwrap()[..5],
         [
             "Upgrade:websocket",
+            "Origin:http://localhost",
             "Sec-WebSocket-Protocol:v5.channel.k8s.io",
             "Audit-ID:id-1",
             "Impersonate-User:alice"
@@ -134,63 +123,17 @@ fn what_kubectl_sends_arrives_with_the_identity_and_without_the_credentials() {
 #[test]
 fn case_1_3_12_26_27_29_31_47_67_68_69_75_91_95_96_whatever_is_not_in_order_is_refused() {
     let good = token(&json!({}));
-    let none = format!(
-        "{}.{}.",
-        encode(r#"{"alg":"none","kid":"team-1"}"#),
-        encode(person().to_string())
-    );
+    let none = format!("{}.{}.", encode(r#"{"alg":"none","kid":"team-1"}"#), encode(person().to_string()));
     let stranger = signed(&Signer::stranger(), &person());
     let pods = "/api/v1/pods";
     let long = format!("/api/v1/pods?fieldSelector={}", "x".repeat(16 * 1024));
     for (method, target, token, headers, status, words) in [
-        (
-            "GET",
-            pods,
-            "",
-            vec![],
-            401,
-            "no valid Cloudflare Access token",
-        ),
-        (
-            "GET",
-            pods,
-            &*none,
-            vec![],
-            401,
-            "no valid Cloudflare Access token",
-        ),
-        (
-            "GET",
-            pods,
-            &*stranger,
-            vec![],
-            401,
-            "no valid Cloudflare Access token",
-        ),
-        (
-            "GET",
-            pods,
-            &*token(&json!({"exp": NOW})),
-            vec![],
-            401,
-            "no valid",
-        ),
-        (
-            "GET",
-            pods,
-            &*token(&json!({"aud": ["another"]})),
-            vec![],
-            401,
-            "no valid",
-        ),
-        (
-            "GET",
-            pods,
-            &*token(&json!({"email": null, "sub": ""})),
-            vec![],
-            403,
-            "a token that names nobody",
-        ),
+        ("GET", pods, "", vec![], 401, "no valid Cloudflare Access token"),
+        ("GET", pods, &*none, vec![], 401, "no valid Cloudflare Access token"),
+        ("GET", pods, &*stranger, vec![], 401, "no valid Cloudflare Access token"),
+        ("GET", pods, &*token(&json!({"exp": NOW})), vec![], 401, "no valid"),
+        ("GET", pods, &*token(&json!({"aud": ["another"]})), vec![], 401, "no valid"),
+        ("GET", pods, &*token(&json!({"email": null, "sub": ""})), vec![], 403, "a token that names nobody"),
         (
             "GET",
             pods,
@@ -199,93 +142,33 @@ fn case_1_3_12_26_27_29_31_47_67_68_69_75_91_95_96_whatever_is_not_in_order_is_r
             403,
             "mallory@elsewhere.test is in no entry",
         ),
-        (
-            "GET",
-            pods,
-            &*token(&json!({"email": "alice@example.com.evil"})),
-            vec![],
-            403,
-            "is in no entry",
-        ),
-        (
-            "GET",
-            pods,
-            &*token(&json!({"email": "system:admin@example.com"})),
-            vec![],
-            403,
-            "is in no entry",
-        ),
-        (
-            "GET",
-            pods,
-            &*good,
-            vec![("impersonate-user", "root")],
-            403,
-            "leave out --as",
-        ),
-        (
-            "GET",
-            pods,
-            &*good,
-            vec![("impersonate-uid", "")],
-            403,
-            "leave out --as",
-        ),
-        (
-            "GET",
-            pods,
-            &*good,
-            vec![("origin", "https://evil.test")],
-            403,
-            "not web pages",
-        ),
-        (
-            "GET",
-            "/api/v1/%2e%2e/pods",
-            &*good,
-            vec![],
-            400,
-            "ambiguous",
-        ),
+        ("GET", pods, &*token(&json!({"email": "alice@example.com.evil"})), vec![], 403, "is in no entry"),
+        ("GET", pods, &*token(&json!({"email": "system:admin@example.com"})), vec![], 403, "not of the system"),
+        ("GET", pods, &*good, vec![("impersonate-user", "root")], 403, "leave out --as"),
+        ("GET", pods, &*good, vec![("impersonate-uid", "")], 403, "leave out --as"),
+        ("GET", pods, &*good, vec![("origin", "https://evil.test")], 403, "not web pages"),
+        ("GET", "/api/v1/%2e%2e/pods", &*good, vec![], 400, "ambiguous"),
         ("GET", "//api/v1/pods", &*good, vec![], 400, "ambiguous"),
         ("TRACE", pods, &*good, vec![], 405, "no such method"),
         ("GET", &*long, &*good, vec![], 414, "too long"),
-        (
-            "POST",
-            pods,
-            &*good,
-            vec![("upgrade", "SPDY/3.1")],
-            400,
-            "kubectl 1.31",
-        ),
-        (
-            "GET",
-            pods,
-            &*good,
-            vec![("upgrade", "h2c")],
-            400,
-            "a WebSocket, by GET",
-        ),
+        ("POST", pods, &*good, vec![("upgrade", "SPDY/3.1")], 400, "kubectl 1.31"),
+        ("GET", pods, &*good, vec![("upgrade", "h2c")], 400, "a WebSocket, by GET"),
         (
             "GET",
             "/api/v1/namespaces/n/pods/p/exec",
             &*good,
             vec![
                 ("upgrade", "websocket"),
-                (
-                    "sec-websocket-protocol",
-                    "base64url.bearer.authorization.k8s.io.c2E",
-                ),
+                ("sec-websocket-key", "yPc6qyEdVivBFTmdg5VfRA=="),
+                ("sec-websocket-version", "13"),
+                ("sec-websocket-protocol", "base64url.bearer.authorization.k8s.io.c2E"),
             ],
             400,
             "no usable subprotocol",
         ),
     ] {
         let answer = decide(method, target, token, &headers).unwrap_err();
-        let about = format!(
-            "{method} {} {headers:?}: {answer:?}",
-            target.get(..40).unwrap_or(target)
-        );
+        let about = format!("{method} {} {headers:?}: {answer:?}", target.get(..40).unwrap_or(target));
         assert_eq!(answer.status, status, "{about}");
         let body: Value = serde_json::from_str(&answer.body).expect(&about);
         assert_eq!(body["code"], status, "{about}");
@@ -301,32 +184,17 @@ fn who_somebody_is_comes_before_what_they_ask() {
         ("TRACE", "/api/v1/pods", vec![]),
         ("GET", "//api/v1/pods", vec![]),
         ("GET", "/api/v1/pods", vec![("impersonate-user", "root")]),
-        (
-            "POST",
-            "/api/v1/namespaces/n/pods/p/exec",
-            vec![("upgrade", "SPDY/3.1")],
-        ),
+        ("POST", "/api/v1/namespaces/n/pods/p/exec", vec![("upgrade", "SPDY/3.1")]),
     ] {
-        assert_eq!(
-            decide(method, target, "", &headers).unwrap_err().status,
-            401
-        );
-        assert_eq!(
-            decide(method, target, &stranger, &headers)
-                .unwrap_err()
-                .status,
-            403
-        );
+        assert_eq!(decide(method, target, "", &headers).unwrap_err().status, 401);
+        assert_eq!(decide(method, target, &stranger, &headers).unwrap_err().status, 403);
     }
 }
 
 #[test]
 fn discovery_is_refused_in_the_text_that_kubectl_prints() {
     let answer = decide("GET", "/api?timeout=32s", "", &[]).unwrap_err();
-    assert_eq!(
-        (answer.status, answer.content_type),
-        (401, "text/plain; charset=utf-8")
-    );
+    assert_eq!((answer.status, answer.content_type), (401, "text/plain; charset=utf-8"));
     assert!(answer.body.starts_with("no valid Cloudflare Access token"));
 }
 
@@ -341,16 +209,9 @@ fn case_55_56_58_61_62_100_the_head_decides_nothing_about_who_it_is() {
         ("cookie", "CF_Authorization=alice"),
         ("audit-id", "id-of-another"),
         ("x-forwarded-user", "alice"),
-        (
-            "connection",
-            "Impersonate-User, Impersonate-Group, Audit-ID",
-        ),
+        ("connection", "Impersonate-User, Impersonate-Group, Audit-ID"),
     ] {
-        assert_eq!(
-            decide("GET", "/api/v1/pods", &token, &[(name, value)]).unwrap(),
-            plain,
-            "{name}"
-        );
+        assert_eq!(decide("GET", "/api/v1/pods", &token, &[(name, value)]).unwrap(), plain, "{name}");
     }
 }
 
@@ -363,67 +224,162 @@ fn case_138_a_query_is_logged_only_where_the_cluster_reads_it_as_harmless() {
         "/api/v1/namespaces/n/services/s/proxy/login?container=SECRET&limit=SECRET",
         // Nobody can say what this is.
         "//api/v1/pods?container=SECRET",
-        "/api/v1/pods?limit=1#container=SECRET",
         "/api/v1/namespaces/n/pods/p/exec?command=SECRET&COMMAND=SECRET&%63ommand=SECRET&SECRET",
     ] {
         let text = format!("GET\nhttps://kube.example.com{target}\n0\nid-1");
-        let (head, _) = Head::read(&text);
-        let entry = Entry {
-            head: &head,
-            caller: None,
-            refusal: None,
-            status: 200,
-            answered: 0,
-        };
+        let request = Request::read(&text);
+        let entry = Entry { request: &request, caller: None, refusal: None };
         for line in [entry.line(), entry.event()] {
             assert!(!line.contains("SECRET"), "{line}");
         }
     }
 }
 
-/// The line: token, key, signature, claims, identity, target, head.
-fn decide(
-    method: &str,
-    target: &str,
-    token: &str,
-    headers: &[(&str, &str)],
-) -> Result<Vec<String>, Answer> {
-    let mut text = format!(
-        "{method}\nhttps://kube.example.com{target}\n{}\nid-1",
-        NOW * 1000
-    );
+#[test]
+fn a_known_caller_is_served_in_one_step_and_a_question_of_no_use_is_never_asked() {
+    let mut gateway = gateway(false);
+    let token = token(&json!({}));
+    let text = text("GET", "/api/v1/pods", &token, &[]);
+    let request = Request::read(&text);
+    let mut asked = Vec::new();
+    let mut note = |gateway: &mut Gateway<'static>, question| {
+        asked.push(format!("{question:?}").split([' ', '(']).next().unwrap().to_owned());
+        team(gateway, question)
+    };
+    let first = walk(&mut gateway, &request, &mut Journey::default(), &mut note).unwrap();
+    assert_eq!(asked, ["Certs", "Signature"]);
+    let Step::Send(second) = gateway.step(&request, &mut Journey::default()) else {
+        panic!("a known caller is asked about");
+    };
+    assert_eq!(first, second);
+}
+
+#[test]
+fn case_68_90_spdy_is_refused_only_after_everything_else() {
+    let token = token(&json!({}));
+    let spdy = ("upgrade", "SPDY/3.1");
+    let answer = |headers: &[_]| decide("POST", "/api/v1/pods", &token, headers).unwrap_err();
+    assert!(answer(&[spdy]).body.contains("kubectl 1.31"));
+    assert!(answer(&[spdy, ("impersonate-user", "x")]).body.contains("leave out --as"));
+    let exec = "/api/v1/namespaces/n/pods/p/exec";
+    assert!(decide("POST", exec, &token, &[spdy]).is_ok(), "the API server says whether they may");
+}
+
+#[test]
+fn case_171_equal_requests_of_one_user_are_equal_to_the_api_server() {
+    let token = token(&json!({}));
+    let of = |ray| decide("GET", "/api/v1/pods", &token, &[("cf-ray", ray)]).unwrap();
+    assert_eq!(of("8f1a2b3c4d5e6f70-FRA"), of("8f1a2b3c4d5e6f71-AMS"));
+}
+
+#[test]
+fn case_162_a_key_that_is_withdrawn_while_its_token_is_verified_vouches_for_nobody_after() {
+    let token = token(&json!({}));
+    let text = text("GET", "/api/v1/pods", &token, &[]);
+    let request = Request::read(&text);
+    let others = jwks(&[Signer::stranger().jwk("team-2")]);
+    for withdrawn_at in ["Signature", "Entry"] {
+        let mut gateway = gateway(true);
+        let mut withdraw = |gateway: &mut Gateway<'static>, question: Question| {
+            if format!("{question:?}").starts_with(withdrawn_at) {
+                gateway.renew(Some(&others), NOW);
+            }
+            team(gateway, question)
+        };
+        let served = walk(&mut gateway, &request, &mut Journey::default(), &mut withdraw);
+        assert_eq!(served.is_ok(), withdrawn_at == "Entry", "once at most");
+        let again = walk(&mut gateway, &request, &mut Journey::default(), &mut withdraw);
+        assert_eq!(again.unwrap_err().status(), 401, "{withdrawn_at}");
+    }
+}
+
+#[test]
+fn case_19_32_whoever_does_not_answer_lets_nobody_in() {
+    let token = token(&json!({}));
+    let text = text("GET", "/api/v1/pods", &token, &[]);
+    let request = Request::read(&text);
+    for (jwks, error) in
+        [(None, KeysError::Unreachable), (Some("{}"), KeysError::Malformed), (Some(r#"{"keys":[]}"#), KeysError::Empty)]
+    {
+        let mut silent = |gateway: &mut Gateway<'static>, _| {
+            assert!(gateway.begin_renewal(NOW).is_some());
+            assert!(gateway.renew(jwks, NOW).is_some(), "a failure is written down");
+            gateway::Answer::Certs
+        };
+        let mut gateway = gateway(false);
+        let refused = walk(&mut gateway, &request, &mut Journey::default(), &mut silent);
+        assert_eq!(refused.unwrap_err(), Refusal::KeysUnavailable(error));
+    }
+    let mut failing = |gateway: &mut Gateway<'static>, question: Question| match question {
+        Question::Entry(_) => gateway::Answer::Entry(Err(Unanswered)),
+        Question::Certs | Question::Signature { .. } => team(gateway, question),
+    };
+    let refused = walk(&mut gateway(true), &request, &mut Journey::default(), &mut failing);
+    assert_eq!(refused.unwrap_err().status(), 503);
+}
+
+#[test]
+fn case_166_a_body_that_the_runtime_would_drop_is_refused() {
+    let token = token(&json!({}));
+    let workload = "/api/v1/namespaces/n/services/echo:http/proxy/_search";
+    for target in ["/api/v1/pods", workload] {
+        for header in [("content-length", "2"), ("transfer-encoding", "chunked")] {
+            for method in ["GET", "HEAD"] {
+                let answer = decide(method, target, &token, &[header]).unwrap_err();
+                assert!(answer.status == 400 && answer.body.contains("send it as a POST"));
+            }
+            assert!(decide("DELETE", target, &token, &[header]).is_ok());
+        }
+        assert!(decide("GET", target, &token, &[("content-length", "0")]).is_ok());
+    }
+}
+
+#[test]
+fn case_27_an_address_that_no_entry_can_hold_gets_a_sentence_that_helps() {
+    for email in ["jürgen@example.com", "jürgen@elsewhere.test", "a,b@example.com"] {
+        let answer = decide("GET", "/api/v1/pods", &token(&json!({"email": email})), &[]);
+        let answer = answer.unwrap_err();
+        assert_eq!(answer.status, 403);
+        assert!(answer.body.contains("such as an alias"), "{}", answer.body);
+    }
+}
+
+/// The team, which publishes its key.
+fn team(gateway: &mut Gateway<'static>, question: Question) -> gateway::Answer {
+    answer(gateway, question, &jwks(&[Signer::team().jwk("team-1")]))
+}
+
+/// What is decided about a request in a new isolate, whose questions the team and an empty store answer.
+fn decide(method: &str, target: &str, token: &str, headers: &[(&str, &str)]) -> Result<Vec<String>, Answer> {
+    let text = text(method, target, token, headers);
+    let request = Request::read(&text);
+    let mut gateway = gateway(false);
+    let mut journey = Journey::default();
+    walk(&mut gateway, &request, &mut journey, &mut team)
+        .map(|plan| lines(&plan))
+        .map_err(|refusal| refusal.answer(&request))
+}
+
+fn gateway(has_store: bool) -> Gateway<'static> {
+    let [emails, email_domains, service_tokens] = MAP;
+    let map = IdentityMap::new(emails, email_domains, service_tokens);
+    Gateway::new(Ok(config()), map, has_store)
+}
+
+fn text(method: &str, target: &str, token: &str, headers: &[(&str, &str)]) -> String {
+    let mut text = format!("{method}\nhttps://kube.example.com{target}\n{}\nid-1", NOW * 1000);
     if !token.is_empty() {
         write!(text, "\ncf-access-jwt-assertion:{token}").unwrap();
     }
     for (name, value) in headers {
         write!(text, "\n{name}:{value}").unwrap();
     }
-    let (head, too_large) = Head::read(&text);
-    too_large
-        .map_or_else(|| lines(&head), Err)
-        .map_err(|refusal| refusal.answer(&head))
+    text
 }
 
-fn lines(head: &Head<'_>) -> Result<Vec<String>, Refusal> {
-    let ring = published(&[Signer::team().jwk("team-1")]);
-    let token = head.header("cf-access-jwt-assertion").unwrap_or_default();
-    let claims = recognise(token, &ring, &config())?;
-    let [emails, email_domains, service_tokens] = MAP;
-    let identity = IdentityMap::new(emails, email_domains, service_tokens)
-        .identify(&claims)
-        .ok_or_else(|| Refusal::NotMapped(name(&claims)))?;
-    let target = Target::parse(head)?;
-    let caller = Caller::new(identity);
-    let outgoing = upstream::prepare(head, &target, &caller)?;
-    Ok(outgoing.lines().map(str::to_owned).collect())
-}
-
-fn name(claims: &Claims) -> String {
-    match claims.subject() {
-        Subject::User { email, .. } => email.clone(),
-        Subject::ServiceToken { client_id } => client_id.clone(),
-        Subject::Nobody => "a token that names nobody".to_owned(),
-    }
+fn lines(plan: &Plan<'_>) -> Vec<String> {
+    let lines = plan.head.lines.lines().chain(plan.caller.lines().lines());
+    lines.map(str::to_owned).collect()
 }
 
 /// The team's token for a person, with these claims laid over.

@@ -38,6 +38,12 @@ export function callerChecks(door: Door, project: Project): Check[] {
       needs: ["cluster"],
       run: (signal) => impersonation(door, signal),
     },
+    {
+      id: "browsers",
+      what: "A browser enters through a proxy on its own machine, and no other way",
+      needs: ["cluster"],
+      run: (signal) => browsers(door, signal),
+    },
   ];
 }
 
@@ -133,5 +139,32 @@ async function impersonation(door: Door, signal: AbortSignal): Promise<Outcome> 
     answer.status >= 500
       ? remedyFor(answer)
       : "Take the host name away at once (`npx wrangler delete`): whatever answers there is not this gateway, or an old one.",
+  );
+}
+
+/**
+ * The gateway takes a browser's request only when the first address of X-Forwarded-For is loopback: `kubectl proxy`, Lens and
+ * Headlamp append it, and no page can. That holds as long as Cloudflare keeps what the caller sent and appends to it.
+ */
+async function browsers(door: Door, signal: AbortSignal): Promise<Outcome> {
+  const page = await door.ask("/version", { headers: { "sec-fetch-site": "none" }, signal });
+  if (page.status !== 403 || turnedAway(page)) {
+    return failed(
+      `a web page's request was answered ${saying(page)}`,
+      page.status === 200
+        ? "The deployed Worker is an old one (`npm run deploy`), or something in front of it takes Sec-Fetch-* away or begins X-Forwarded-For with a loopback address: see Rules > Transform Rules."
+        : remedyFor(page),
+    );
+  }
+  const proxied = { "sec-fetch-site": "same-origin", "x-forwarded-for": "127.0.0.1" };
+  const local = await door.ask("/version", { headers: proxied, signal });
+  if (local.status === 200) {
+    return ok("X-Forwarded-For arrives with what the caller sent at its beginning");
+  }
+  return failed(
+    `a request through a proxy on the caller's machine was answered ${saying(local)}`,
+    local.status === 403
+      ? 'X-Forwarded-For arrives without what the caller sent, so dashboards through `kubectl proxy`, Lens and Headlamp are refused (nobody gets in who should not): see Rules > Transform Rules, such as "Remove visitor IP headers".'
+      : remedyFor(local),
   );
 }

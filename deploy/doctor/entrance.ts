@@ -37,6 +37,7 @@ export function entranceChecks(door: Door, project: Project): Check[] {
       run: (signal) => keys(door, project, signal),
     },
     { id: "doors", what: "The Worker has no door without Access", run: () => doors(project) },
+    { id: "logs", what: "Cloudflare's logs and traces hold no arguments of exec", run: () => logs(project) },
   ];
 }
 
@@ -166,6 +167,19 @@ async function doors({ workersDev, previewUrls }: Project): Promise<Outcome> {
     : failed(
         `wrangler.toml leaves ${open.join(" and ")} on: the Access application does not cover those addresses`,
         `Set ${open.map((name) => `${name} = false`).join(" and ")} in wrangler.toml, and run \`npm run deploy\`.`,
+      );
+}
+
+async function logs({ logsQueries, hasTraces }: Project): Promise<Outcome> {
+  const missing = [
+    ...(logsQueries ? ["[observability] redact_query_string = true"] : []),
+    ...(hasTraces ? ["[observability.traces] enabled = false"] : []),
+  ];
+  return missing.length === 0
+    ? ok("wrangler.toml redacts query strings and switches traces off")
+    : failed(
+        "the query string of exec holds the command's arguments, and Cloudflare attaches URLs to every line and span",
+        `Say ${missing.join(" and ")} in wrangler.toml, and run \`npm run deploy\`.`,
       );
 }
 

@@ -2,6 +2,7 @@
 
 import { readFile } from "node:fs/promises";
 import { parse } from "yaml";
+import { tomlValue } from "../toml.ts";
 
 export interface Project {
   /** The team's origin, or undefined as long as wrangler.toml holds the placeholder. */
@@ -10,6 +11,9 @@ export interface Project {
   /** Whether the Worker may also be called at *.workers.dev, and at the address of each version. */
   workersDev: boolean;
   previewUrls: boolean;
+  /** Whether the arguments of exec, which are in the URL's query, get into Cloudflare's logs and traces. */
+  logsQueries: boolean;
+  hasTraces: boolean;
   /** Whether KV entries may name callers whom identities.yaml does not. */
   hasKv: boolean;
   identities: Entry[];
@@ -24,6 +28,15 @@ export interface Entry {
   groups?: string[];
 }
 
+/** What is looked at of wrangler.toml. */
+interface Config {
+  vars?: Record<string, unknown>;
+  workers_dev?: boolean;
+  preview_urls?: boolean;
+  kv_namespaces?: { binding?: string }[];
+  observability?: { redact_query_string?: boolean; traces?: { enabled?: boolean } };
+}
+
 export interface Caller {
   email?: string | undefined;
   subject?: string | undefined;
@@ -31,20 +44,23 @@ export interface Caller {
 
 export async function readProject(wranglerToml: string, identitiesYaml: string): Promise<Project> {
   const [toml, yaml] = await Promise.all([readFile(wranglerToml, "utf8"), readFile(identitiesYaml, "utf8")]);
-  const settings = readSettings(toml);
+  const config = tomlValue(toml) as Config;
   const identities = (parse(yaml) as { identities?: Entry[] } | null)?.identities;
   if (!Array.isArray(identities)) {
     throw new Error(`${identitiesYaml} has no list "identities"`);
   }
-  const teamDomain = settings.get("vars.ACCESS_TEAM_DOMAIN") ?? "";
-  const audience = settings.get("vars.ACCESS_AUD") ?? "";
+  const { vars = {}, kv_namespaces = [], observability = {} } = config;
+  const teamDomain = String(vars.ACCESS_TEAM_DOMAIN ?? "");
   return {
     teamDomain: URL.canParse(teamDomain) ? new URL(teamDomain) : undefined,
-    audiences: isPlaceholder(audience) ? [] : audience.split(",").map((tag) => tag.trim()),
+    audiences: audiencesIn(vars.ACCESS_AUD),
     // What wrangler assumes when a line is missing.
-    workersDev: settings.get("workers_dev") !== "false",
-    previewUrls: settings.get("preview_urls") === "true",
-    hasKv: /^\s*binding\s*=\s*"IDENTITIES"/m.test(toml),
+    workersDev: config.workers_dev !== false,
+    previewUrls: config.preview_urls === true,
+    logsQueries: observability.redact_query_string !== true,
+    // A later compatibility date switches them on by itself.
+    hasTraces: observability.traces?.enabled !== false,
+    hasKv: kv_namespaces.some(({ binding }) => binding === "IDENTITIES"),
     identities,
   };
 }
@@ -61,20 +77,10 @@ export function entryFor(identities: Entry[], { email, subject }: Caller): Entry
   );
 }
 
-/** The values of wrangler.toml by name, "table.name" inside a table. Enough for settings of one line; lists are left out. */
-function readSettings(toml: string): Map<string, string> {
-  const settings = new Map<string, string>();
-  let table = "";
-  for (const line of toml.split("\n")) {
-    const header = line.match(/^\s*\[+([^\]]+)\]+/);
-    const setting = line.match(/^\s*([\w-]+)\s*=\s*(?:"([^"]*)"|'([^']*)'|([\w.]+))\s*(?:#.*)?$/);
-    if (header) {
-      table = `${header[1]?.trim()}.`;
-    } else if (setting) {
-      settings.set(`${table}${setting[1]}`, setting[2] ?? setting[3] ?? setting[4] ?? "");
-    }
-  }
-  return settings;
+/** The audiences of ACCESS_AUD, one string or a list. */
+function audiencesIn(setting: unknown): string[] {
+  const tags = Array.isArray(setting) ? setting.map(String) : String(setting ?? "").split(",");
+  return tags.map((tag) => tag.trim()).filter((tag) => !isPlaceholder(tag));
 }
 
 function isPlaceholder(value: string): boolean {

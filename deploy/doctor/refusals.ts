@@ -1,4 +1,4 @@
-// The gateway's own answers, recognised by their sentences in src/refusal.rs and src/refusal/, and what to do about each.
+// The gateway's own answers, recognised by their sentences in src/, and what to do about each.
 
 import type { Answer } from "./door.ts";
 
@@ -41,6 +41,26 @@ export const remedies: [sentence: string, fix: string][] = [
   [
     "the way to the cluster answered what no API server answers",
     "See that the VPC service points at port 8001 of the gateway pods: `terraform -chdir=terraform plan` shows a difference.",
+  ],
+  [
+    "a limit of Workers VPC is reached",
+    "Try again later. If it persists, ask Cloudflare for a higher limit of Workers VPC.",
+  ],
+  [
+    "Workers VPC refuses to carry this request",
+    "See the VPC service's host and port, and that no rule of the account or of the tunnel forbids them.",
+  ],
+  [
+    "the way to the cluster failed",
+    "Try again. If it persists, look at https://www.cloudflarestatus.com and at the logs of deployment/kube-access.",
+  ],
+  [
+    "cannot become a Kubernetes user name",
+    "Have the identity provider send an address of ASCII letters for this person, such as an alias.",
+  ],
+  [
+    "this gateway serves programs, not web pages",
+    "Something on the way adds a browser's headers (Sec-Fetch-…, Sec-Purpose, an Origin): see which proxy does.",
   ],
   [
     "cannot impersonate",

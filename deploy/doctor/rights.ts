@@ -11,6 +11,8 @@ export interface Rule {
 }
 
 const ANY_USER = "{email}";
+/** What the gateway sends beside user and groups. */
+const EXTRAS = ["email", "subject"].map((key) => `userextras/kube-access.dev/${key}`);
 /** What Kubernetes itself lets every account do: ask about oneself, and read the certificates that all may trust. */
 const COMMON: [resource: RegExp, verbs: string[]][] = [
   [/^selfsubject(access|rules)?reviews$/, ["create"]],
@@ -51,7 +53,7 @@ export function shortfalls(rules: Rule[], { identities }: Project): string[] {
 }
 
 function foreignTo({ identities, hasKv }: Project, resource: string, { resourceNames = [] }: Rule): string[] {
-  if (resource.startsWith("userextras/kube-access.dev/")) {
+  if (EXTRAS.includes(resource)) {
     return [];
   }
   if (resource !== "users" && resource !== "groups") {

@@ -1,73 +1,101 @@
-// The few operations that are cheaper here than across the Wasm boundary: each crosses it once, with everything.
-// Nothing is decided here.
+// What is cheaper here than across the Wasm boundary: each call crosses it once, with everything, and decides nothing.
+// Whoever waits, waits here. A client that goes away leaves its request's promises unsettled, and a future in Rust that waits
+// for one of them would keep its memory for ever: so every wait ends when `request.signal` says that the client is gone.
 
-import { within } from "./patience.js";
+const encoder = new TextEncoder();
 
-/** Method, URL, arrival (ms since the Unix epoch), a fresh UUID, then `name:value` for each header: one line each. */
+/** Method, URL, arrival (ms), a UUID, `name:value` of each header, in lines: as bytes, since wasm-bindgen hands strings over slowly. */
 export function open(request) {
   let head = `${request.method}\n${request.url}\n${Date.now()}\n${crypto.randomUUID()}`;
   request.headers.forEach((value, name) => {
     head += `\n${name}:${value}`;
   });
-  return head;
+  return encoder.encode(head);
 }
 
 /**
- * Sends a request to the cluster. The lines of `plan`: the bound on the wait for the answer's head in milliseconds, 0 for
- * none; path and query; the head's lines of this request, `name:value`, no name twice; an empty one; the names of
- * those; and the lines of the head that say who the caller is. The body streams through. Redirects are the client's to
- * follow: they lead wherever a workload says. Gives what `finish` makes of the answer, or of the error that came in its
- * place.
+ * What becomes of `promise`; an Error "timeout" after `milliseconds` (0: never), or "gone" when the client of `request` goes away.
+ * `done` or `failed` has the last word, once.
  */
-export function send(binding, request, plan, finish = (outcome) => outcome) {
-  const bound = plan.indexOf("\n");
-  const target = plan.indexOf("\n", bound + 1);
+export function within(promise, milliseconds, request, done = Promise.resolve, failed = Promise.reject) {
+  return new Promise((resolve, reject) => {
+    let isOver = false;
+    const end = (word, outcome) => {
+      if (isOver) return;
+      isOver = true;
+      clearTimeout(timer);
+      request?.signal.removeEventListener("abort", leave);
+      try {
+        resolve(word.call(Promise, outcome));
+      } catch (error) {
+        reject(error);
+      }
+    };
+    const timer = milliseconds > 0 ? setTimeout(() => end(failed, new Error("timeout")), milliseconds) : undefined;
+    const leave = () => end(failed, new Error("gone"));
+    if (request?.signal.aborted) leave();
+    else request?.signal.addEventListener("abort", leave);
+    promise.then(end.bind(undefined, done), end.bind(undefined, failed));
+  });
+}
+
+/**
+ * Sends a request to the cluster. The lines of `plan`: the bound on the wait for the answer's head in milliseconds (0: none), whether
+ * every answer is to be reviewed (1 or 0), and the time of arrival; path and query; the head's lines, `name:value`, no name twice;
+ * an empty one; the names of those; the lines that say who the caller is; an empty one; and what to write of a plain answer, each
+ * after its method of the console. The body streams through. Redirects are the client's to follow.
+ * Gives what came. With `settle`, that is what the client gets: a plain answer as it is, and what `settle` makes of another, or of
+ * the error that came in its place.
+ */
+export function send(env, request, head, plan, settle) {
+  const endOfFirst = plan.indexOf("\n");
+  const [milliseconds, isReviewed, received] = plan.slice(0, endOfFirst).split(" ");
+  const endOfTarget = plan.indexOf("\n", endOfFirst + 1);
+  const endOfOwn = plan.indexOf("\n\n", endOfTarget) + 1;
+  const endOfHead = plan.indexOf("\n\n", endOfOwn) + 1;
+  const records = plan.slice(endOfHead + 1);
   const { method } = request;
-  const head = address(method, plan, target + 1);
+  const sent = address(method, plan, endOfTarget + 1, endOfOwn, endOfHead);
   // The runtime sends no body with these two, and throws when it is given one, even an empty one.
-  const body = method === "GET" || method === "HEAD" ? null : request.body;
-  const init = body === null ? head : { method, headers: head.headers, body, redirect: "manual" };
-  const url = `http://localhost${plan.slice(bound + 1, target)}`;
-  const milliseconds = Number(plan.slice(0, bound));
-  const answer = binding.fetch(url, init);
-  return milliseconds === 0 ? answer.then(finish, finish) : within(milliseconds, answer, finish);
+  const hasBody = method !== "GET" && method !== "HEAD" && request.body !== null;
+  const init = hasBody ? { method, headers: sent.headers, body: request.body, redirect: "manual" } : sent;
+  const answer = env.KUBE_API.fetch(`http://localhost${plan.slice(endOfFirst + 1, endOfTarget)}`, init);
+  if (settle === undefined) return within(answer, milliseconds, request);
+  const pass = (response) => {
+    if (isReviewed === "1" || !isPlain(response)) return settle(head, response, request);
+    if (records !== "") write(records, response.status, Number(received));
+    return response;
+  };
+  // Where nothing is to be written, nobody has to know that the client is gone.
+  const watched = records === "" ? undefined : request;
+  return within(answer, milliseconds, watched, pass, (error) => settle(head, error, request));
 }
 
-/**
- * Heads that were sent, by what they have in common with the next: the method, who the caller is, and the names of the
- * other lines. Writing all lines anew would cost more than all that is decided, so a head is sent again, with the values
- * that are new; `fetch` copies it.
- */
-const sent = new Map();
-const MOST_SENT = 1024;
+/** Heads by what they have in common: at most MOST_KEPT, of LONGEST_KEPT characters each, in some five times as many bytes. */
+const kept = new Map();
+const [MOST_KEPT, LONGEST_KEPT] = [512, 8192];
 
 /**
- * The head that `plan` describes from `start` on, a `Request` without a body. Whoever takes it uses it at once: the next
- * call may change it.
+ * A head without a body, which may change with the next call. To write each line of each request costs a tenth of it; so a head is
+ * sent again, with the values that are new, and `fetch` copies it. Without `kept`, every head would be made anew.
  */
-function address(method, plan, start) {
-  const end = plan.indexOf("\n\n", start) + 1;
-  const alike = plan.slice(end + 1);
-  const key = method + alike;
-  let head = sent.get(key);
+function address(method, plan, start, endOfOwn, end) {
+  const alike = plan.slice(endOfOwn + 1, end);
+  const isKept = end - start <= LONGEST_KEPT;
+  let head = isKept ? kept.get(method + alike) : undefined;
   if (head === undefined) {
     const request = new Request("http://localhost", { method, redirect: "manual" });
-    const { headers } = request;
-    eachLine(alike, alike.indexOf("\n") + 1, alike.length, (name, value) => headers.append(name, value));
-    head = { request, headers, values: [] };
-    if (sent.size === MOST_SENT) sent.clear();
-    sent.set(key, head);
+    head = { request, headers: request.headers, values: [] };
+    eachLine(alike, alike.indexOf("\n") + 1, alike.length, (name, value) => head.headers.append(name, value));
+    if (kept.size === MOST_KEPT) kept.clear();
+    if (isKept) kept.set(method + alike, head);
   }
-  const { request, headers, values } = head;
   let index = 0;
-  eachLine(plan, start, end, (name, value) => {
-    if (values[index] !== value) {
-      headers.set(name, value);
-      values[index] = value;
-    }
-    index += 1;
+  eachLine(plan, start, endOfOwn, (name, value) => {
+    if (head.values[index] !== value) head.headers.set(name, value);
+    head.values[index++] = value;
   });
-  return request;
+  return head.request;
 }
 
 /** Calls back with each line `name:value` between two places of a text. */
@@ -80,119 +108,81 @@ function eachLine(text, start, end, visit) {
   }
 }
 
-/** Whether an outcome is an answer of the API server that is passed through as it is: no failure, no WebSocket, nothing to strip. */
-export function isPlain(outcome) {
-  const { status, headers } = outcome;
-  return status < 500 && status !== 101 && !SIGNS.some((name) => headers.has(name));
+/** Writes records whose holes the answer fills: as `fill` of audit.rs. */
+function write(records, status, received) {
+  const now = Date.now();
+  const time = new Date(now).toISOString().slice(0, -1);
+  eachLine(records, 0, records.length, (method, template) => {
+    const [start, beforeTime, afterTime, end] = template.split("\u0001");
+    console[method](start + status + beforeTime + time + afterTime + (end === undefined ? "" : now - received + end));
+  });
+}
+
+/** Whether an answer is passed through as it is: no failure, no WebSocket, nothing to strip. */
+function isPlain({ status, headers }) {
+  return status >= 200 && status < 500 && !SIGNS.some((name) => headers.has(name));
 }
 
 /** What the cluster answered: the status in the low 16 bits, and a flag for each thing that needs a second look. */
-export function outline(response) {
-  let outline = response.status;
-  if (response.webSocket) outline |= 1 << 16;
-  if (SIGNS.some((name) => response.headers.has(name))) outline |= 1 << 17;
-  if (response.status >= 500) {
-    const type = response.headers.get("content-type") ?? "";
-    if (type.startsWith("text/html")) outline |= 1 << 18;
-    if (type.startsWith("text/plain")) outline |= 1 << 19;
-  }
-  return outline;
+export function outline({ status, headers, webSocket }) {
+  const type = (status >= 500 && headers.get("content-type")) || "";
+  const isStripped = SIGNS.some((name) => headers.has(name));
+  const flags = [webSocket, isStripped, type.startsWith("text/html"), type.startsWith("text/plain")];
+  return flags.reduce((outline, flag, index) => outline | (flag ? 1 << (16 + index) : 0), Math.min(status, 0xffff));
 }
 
 /** The beginning of a text answer, which stays whole for the client. */
-export async function peek(response, bytes) {
-  return read(response.clone().body, bytes, true);
+export function peek(response, bytes, request) {
+  return within(read(response.clone().body, bytes), 0, request, (text) => text.slice(0, bytes));
 }
 
-/** The answer without the headers that a workload could set for the gateway's own origin. */
-export function strip(response) {
-  const { webSocket } = response;
-  const copy = new Response(response.body, {
-    status: response.status,
-    statusText: response.statusText,
-    headers: response.headers,
-    webSocket,
-  });
-  for (const name of STRIPPED) copy.headers.delete(name);
+/** The answer, changed as `Changes` of answer.rs says. */
+export function dress(response, strips, sandboxes, warning) {
+  const { status, statusText, headers, webSocket } = response;
+  const copy = new Response(response.body, { status, statusText, headers, webSocket });
+  const removed = strips ? STRIPPED : [];
+  for (const name of sandboxes ? [...removed, "content-security-policy-report-only"] : removed)
+    copy.headers.delete(name);
+  if (sandboxes) copy.headers.set("content-security-policy", "sandbox");
+  if (sandboxes) copy.headers.set("x-content-type-options", "nosniff");
+  if (warning) copy.headers.append("warning", warning);
   return copy;
 }
 
-const STRIPPED = [
-  "access-control-allow-credentials",
-  "access-control-allow-headers",
-  "access-control-allow-methods",
-  "access-control-allow-origin",
-  "access-control-expose-headers",
-  "alt-svc",
-  "authorization",
-  "clear-site-data",
-  "nel",
-  "report-to",
-  "reporting-endpoints",
-  "server",
-  "service-worker-allowed",
-  "set-cookie",
-  "strict-transport-security",
-  "www-authenticate",
-];
+/** What a workload must not set for the gateway's origin. */
+const STRIPPED = `access-control-allow-credentials access-control-allow-headers access-control-allow-methods
+  access-control-allow-origin access-control-expose-headers alt-svc authorization clear-site-data nel report-to
+  reporting-endpoints server service-worker-allowed set-cookie strict-transport-security www-authenticate`.split(/\s+/);
 
-/** Without one of these, none of the others says anything: CORS begins with the origin, and NEL reports to a group. */
+/** The others say nothing without one of these: CORS begins with the origin, and NEL reports to a group. */
 const SIGNS = STRIPPED.filter((name) => name !== "nel" && !/^access-control-(?!allow-origin)/.test(name));
-
-/** An answer of the gateway's own. */
-export function answer(status, contentType, retryAfter, body) {
-  const headers = { "content-type": contentType, "cache-control": "no-store" };
-  if (retryAfter !== undefined) headers["retry-after"] = String(retryAfter);
-  return new Response(body, { status, headers });
-}
 
 /** The text of a JWKS endpoint, or undefined. An answer of more than `bytes` comes cut, with at least one byte too many. */
 export async function certs(url, bytes, milliseconds) {
-  try {
-    const response = await fetch(url, { redirect: "manual", signal: AbortSignal.timeout(milliseconds) });
-    if (response.status === 200 && response.body) return await read(response.body, bytes, false);
-    await response.body?.cancel();
-  } catch {
-    // Unreachable, slow or broken: all the same to the caller.
-  }
-  return undefined;
+  const response = await fetch(url, { redirect: "manual", signal: AbortSignal.timeout(milliseconds) });
+  return response.status === 200 ? read(response.body, bytes) : response.body?.cancel();
 }
 
-async function read(body, bytes, isPeek) {
+async function read(body, bytes) {
   const decoder = new TextDecoder();
   let text = "";
   for await (const chunk of body ?? []) {
     text += decoder.decode(chunk, { stream: true });
     if (text.length > bytes) break;
   }
-  return isPeek ? text.slice(0, bytes) : text;
+  return text;
 }
 
-/** The text under a key of Workers KV, undefined when there is none. Rejects when the store fails. */
-export async function look(namespace, key) {
-  return (await namespace.get(key, { type: "text", cacheTtl: 60 })) ?? undefined;
+/** The text under a key of Workers KV, null when there is none. Rejects when the store fails. */
+export function look(env, key, milliseconds, request) {
+  return within(env.IDENTITIES.get(key, { type: "text", cacheTtl: 60 }), milliseconds, request);
 }
 
-/** Settles as `promise` does, or with undefined after `milliseconds`. */
-export function wait(promise, milliseconds) {
-  return Promise.race([promise, new Promise((resolve) => setTimeout(resolve, milliseconds))]);
-}
-
-const imported = new Map();
-
-/** RSASSA-PKCS1-v1_5 with SHA-256 (RS256). An imported key is kept under its own JWK; there are a handful at a time. */
-export async function verify(jwk, signature, input) {
-  let key = imported.get(jwk);
-  if (key === undefined) {
-    const algorithm = { name: "RSASSA-PKCS1-v1_5", hash: "SHA-256" };
-    key = await crypto.subtle.importKey("jwk", JSON.parse(jwk), algorithm, false, ["verify"]);
-    if (imported.size >= 32) imported.clear();
-    imported.set(jwk, key);
-  }
-  return crypto.subtle.verify("RSASSA-PKCS1-v1_5", key, signature, new TextEncoder().encode(input));
-}
-
-/** One line of the log. */
-export function log(level, line) {
-  console[level](line);
+/** RSASSA-PKCS1-v1_5 with SHA-256 (RS256). */
+export function verify(jwk, signature, input, request) {
+  const algorithm = { name: "RSASSA-PKCS1-v1_5", hash: "SHA-256" };
+  const verdict = crypto.subtle
+    .importKey("jwk", JSON.parse(jwk), algorithm, false, ["verify"])
+    .then((key) => crypto.subtle.verify(algorithm.name, key, signature, encoder.encode(input)));
+  return within(verdict, 0, request);
 }

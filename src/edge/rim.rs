@@ -1,65 +1,48 @@
-//! The bindings of `rim.js`: what is cheaper in JavaScript than across the Wasm boundary.
+//! The bindings of `rim.js`: what is cheaper in JavaScript than across the Wasm boundary. A call that throws is an error here,
+//! and never a trap.
 
-use js_sys::{Promise, Uint8Array};
+use js_sys::{Function, Promise, Uint8Array};
 use wasm_bindgen::prelude::*;
 use worker::worker_sys::web_sys::{Request, Response};
 
-#[wasm_bindgen(raw_module = "./rim.js")]
+#[wasm_bindgen(module = "/src/edge/rim.js")]
 extern "C" {
-    pub(super) fn open(request: &Request) -> String;
+    #[wasm_bindgen(catch)]
+    pub(super) fn open(request: &Request) -> Result<Uint8Array, JsValue>;
 
-    pub(super) fn send(binding: &JsValue, request: &Request, plan: &str) -> Promise;
+    #[wasm_bindgen(catch)]
+    pub(super) fn send(
+        env: &JsValue,
+        request: &Request,
+        head: &Uint8Array,
+        plan: &str,
+        settle: Option<&Function>,
+    ) -> Result<Promise, JsValue>;
 
-    pub(super) fn outline(response: &Response) -> u32;
+    #[wasm_bindgen(catch)]
+    pub(super) fn outline(response: &Response) -> Result<u32, JsValue>;
 
-    pub(super) fn peek(response: &Response, bytes: u32) -> Promise;
+    #[wasm_bindgen(catch)]
+    pub(super) fn peek(response: &Response, bytes: u32, request: &Request) -> Result<Promise, JsValue>;
 
-    pub(super) fn strip(response: &Response) -> Response;
+    #[wasm_bindgen(catch)]
+    pub(super) fn dress(
+        response: &Response,
+        strips: bool,
+        sandboxes: bool,
+        warning: Option<&str>,
+    ) -> Result<Response, JsValue>;
 
-    pub(super) fn answer(
-        status: u16,
-        content_type: &str,
-        retry_after: Option<u32>,
-        body: Option<&str>,
-    ) -> Response;
+    #[wasm_bindgen(catch)]
+    pub(super) fn certs(url: &str, bytes: usize, milliseconds: u32) -> Result<Promise, JsValue>;
 
-    pub(super) fn certs(url: &str, bytes: u32, milliseconds: u32) -> Promise;
+    #[wasm_bindgen(catch)]
+    pub(super) fn within(promise: &Promise, milliseconds: u32, request: &Request) -> Result<Promise, JsValue>;
 
-    pub(super) fn look(namespace: &JsValue, key: &str) -> Promise;
+    #[wasm_bindgen(catch)]
+    pub(super) fn look(env: &JsValue, key: &str, milliseconds: u32, request: &Request) -> Result<Promise, JsValue>;
 
-    pub(super) fn wait(promise: &Promise, milliseconds: u32) -> Promise;
-
-    pub(super) fn verify(jwk: &str, signature: &Uint8Array, input: &str) -> Promise;
-
-    pub(super) fn log(level: &str, line: &str);
-}
-
-/// What `outline` says of a response.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Outline(u32);
-
-impl Outline {
-    pub(super) fn of(response: &Response) -> Self {
-        Self(outline(response))
-    }
-
-    pub(super) fn status(self) -> u16 {
-        u16::try_from(self.0 & 0xffff).unwrap_or_default()
-    }
-
-    pub(super) fn has_websocket(self) -> bool {
-        self.0 & 1 << 16 != 0
-    }
-
-    pub(super) fn must_be_stripped(self) -> bool {
-        self.0 & 1 << 17 != 0
-    }
-
-    pub(super) fn is_html_error(self) -> bool {
-        self.0 & 1 << 18 != 0
-    }
-
-    pub(super) fn is_text_error(self) -> bool {
-        self.0 & 1 << 19 != 0
-    }
+    #[wasm_bindgen(catch)]
+    pub(super) fn verify(jwk: &str, signature: &Uint8Array, input: &str, request: &Request)
+    -> Result<Promise, JsValue>;
 }

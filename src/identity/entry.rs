@@ -9,6 +9,7 @@ use serde::Deserialize;
 use thiserror::Error;
 
 use super::{Identity, Rule, extras, name};
+use crate::json;
 use crate::token::{Claims, Subject};
 
 /// The longest entry that is read, in bytes.
@@ -61,9 +62,8 @@ pub fn read(text: &str, claims: &Claims, now: u64) -> Result<Verdict, EntryError
     if text.len() > MAX_ENTRY_BYTES {
         return Err(EntryError("it is too long"));
     }
-    let entry: Entry = serde_json::from_str(text).map_err(|_| {
-        EntryError("it is no JSON object of user, groups, allow_system_masters, expires and deny")
-    })?;
+    let entry: Entry = json::object(text)
+        .ok_or(EntryError("it is no JSON object of user, groups, allow_system_masters, expires and deny"))?;
     let expires = entry.expires.as_deref().map(moment).transpose()?;
     if expires.is_some_and(|expires| expires <= now) {
         return Ok(Verdict::Absent);
@@ -76,11 +76,7 @@ pub fn read(text: &str, claims: &Claims, now: u64) -> Result<Verdict, EntryError
 }
 
 fn identity(entry: Entry, claims: &Claims) -> Result<Identity, EntryError> {
-    let email = if let Subject::User { email, .. } = claims.subject() {
-        email
-    } else {
-        ""
-    };
+    let email = if let Subject::User { email, .. } = claims.subject() { email } else { "" };
     let user = entry.user.replace("{email}", email);
     if entry.groups.len() > name::MAX_GROUPS {
         return Err(EntryError("it has too many groups"));
@@ -98,24 +94,13 @@ fn identity(entry: Entry, claims: &Claims) -> Result<Identity, EntryError> {
             groups.push(group);
         }
     }
-    let identity = Identity {
-        user,
-        groups,
-        rule: Rule::Kv,
-        extras: extras(claims),
-    };
-    identity
-        .checked()
-        .ok_or(EntryError("user is malformed or reserved"))
+    let identity = Identity { user, groups, rule: Rule::Kv, extras: extras(claims) };
+    identity.checked().ok_or(EntryError("user is malformed or reserved"))
 }
 
 fn moment(text: &str) -> Result<u64, EntryError> {
-    let moment = DateTime::parse_from_rfc3339(text)
-        .ok()
-        .and_then(|moment| u64::try_from(moment.timestamp()).ok());
-    moment.ok_or(EntryError(
-        "expires is no RFC 3339 time such as 2027-01-31T12:00:00Z",
-    ))
+    let moment = DateTime::parse_from_rfc3339(text).ok().and_then(|moment| u64::try_from(moment.timestamp()).ok());
+    moment.ok_or(EntryError("expires is no RFC 3339 time such as 2027-01-31T12:00:00Z"))
 }
 
 #[cfg(test)]
@@ -124,19 +109,13 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::config::{Config, Vars};
+    use crate::config::tests_support::config;
     use crate::token::tests_support;
 
     const NOW: u64 = 1_800_000_000; // 2027-01-15T08:00:00Z
 
     fn claims(about: &serde_json::Value) -> Claims {
-        let config = Config::parse(Vars {
-            access_team_domain: Some("https://team.cloudflareaccess.com"),
-            access_aud: Some("aud"),
-            has_kube_api: true,
-            ..Vars::default()
-        });
-        tests_support::claims(&config.unwrap(), about)
+        tests_support::claims(&config(), about)
     }
 
     fn alice() -> Claims {
@@ -160,45 +139,22 @@ mod tests {
     #[test]
     fn an_entry_gives_an_identity_until_it_expires() {
         let entry = json!({"user": "{email}", "groups": ["a", "b", "a"], "expires": "2027-01-15T09:00:00+00:30"});
-        let Ok(Verdict::Granted(identity, expires)) = read_for_alice(&entry) else {
-            panic!("not granted")
-        };
-        assert_eq!(
-            (identity.user(), identity.groups()),
-            ("alice@example.com", &["a".to_owned(), "b".to_owned()][..])
-        );
+        let Ok(Verdict::Granted(identity, expires)) = read_for_alice(&entry) else { panic!("not granted") };
+        assert_eq!((identity.user(), identity.groups()), ("alice@example.com", &["a".to_owned(), "b".to_owned()][..]));
         assert_eq!((identity.rule(), expires), (Rule::Kv, Some(NOW + 1800)));
-        assert_eq!(
-            read(&entry.to_string(), &alice(), NOW + 1800),
-            Ok(Verdict::Absent)
-        );
+        assert_eq!(read(&entry.to_string(), &alice(), NOW + 1800), Ok(Verdict::Absent));
     }
 
     #[test]
     fn case_45_an_entry_takes_an_identity_until_it_expires() {
         assert_eq!(read_for_alice(&json!({"deny": true})), Ok(Verdict::Denied));
-        assert_eq!(
-            read_for_alice(&json!({"deny": true, "user": "root"})),
-            Ok(Verdict::Denied)
-        );
-        assert_eq!(
-            read_for_alice(&json!({"deny": true, "expires": "2027-01-15T07:00:00Z"})),
-            Ok(Verdict::Absent)
-        );
+        assert_eq!(read_for_alice(&json!({"deny": true, "user": "root"})), Ok(Verdict::Denied));
+        assert_eq!(read_for_alice(&json!({"deny": true, "expires": "2027-01-15T07:00:00Z"})), Ok(Verdict::Absent));
     }
 
     #[test]
     fn case_32_33_34_35_36_an_entry_that_cannot_be_read_or_may_not_be_is_an_error() {
-        for text in [
-            "",
-            "null",
-            "[]",
-            "{",
-            "{}",
-            "true",
-            r#"{"user":"a","user":"b"}"#,
-            r#"{"user":"a"}x"#,
-        ] {
+        for text in ["", "null", "[]", "{", "{}", "true", r#"{"user":"a","user":"b"}"#, r#"{"user":"a"}x"#] {
             assert!(read(text, &alice(), NOW).is_err(), "{text}");
         }
         for entry in [
@@ -222,14 +178,9 @@ mod tests {
         ] {
             assert!(read_for_alice(&entry).is_err(), "{entry}");
         }
-        let masters =
-            json!({"user": "a", "groups": ["system:masters"], "allow_system_masters": true});
+        let masters = json!({"user": "a", "groups": ["system:masters"], "allow_system_masters": true});
         assert!(matches!(read_for_alice(&masters), Ok(Verdict::Granted(..))));
-        for email in [
-            "a\nImpersonate-Group:x@example.com",
-            "\u{430}lice@example.com",
-            "a b@example.com",
-        ] {
+        for email in ["a\nImpersonate-Group:x@example.com", "\u{430}lice@example.com", "a b@example.com"] {
             let odd = claims(&json!({"email": email, "sub": "id-1"}));
             assert!(read(r#"{"user":"a"}"#, &odd, NOW).is_err(), "{email}");
         }

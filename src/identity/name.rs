@@ -19,18 +19,21 @@ pub const MASTERS: &str = "system:masters";
 #[must_use]
 pub fn is_well_formed(name: &str) -> bool {
     (1..=MAX_NAME_BYTES).contains(&name.len())
-        && name
-            .bytes()
-            .all(|byte| matches!(byte, b' '..=b'~') && byte != b',')
+        && name.bytes().all(|byte| matches!(byte, b' '..=b'~') && byte != b',')
         && !name.starts_with(' ')
         && !name.ends_with(' ')
+}
+
+/// Whether an entry of the map can name this address, domain or client ID: 1 to 256 bytes of visible ASCII, no comma.
+#[must_use]
+pub fn is_key(text: &str) -> bool {
+    (1..=MAX_NAME_BYTES).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic() && byte != b',')
 }
 
 /// Whether Kubernetes keeps `name` for itself: `system:masters`, `system:serviceaccount:…`, `system:node:…` and so on.
 #[must_use]
 pub fn is_reserved(name: &str) -> bool {
-    name.get(..7)
-        .is_some_and(|start| start.eq_ignore_ascii_case("system:"))
+    name.get(..7).is_some_and(|start| start.eq_ignore_ascii_case("system:"))
 }
 
 #[cfg(test)]
@@ -40,29 +43,11 @@ mod tests {
     #[test]
     fn case_36_37_a_name_that_cannot_be_one_header_line_is_malformed() {
         let long = "g".repeat(MAX_NAME_BYTES + 1);
-        for name in [
-            "",
-            "a,b",
-            "x,system:masters",
-            "a\rb",
-            "a\nb",
-            "a\0b",
-            " a",
-            "a ",
-            "grüppe",
-            "\u{7f}",
-            "\t",
-            &long,
-        ] {
+        for name in ["", "a,b", "x,system:masters", "a\rb", "a\nb", "a\0b", " a", "a ", "grüppe", "\u{7f}", "\t", &long]
+        {
             assert!(!is_well_formed(name), "{name:?}");
         }
-        for name in [
-            "a",
-            "platform admins",
-            "oidc:team/x",
-            "alice@example.com",
-            &long[1..],
-        ] {
+        for name in ["a", "platform admins", "oidc:team/x", "alice@example.com", &long[1..]] {
             assert!(is_well_formed(name), "{name:?}");
         }
     }

@@ -2,19 +2,15 @@
 
 /// Whether the query asks for a watch: `watch` is there, and is neither `0` nor `false`. Its first value counts.
 pub(super) fn is_watch(query: &str) -> bool {
-    values(query, "watch")
-        .next()
-        .is_some_and(|value| !(value == "0" || value.eq_ignore_ascii_case("false")))
+    values(query, "watch").next().is_some_and(|value| !(value == "0" || value.eq_ignore_ascii_case("false")))
 }
 
 /// The name that `fieldSelector=metadata.name=NAME` asks for. When a number among the options is none, kube-apiserver
 /// reads no option but `watch`.
+#[inline(never)] // seldom called, as `Target::into_owned`
 pub(super) fn name(query: &str) -> Option<String> {
     let is_number = |value: String| value.parse::<i64>().is_ok();
-    if !["limit", "timeoutSeconds"]
-        .iter()
-        .all(|option| values(query, option).next().is_none_or(is_number))
-    {
+    if !["limit", "timeoutSeconds"].iter().all(|option| values(query, option).next().is_none_or(is_number)) {
         return None;
     }
     let selector = values(query, "fieldSelector").next()?;
@@ -33,25 +29,14 @@ pub(super) fn name(query: &str) -> Option<String> {
 /// The decoded values of a parameter, as Go's `url.ParseQuery` finds them: a pair that does not decode is left out, and
 /// so is one with a semicolon.
 fn values<'a>(query: &'a str, name: &'a str) -> impl Iterator<Item = String> + 'a {
-    query
-        .split('&')
-        .filter(|pair| !pair.contains(';'))
-        .filter_map(move |pair| {
-            let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
-            (decode(key)? == name).then(|| decode(value)).flatten()
-        })
+    query.split('&').filter(|pair| !pair.contains(';')).filter_map(move |pair| {
+        let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
+        (decode(key)? == name).then(|| decode(value)).flatten()
+    })
 }
 
 fn decode(text: &str) -> Option<String> {
-    let mut decoded = Vec::with_capacity(text.len());
-    let mut bytes = text.bytes();
-    while let Some(byte) = bytes.next() {
-        decoded.push(match byte {
-            b'%' => super::hex(bytes.next()?)? << 4 | super::hex(bytes.next()?)?,
-            b'+' => b' ',
-            other => other,
-        });
-    }
+    let decoded = super::unescape(&text.replace('+', " "))?;
     Some(String::from_utf8_lossy(&decoded).into_owned())
 }
 
@@ -81,9 +66,7 @@ fn split_term(term: &str) -> Option<(&str, bool, &str)> {
     if let Some(value) = is("!=") {
         return Some((field, false, value));
     }
-    is("==")
-        .or_else(|| is("="))
-        .map(|value| (field, true, value))
+    is("==").or_else(|| is("=")).map(|value| (field, true, value))
 }
 
 /// Undoes `\\`, `\,` and `\=`; no other escape exists, and an unescaped `=` or `,` is an error.
@@ -92,11 +75,7 @@ fn unescape(value: &str) -> Option<String> {
     let mut characters = value.chars();
     while let Some(character) = characters.next() {
         match character {
-            '\\' => text.push(
-                characters
-                    .next()
-                    .filter(|escaped| matches!(escaped, '\\' | ',' | '='))?,
-            ),
+            '\\' => text.push(characters.next().filter(|escaped| matches!(escaped, '\\' | ',' | '='))?),
             '=' | ',' => return None,
             other => text.push(other),
         }

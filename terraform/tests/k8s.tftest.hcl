@@ -134,7 +134,7 @@ run "case_128_132_the_last_hop_listens_on_loopback_and_lets_exec_through" {
   assert {
     condition = one([
       for container in kubernetes_deployment_v1.this.spec[0].template[0].spec[0].container : container.args if container.name == "kubectl-proxy"
-    ]) == tolist(["proxy", "--address=127.0.0.1", "--port=8001", "--accept-hosts=^localhost$,^127\\.0\\.0\\.1$", "--reject-paths=^$"])
+    ]) == tolist(["proxy", "--address=127.0.0.1", "--port=8001", "--accept-hosts=^localhost$,^127\\.0\\.0\\.1$", "--reject-paths=^#"])
     error_message = "kubectl proxy's arguments"
   }
   assert {

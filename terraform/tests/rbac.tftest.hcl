@@ -43,11 +43,11 @@ run "case_130_only_the_users_and_groups_of_the_map_may_be_impersonated" {
   assert {
     condition = toset(flatten([
       for rule in kubernetes_cluster_role_v1.this.rule : rule.resources if contains(rule.api_groups, "authentication.k8s.io")
-    ])) == toset(["userextras/kube-access.dev/email", "userextras/kube-access.dev/ray", "userextras/kube-access.dev/subject"])
+    ])) == toset(["userextras/kube-access.dev/email", "userextras/kube-access.dev/subject"])
     error_message = "extras"
   }
   assert {
-    condition     = length(kubernetes_cluster_role_v1.this.rule) == 5
+    condition     = length(kubernetes_cluster_role_v1.this.rule) == 4
     error_message = "there is a rule that this test does not know"
   }
 }

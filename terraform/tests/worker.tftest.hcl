@@ -43,6 +43,21 @@ run "the_application_protects_the_host_name" {
   }
 }
 
+run "the_host_name_may_be_under_an_internationalised_domain" {
+  module {
+    source = "./modules/worker"
+  }
+  variables {
+    hostname = "kube.example.xn--p1ai"
+    allow    = { email_domains = ["example.xn--p1ai"] }
+  }
+
+  assert {
+    condition     = [for destination in cloudflare_zero_trust_access_application.this.destinations : destination.uri] == ["kube.example.xn--p1ai"]
+    error_message = "the application protects something else"
+  }
+}
+
 run "only_who_is_named_passes" {
   module {
     source = "./modules/worker"

@@ -1,14 +1,13 @@
-//! The Access team of the native tests: its configuration, its keys, what it signs, and the steps from a token to its
-//! claims. `ring` stands where the Worker has `WebCrypto`.
+//! The Access team of the native tests: its configuration, its keys, and what it signs. `ring` stands where the Worker has `WebCrypto`.
 //!
 //! The private keys are those that RFC 7515 (appendix A.2) and RFC 7520 (section 3.4) print: everybody knows them.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use kube_access::config::{Config, Vars};
-use kube_access::keys::{Key, KeyRing, Keys, Plan};
+use kube_access::config::{Config, Var, Vars};
+use kube_access::gateway::{Answer, Gateway, Journey, Plan, Question, Step};
 use kube_access::refusal::Refusal;
-use kube_access::token::{Claims, Reason, Untrusted};
+use kube_access::request::Request;
 use ring::rand::SystemRandom;
 use ring::rsa::{KeyPair, KeyPairComponents, PublicKeyComponents};
 use ring::signature::{RSA_PKCS1_2048_8192_SHA256, RsaEncoding};
@@ -40,10 +39,7 @@ impl Signer {
         let jwk = &keys[name];
         let part = |member: &str| decode(jwk[member].as_str().unwrap());
         let components = KeyPairComponents {
-            public_key: PublicKeyComponents {
-                n: part("n"),
-                e: part("e"),
-            },
+            public_key: PublicKeyComponents { n: part("n"), e: part("e") },
             d: part("d"),
             p: part("p"),
             q: part("q"),
@@ -66,23 +62,16 @@ impl Signer {
 
     pub(crate) fn sign(&self, encoding: &'static dyn RsaEncoding, input: &str) -> Vec<u8> {
         let mut signature = vec![0; self.pair.public().modulus_len()];
-        self.pair
-            .sign(
-                encoding,
-                &SystemRandom::new(),
-                input.as_bytes(),
-                &mut signature,
-            )
-            .unwrap();
+        self.pair.sign(encoding, &SystemRandom::new(), input.as_bytes(), &mut signature).unwrap();
         signature
     }
 }
 
 /// A gateway for two applications of one team.
 pub(crate) fn config() -> Config {
-    Config::parse(Vars {
-        access_team_domain: Some("https://team.cloudflareaccess.com"),
-        access_aud: Some("aud-1,aud-2"),
+    Config::parse(&Vars {
+        access_team_domain: Some(Var::Text("https://team.cloudflareaccess.com".into())),
+        access_aud: Some(Var::Text("aud-1,aud-2".into())),
         has_kube_api: true,
         ..Vars::default()
     })
@@ -98,48 +87,52 @@ pub(crate) fn person() -> Value {
     })
 }
 
-/// The keys that a fetch just brought.
-pub(crate) fn published(keys: &[Value]) -> KeyRing {
-    let mut ring = KeyRing::default();
-    ring.ask(NOW);
-    if let Ok(keys) = Keys::parse(&json!({ "keys": keys }).to_string()) {
-        ring.renew(keys, NOW);
-    }
-    ring
+/// What the team publishes.
+pub(crate) fn jwks(keys: &[Value]) -> String {
+    json!({ "keys": keys }).to_string()
 }
 
-/// Token, key, signature, claims: steps 2 to 5 of the line.
-pub(crate) fn recognise(token: &str, ring: &KeyRing, config: &Config) -> Result<Claims, Refusal> {
-    let untrusted = Untrusted::parse(token).map_err(Refusal::Unauthenticated)?;
-    let key = match ring.plan(untrusted.key_id(), NOW) {
-        Plan::Use(key) => key,
-        Plan::Unknown => return Err(Refusal::Unauthenticated(Reason::UnknownKey)),
-        Plan::Fetch | Plan::Unavailable => {
-            return Err(Refusal::KeysUnavailable(
-                kube_access::keys::KeysError::Empty,
-            ));
-        }
-    };
-    let is_authentic = is_authentic(&key, &untrusted);
-    untrusted
-        .confirm(is_authentic)
-        .and_then(|signed| signed.claims(config, NOW))
-        .map_err(Refusal::Unauthenticated)
-}
-
-fn is_authentic(key: &Key, untrusted: &Untrusted<'_>) -> bool {
-    let jwk: Value = serde_json::from_str(&key.to_jwk()).unwrap();
+/// Whether the signature is the key's: what `WebCrypto` says in the Worker.
+fn is_signed_by(jwk: &str, input: &str, signature: &[u8]) -> bool {
+    let jwk: Value = serde_json::from_str(jwk).unwrap();
     let part = |member: &str| decode(jwk[member].as_str().unwrap());
-    PublicKeyComponents {
-        n: part("n"),
-        e: part("e"),
+    let key = PublicKeyComponents { n: part("n"), e: part("e") };
+    key.verify(&RSA_PKCS1_2048_8192_SHA256, input.as_bytes(), signature).is_ok()
+}
+
+/// Drives the line to its end.
+pub(crate) fn walk<'r, 'a>(
+    gateway: &mut Gateway<'static>,
+    request: &'r Request<'a>,
+    journey: &mut Journey<'a>,
+    answer: &mut dyn FnMut(&mut Gateway<'static>, Question) -> Answer,
+) -> Result<Plan<'r>, Refusal> {
+    for _ in 0..8 {
+        match gateway.step(request, journey) {
+            Step::Send(plan) => return Ok(plan),
+            Step::Refuse(refusal) => return Err(refusal),
+            Step::Ask(question) => {
+                let answer = answer(gateway, question);
+                journey.learn(answer);
+            }
+            Step::Health => unreachable!("asked for health"),
+        }
     }
-    .verify(
-        &RSA_PKCS1_2048_8192_SHA256,
-        untrusted.signing_input().as_bytes(),
-        untrusted.signature(),
-    )
-    .is_ok()
+    unreachable!("the line asks for ever")
+}
+
+/// What the world answers when the team publishes this, and the store is empty.
+pub(crate) fn answer(gateway: &mut Gateway<'static>, question: Question, jwks: &str) -> Answer {
+    match question {
+        Question::Certs => {
+            if gateway.begin_renewal(NOW).is_some() {
+                gateway.renew(Some(jwks), NOW);
+            }
+            Answer::Certs
+        }
+        Question::Signature { jwk, input, signature } => Answer::Signature(is_signed_by(&jwk, &input, &signature)),
+        Question::Entry(_) => Answer::Entry(Ok(None)),
+    }
 }
 
 /// Lays members over an object; `null` takes one away.

@@ -75,7 +75,7 @@ test("a deployment that is in order: every check is ok", async () => {
     [],
   );
   assert.equal(report.status, 0);
-  assert.equal(report.checks.length, 12);
+  assert.equal(report.checks.length, 14);
   assert.match(report.detail("identity"), /^user alice, group platform-admins/);
   assert.match(report.detail("watch"), /^an event of \/api\/v1\/namespaces after/);
   assert.match(report.detail("websocket"), /^port-forward to pod default\//);
@@ -101,7 +101,7 @@ test("a caller with few rights: what is forbidden is tried elsewhere", async () 
 test("without credentials, what a stranger can see is checked, and the rest is said to be unchecked", async () => {
   const report = await doctor(door.url);
   assert.deepEqual([report.result("access"), report.result("audience"), report.result("keys")], ["ok", "ok", "ok"]);
-  for (const id of ["cluster", "identity", "impersonation", "watch", "websocket"]) {
+  for (const id of ["cluster", "identity", "impersonation", "browsers", "watch", "websocket"]) {
     assert.equal(report.result(id), "not checked", id);
     assert.match(report.fix(id), /WARP.*CF_ACCESS_CLIENT_ID/);
   }
@@ -205,6 +205,20 @@ test("doors beside the host name", async () => {
   const config = await writeConfig("doors.toml", { workersDev: true });
   const report = await doctor(door.url, { config });
   assert.match(report.detail("doors"), /leaves workers_dev and preview_urls on/);
+});
+
+test("logs and traces that hold the arguments of exec", async () => {
+  const inOrder = await readFile(join(dir, "wrangler.toml"), "utf8");
+  const config = join(dir, "talkative.toml");
+  await writeFile(
+    config,
+    inOrder.replace(/^redact_query_string.*\n/m, "").replace(/^(enabled) = false$/m, "$1 = true"),
+  );
+  const report = await doctor(door.url, { config });
+  assert.match(
+    report.fix("logs"),
+    /^Say \[observability\] redact_query_string = true and \[observability\.traces\] enabled/,
+  );
 });
 
 test("nothing at the tunnel's end", async () => {
@@ -347,7 +361,8 @@ test("a command line that is wrong is explained, with exit status 2", async () =
 });
 
 test("the sentences by which the gateway is recognised are those it speaks", async () => {
-  const sources = ["src/refusal.rs", "src/refusal/upstream.rs"].map((path) => readFile(join(root, path), "utf8"));
+  const paths = ["refusal", "answer/error", "identity", "upstream", "target", "protocol", "browser"];
+  const sources = paths.map((path) => readFile(join(root, "src", `${path}.rs`), "utf8"));
   const source = (await Promise.all(sources)).join("\n");
   for (const [sentence] of [...remedies, [noToken], [impersonationRefused]]) {
     const isOurs = sentence !== "cannot impersonate"; // the API server's

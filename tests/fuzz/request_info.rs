@@ -14,17 +14,10 @@ pub(crate) struct RequestInfo {
 }
 
 pub(crate) fn read(method: &str, path: &str, query: &str) -> RequestInfo {
-    let mut info = RequestInfo {
-        verb: method.to_lowercase(),
-        ..RequestInfo::default()
-    };
+    let mut info = RequestInfo { verb: method.to_lowercase(), ..RequestInfo::default() };
     let path = unescape(path).unwrap_or_default();
     let trimmed = path.trim_matches('/');
-    let mut parts: Vec<&str> = if trimmed.is_empty() {
-        Vec::new()
-    } else {
-        trimmed.split('/').collect()
-    };
+    let mut parts: Vec<&str> = if trimmed.is_empty() { Vec::new() } else { trimmed.split('/').collect() };
     if parts.len() < 3 || !["api", "apis"].contains(&parts[0]) {
         return info;
     }
@@ -49,11 +42,7 @@ pub(crate) fn read(method: &str, path: &str, query: &str) -> RequestInfo {
             info.group.clear();
             return info;
         }
-        verb = if parts.remove(0) == "proxy" {
-            "proxy"
-        } else {
-            "watch"
-        };
+        verb = if parts.remove(0) == "proxy" { "proxy" } else { "watch" };
     }
     info.is_resource = true;
     info.version = version;
@@ -98,17 +87,10 @@ pub(crate) fn unescape(text: &str) -> Option<String> {
 }
 
 fn is_watch(query: &str) -> bool {
-    let mut values = query
-        .split('&')
-        .filter(|pair| !pair.contains(';'))
-        .filter_map(|pair| {
-            let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
-            let key = unescape(&key.replace('+', " "))?;
-            (key == "watch")
-                .then(|| unescape(&value.replace('+', " ")))
-                .flatten()
-        });
-    values
-        .next()
-        .is_some_and(|value| value != "0" && !value.eq_ignore_ascii_case("false"))
+    let mut values = query.split('&').filter(|pair| !pair.contains(';')).filter_map(|pair| {
+        let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
+        let key = unescape(&key.replace('+', " "))?;
+        (key == "watch").then(|| unescape(&value.replace('+', " "))).flatten()
+    });
+    values.next().is_some_and(|value| value != "0" && !value.eq_ignore_ascii_case("false"))
 }

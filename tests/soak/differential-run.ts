@@ -194,7 +194,6 @@ class Run {
       ...groups.map((group): [string, string] => ["Impersonate-Group", group]),
       ...(email ? [["Impersonate-Extra-Kube-Access.dev%2Femail", email] as [string, string]] : []),
       ["Impersonate-Extra-Kube-Access.dev%2Fsubject", subject],
-      ["Impersonate-Extra-Kube-Access.dev%2Fray", RAY],
       ...(request.webSocket ? [["Connection", "Upgrade"] as [string, string], ...webSocketHeaders] : []),
     ]);
     return auditId;
@@ -266,7 +265,6 @@ function difference(
     groups: [...groups, "system:authenticated"],
     extra: {
       ...(email ? { "kube-access.dev/email": [email] } : {}),
-      "kube-access.dev/ray": [RAY],
       "kube-access.dev/subject": [subject],
     },
   };

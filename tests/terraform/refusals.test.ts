@@ -20,6 +20,12 @@ for (const module of modules) {
       assert.deepEqual(await complaints(dir, module.valid), []);
     });
 
+    for (const values of module.alsoValid ?? []) {
+      test(`accepts ${JSON.stringify(values)}`, async () => {
+        assert.deepEqual(await complaints(dir, { ...module.valid, ...values }), []);
+      });
+    }
+
     for (const refusal of module.refusals) {
       test(`${refusal.says}: ${JSON.stringify(refusal.values)}`, async () => {
         const found = await complaints(dir, { ...module.valid, ...refusal.values });

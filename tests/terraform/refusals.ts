@@ -6,6 +6,8 @@ export interface Module {
   /** Below terraform/. */
   path: string;
   valid: Record<string, unknown>;
+  /** Other values that are right, each instead of those in `valid`. */
+  alsoValid?: Record<string, unknown>[];
   refusals: Refusal[];
   /** Files that the values name. */
   files?: Record<string, string>;
@@ -117,6 +119,12 @@ const worker: Module = {
     warp_authentication: true,
     identities_kv: false,
   },
+  alsoValid: [
+    { hostname: "kube.example.xn--p1ai" },
+    { hostname: "kube.xn--mnchen-3ya.example" },
+    { hostname: "kube.example.xn--clchc0ea0b2g2a9gcd" },
+    { allow: { email_domains: ["example.xn--p1ai", "xn--mnchen-3ya.example"] } },
+  ],
   refusals: [
     { values: { account_id: "acme" }, says: "account_id must be the account's 32 hexadecimal digits" },
     ...[
@@ -125,6 +133,9 @@ const worker: Module = {
       "*.example.com",
       "kube.example.com/api",
       "kube-access.acme.workers.dev",
+      "192.0.2.7",
+      "kube.example.xn--",
+      "kube.example.xn--p1ai-",
     ].map((hostname) => ({ values: { hostname }, says: "hostname must be a bare host name" })),
     { values: { worker_name: "Kube Access" }, says: "worker_name must have 1 to 63 lower-case letters" },
     { values: { tunnel_id: "kube-access" }, says: "tunnel_id must be a UUID" },
@@ -132,6 +143,7 @@ const worker: Module = {
     { values: { allow: {} }, says: "allow must name at least one email, email domain, group or service token" },
     { values: { allow: { emails: ["*@example.com"] } }, says: "allow.emails must hold whole addresses" },
     { values: { allow: { email_domains: ["@example.com"] } }, says: "allow.email_domains must hold bare domains" },
+    { values: { allow: { email_domains: ["example.xn--"] } }, says: "allow.email_domains must hold bare domains" },
     { values: { allow: { email_domains: ["*.example.com"] } }, says: "allow.email_domains must hold bare domains" },
     { values: { allow: { group_ids: ["admins"] } }, says: "must hold IDs (UUIDs), not names or client IDs" },
     {

@@ -7,7 +7,7 @@ import { type AddressInfo, createServer, connect as netConnect, type Socket } fr
 import { after, before, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { connect as tlsConnect } from "node:tls";
-import { type Access, startAccess } from "../../dev/access.ts";
+import { type Access, CALLERS_ADDRESS, startAccess } from "../../dev/access.ts";
 import { type Certs, startCerts } from "../../dev/access-certs.ts";
 import { GatewaySocket } from "../../dev/access-sockets.ts";
 import { localApplication, localUsers } from "../../dev/users.ts";
@@ -179,9 +179,12 @@ test("a head is as large as it is, and so is the one that answers", async () => 
 
 test("the caller's address is added to those that came; the scheme is the edge's to say", async () => {
   for (const [came, expected] of [
-    [[], "127.0.0.1"],
-    [["X-Forwarded-For: 127.0.0.1"], "127.0.0.1, 127.0.0.1"],
-    [["x-forwarded-for: 192.0.2.1, ::1", "X-Forwarded-For: 192.0.2.2"], "192.0.2.1, ::1, 192.0.2.2, 127.0.0.1"],
+    [[], CALLERS_ADDRESS],
+    [["X-Forwarded-For: 127.0.0.1"], `127.0.0.1, ${CALLERS_ADDRESS}`],
+    [
+      ["x-forwarded-for: 192.0.2.1, ::1", "X-Forwarded-For: 192.0.2.2"],
+      `192.0.2.1, ::1, 192.0.2.2, ${CALLERS_ADDRESS}`,
+    ],
   ] as const) {
     let received = "";
     script = (gateway) => {
@@ -192,7 +195,7 @@ test("the caller's address is added to those that came; the scheme is the edge's
     await caller.head();
     const lines = received.split(CRLF).filter((line) => /^(x-forwarded|cf-connecting)/i.test(line));
     assert.deepEqual(lines, [
-      "Cf-Connecting-Ip: 127.0.0.1",
+      `Cf-Connecting-Ip: ${CALLERS_ADDRESS}`,
       `X-Forwarded-For: ${expected}`,
       "X-Forwarded-Proto: https",
     ]);

@@ -110,9 +110,105 @@ describe("bind", () => {
     assert.equal(bound.split("\n").length, own.split("\n").length);
   });
 
-  test("refuses notations that it cannot edit", () => {
+  for (const [written, bound] of [
+    ["'<AUD_TAG>'", `"${bindings.aud}"`],
+    ['""', `"${bindings.aud}"`],
+    ['"an-older-one"', `"${bindings.aud}"`],
+    [`"${bindings.aud}"`, `"${bindings.aud}"`],
+    ['"another,third"', `"${bindings.aud},another,third"`],
+    ['"<AUD_TAG>,another"', `"${bindings.aud},another"`],
+    [`"another, ${bindings.aud}"`, `"another, ${bindings.aud}"`],
+    [`'''another,${bindings.aud}'''`, `'''another,${bindings.aud}'''`],
+    ["[]", `"${bindings.aud}"`],
+    ['["an-older-one"]', `["${bindings.aud}"]`],
+    ['["another", "<AUD_TAG>"]', `["another", "${bindings.aud}"]`],
+    [
+      '[ # ours\n  "another", # staging\n  "third",\n]',
+      `[ # ours\n  "${bindings.aud}", "another", # staging\n  "third",\n]`,
+    ],
+    [`["another", '${bindings.aud}']`, `["another", '${bindings.aud}']`],
+  ] as const) {
+    test(`case 177: ACCESS_AUD = ${written} loses no audience`, async () => {
+      const toml = bind("", bindings).replace(`"${bindings.aud}"`, () => `${written} # the audience`);
+      const after = toml.replace(written, () => bound);
+      assert.equal(bind(toml, bindings), after);
+      assert.equal(bind(after, bindings), after);
+      const read = [(await readAsWranglerDoes(after)).vars.ACCESS_AUD].flat().join();
+      assert.ok(read.includes(bindings.aud), read);
+    });
+  }
+
+  test("case 177: foreign tables, long strings, comments and Windows line ends stay byte for byte", () => {
+    const foreign = `# no table: [vars]
+"quoted key" = 'ACCESS_AUD = "x"'
+route = { pattern = "kube.example.com", custom_domain = true } # inline
+
+[vars] # ours
+ACCESS_TEAM_DOMAIN   =   "<TEAM_DOMAIN>"\t# aligned
+ACCESS_AUD = "<AUD_TAG>"
+NUMBER = 0x1F
+WHEN = 2027-01-31T18:00:00Z
+TEXT = """
+[vars]
+ACCESS_AUD = "not this one"
+# [[kv_namespaces]]
+# binding = "IDENTITIES"
+"""
+
+[[rules]]
+globs = [ "**/*.wasm", # a
+  "x" ]
+
+[env.staging]
+vars = { ACCESS_AUD = "staging" }
+vpc_services = [{ binding = "KUBE_API", service_id = "theirs" }]
+
+[[vpc_services]]
+binding = 'KUBE_API'
+service_id = "<VPC_SERVICE_ID>" # ours
+remote = true
+`;
+    for (const toml of [foreign, foreign.replaceAll("\n", "\r\n"), foreign.trimEnd()]) {
+      const end = toml.includes("\r") ? "\r\n" : "\n";
+      const wanted = toml
+        .replace("<TEAM_DOMAIN>", bindings.teamDomain)
+        .replace("<AUD_TAG>", bindings.aud)
+        .replace("<VPC_SERVICE_ID>", bindings.vpcServiceId)
+        .replace("# inline", `# inline${end}name = "${bindings.workerName}"`);
+      assert.equal(bind(toml, bindings), wanted);
+      const brought = `[[kv_namespaces]]${end}binding = "IDENTITIES"${end}id = "${withKv.kvNamespaceId}"${end}`;
+      assert.equal(bind(toml, withKv), `${wanted.trimEnd()}${end}${end}${brought}`);
+    }
+  });
+
+  test("values are found in whatever notation", async () => {
+    const toml = `name = "x"
+vars = { ACCESS_TEAM_DOMAIN = "t", "ACCESS_AUD" = 'a', LOG_LEVEL = "info" }
+vpc_services = [{ binding = "KUBE_API", service_id = "s" }]
+`;
+    const config = await readAsWranglerDoes(bind(toml, bindings));
+    assert.equal(config.vars.ACCESS_AUD, bindings.aud);
+    assert.equal(config.vars.LOG_LEVEL, "info");
+    assert.equal(config.vpc_services[0]?.service_id, bindings.vpcServiceId);
+  });
+
+  test("adds an entry beside those of other services", async () => {
+    const toml = '[vars.more]\nA = "b"\n\n[[vpc_services]]\nbinding = "METRICS"\nservice_id = "1" # first\n';
+    const bound = bind(toml, bindings);
+    assert.ok(bound.includes(toml), bound);
+    const { vars, vpc_services: services } = await readAsWranglerDoes(bound);
+    assert.deepEqual(
+      services.map(({ binding }) => binding),
+      ["METRICS", "KUBE_API"],
+    );
+    assert.equal(vars.ACCESS_AUD, bindings.aud);
+  });
+
+  test("refuses what it would have to guess", () => {
     assert.throws(() => bind('vars = { ACCESS_AUD = "a" }\n', bindings), /sets vars in one line: write it as a table/);
-    assert.throws(() => bind('[vars]\nTEXT = """\n[vars]\n"""\n', bindings), /a string of several lines/);
+    const inline = bind('kv_namespaces = [{ binding = "IDENTITIES", id = "x" }]\n', withKv);
+    assert.throws(() => bind(inline, bindings), /sets kv_namespaces in one line/);
+    assert.throws(() => bind('name = "a"\nmain = b\n', bindings), /^Error: wrangler\.toml, line 2: /);
   });
 });
 
@@ -229,7 +325,7 @@ function lineChanges(before: string, after: string): string[] {
 
 interface Config {
   name: string;
-  vars: Record<string, string>;
+  vars: Record<string, string | string[]>;
   vpc_services: { binding: string; service_id: string }[];
   kv_namespaces: { binding: string; id: string }[];
 }

@@ -135,10 +135,10 @@ resource "kubernetes_deployment_v1" "this" {
           name  = "kubectl-proxy"
           image = var.kubectl_image
           # Loopback only: whoever reaches this port is the service account. The default reject-paths would refuse exec
-          # and attach.
+          # and attach, and "^$" the root of the API, which is matched as an empty path. "^#" refuses nothing.
           args = [
             "proxy", "--address=127.0.0.1", "--port=${local.api_port}",
-            "--accept-hosts=^localhost$,^127\\.0\\.0\\.1$", "--reject-paths=^$",
+            "--accept-hosts=^localhost$,^127\\.0\\.0\\.1$", "--reject-paths=^#",
           ]
 
           # From outside, the kubelet cannot reach loopback; so ask from inside, through the proxy. Every service

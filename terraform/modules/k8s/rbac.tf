@@ -3,7 +3,7 @@
 
 locals {
   # What the Worker sends beside user and groups, for the cluster's audit log.
-  extras = ["kube-access.dev/email", "kube-access.dev/subject", "kube-access.dev/ray"]
+  extras = ["kube-access.dev/email", "kube-access.dev/subject"]
 
   # An exact address makes "{email}" a known name; a domain does not (impersonate_any_user).
   users = setunion(var.kv_users, [

@@ -13,7 +13,7 @@ variable "hostname" {
   type        = string
 
   validation {
-    condition     = can(regex("^([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\\.)+[a-z]{2,63}$", var.hostname)) && !endswith(var.hostname, ".workers.dev")
+    condition     = can(regex("^([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\\.)+([a-z]{2,63}|xn--[a-z0-9-]{0,58}[a-z0-9])$", var.hostname)) && !endswith(var.hostname, ".workers.dev")
     error_message = "hostname must be a bare host name in lower case, such as \"kube.example.com\": no scheme, port, path or wildcard, and not under workers.dev."
   }
 }
@@ -68,7 +68,7 @@ variable "allow" {
   }
 
   validation {
-    condition     = alltrue([for domain in var.allow.email_domains : can(regex("^([a-z0-9]([a-z0-9-]*[a-z0-9])?\\.)+[a-z]{2,}$", domain))])
+    condition     = alltrue([for domain in var.allow.email_domains : can(regex("^([a-z0-9]([a-z0-9-]*[a-z0-9])?\\.)+([a-z]{2,63}|xn--[a-z0-9-]{0,58}[a-z0-9])$", domain))])
     error_message = "allow.email_domains must hold bare domains in lower case, such as \"example.com\": no @, no wildcard."
   }
 

@@ -3,6 +3,7 @@
 
 import assert from "node:assert/strict";
 import { after, before, suite, test } from "node:test";
+import { request } from "undici";
 import { type Stack, startStack } from "../../../dev/stack.ts";
 import { type Site, startSite } from "./site.ts";
 import { until } from "./until.ts";
@@ -54,9 +55,14 @@ async function ownStack(): Promise<Stack & AsyncDisposable> {
   return { ...stack, [Symbol.asyncDispose]: () => stack.stop() };
 }
 
-/** Straight at the gateway, as bob, with a token of this moment. */
-async function ask({ access, gateway }: Stack, userAgent: string): Promise<Response> {
+/** Straight at the gateway, as bob, with a token of this moment. Node's `fetch` would say of itself that it is a browser's. */
+async function ask(
+  { access, gateway }: Stack,
+  userAgent: string,
+): Promise<{ status: number; json(): Promise<unknown> }> {
   const headers = { "cf-access-jwt-assertion": await access.mint("bob"), "user-agent": userAgent };
   const url = `${gateway.url}/api/v1/namespaces/default/pods/web`;
-  return fetch(url, { headers, signal: AbortSignal.timeout(30_000) });
+  const { statusCode, body } = await request(url, { headers, signal: AbortSignal.timeout(30_000) });
+  const text = await body.text();
+  return { status: statusCode, json: async () => JSON.parse(text) };
 }

@@ -62,7 +62,6 @@ test("case 130: whom the service account can impersonate is the identity map, no
     users: ["alice", "ci-deployer", "bob@example.com"],
     groups: ["platform-admins", "developers", "ci"],
     "userextras/kube-access.dev/email": ["alice@example.com"],
-    "userextras/kube-access.dev/ray": ["8f"],
     "userextras/kube-access.dev/subject": ["x"],
   };
   const mayNot = {
@@ -70,6 +69,7 @@ test("case 130: whom the service account can impersonate is the identity map, no
     serviceaccounts: ["default", "kube-access"],
     uids: ["1"],
     "userextras/scopes": ["view"],
+    "userextras/kube-access.dev/ray": ["8f"],
     "userextras/kube-access.dev/other": ["x"],
     pods: ["web"],
   };

@@ -135,7 +135,7 @@ test("case 109: an error of the way is told as one, with its cause and not as HT
     ["522 <none>", 504, /did not answer in time/],
     ["524 <none>", 504, /did not answer in time/],
     ["502 Bad Gateway", 502, /what no API server answers/],
-    ["503 Service Unavailable", 503, /tunnel to the cluster is down/],
+    ["503 Service Unavailable", 503, /the way to the cluster failed/],
     ["504 Gateway Timeout", 504, /did not answer in time/],
   ];
   for (const [status, code, message] of page) {
@@ -154,12 +154,18 @@ test("case 109: a workload's own error page is the workload's", async () => {
   assert.deepEqual([answer.status, answer.text], [502, html]);
 });
 
-test("case 109: Workers VPC's errors that come as an answer are told as what they are", async () => {
+test("case 109, 163: Workers VPC's errors that come as an answer are told as what they are", async () => {
   for (const [code, status, retry] of [
     ["connection_refused", 502, ["1"]],
     ["connection_terminated", 502, []],
-    ["connection_timeout", 504, []],
-    ["no_tunnel_connection", 503, ["1"]],
+    ["connection_timeout", 504, ["1"]],
+    ["connection_read_timeout", 504, []],
+    ["destination_unavailable", 503, ["1"]],
+    ["connection_limit_reached", 503, ["1"]],
+    ["rate_limited", 503, ["1"]],
+    ["http_request_denied", 502, []],
+    ["proxy_internal_error", 503, []],
+    ["a_code_of_next_year", 503, []],
   ] as const) {
     stage.upstream.script((request) =>
       request.answer("500 Error", ["Content-Type: text/plain"], `ProxyError: ${code}`),

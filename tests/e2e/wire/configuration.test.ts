@@ -2,7 +2,8 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { assertStopped, startStage } from "./stage.ts";
+import type { Json } from "../../../dev/gateway.ts";
+import { assertStopped, aud, eventually, startStage } from "./stage.ts";
 
 for (const [vars, message] of [
   [{ ACCESS_TEAM_DOMAIN: "" }, /ACCESS_TEAM_DOMAIN is missing/],
@@ -13,8 +14,14 @@ for (const [vars, message] of [
   [{ ACCESS_AUD: "a b" }, /ACCESS_AUD is malformed/],
   [{ LOG_LEVEL: "loud" }, /LOG_LEVEL is malformed/],
   [{ ENABLE_K8S_LOGGING: "perhaps" }, /ENABLE_K8S_LOGGING is malformed/],
-] as [Record<string, string>, RegExp][]) {
-  test(`${Object.entries(vars).map((pair) => pair.join("="))}: every request is refused with the way to set it`, async (t) => {
+  [{ ENABLE_K8S_LOGGING: 1 }, /ENABLE_K8S_LOGGING is a number/],
+  [{ LOG_LEVEL: 3 }, /LOG_LEVEL is a number/],
+  [{ LOG_LEVEL: true }, /LOG_LEVEL is a boolean/],
+  [{ ACCESS_AUD: [] }, /ACCESS_AUD is missing/],
+  [{ ACCESS_AUD: [1] }, /ACCESS_AUD is an array of other things than text/],
+  [{ ACCESS_TEAM_DOMAIN: ["https://kube-access.cloudflareaccess.com"] }, /ACCESS_TEAM_DOMAIN is an array/],
+] as [Record<string, Json>, RegExp][]) {
+  test(`case 173: ${Object.entries(vars).map((pair) => pair.join("="))}: every request is refused with the way to set it`, async (t) => {
     const stage = await startStage({ vars });
     t.after(() => stage.stop());
     for (const as of ["alice", null]) {
@@ -30,3 +37,10 @@ for (const [vars, message] of [
     assert.ok(logged.length > 0 && logged.every((line) => JSON.parse(line).level === "error"));
   });
 }
+
+test("case 173: a boolean and an array of TOML mean what they say", async (t) => {
+  const stage = await startStage({ vars: { ENABLE_K8S_LOGGING: true, ACCESS_AUD: ["another", aud] } });
+  t.after(() => stage.stop());
+  assert.equal((await stage.call()).status, 200);
+  await eventually("an event comes", () => stage.gateway.logs().some((line) => line.includes('"kind":"Event"')));
+});

@@ -76,7 +76,8 @@ test("case 137: every request that is served leaves one event, with the Audit-ID
     const { user, annotations } = event;
     assert.equal(user.username, "alice");
     assert.deepEqual(user.extra["kube-access.dev/email"], ["alice@example.com"]);
-    assert.deepEqual(user.extra["kube-access.dev/ray"], ["8f00ba4-FRA"]);
+    assert.deepEqual(Object.keys(user.extra).toSorted(), ["kube-access.dev/email", "kube-access.dev/subject"]);
+    assert.equal(annotations["kube-access.dev/ray"], "8f00ba4-FRA");
     assert.equal(annotations["kube-access.dev/decision"], "forward");
     assert.equal(annotations["kube-access.dev/client-kubectl-command"], "kubectl x");
     assert.equal(event.stage, isUpgrade || kind === "watch" ? "ResponseStarted" : "ResponseComplete", kind);
@@ -96,7 +97,8 @@ test("case 137: every request that is refused leaves one too, with the reason th
     [{ method: "TRACE" }, 405, /method/],
     [{ target: `/api/v1/${"x".repeat(17_000)}` }, 414, /too long/],
     [{ target: "/.kube-access/x" }, 404, /nothing/],
-    [{ lines: ["Upgrade: SPDY/3.1"] }, 400, /SPDY/],
+    [{ method: "POST", lines: ["Upgrade: SPDY/3.1"] }, 400, /SPDY/],
+    [{ lines: ["Sec-Fetch-Site: none"] }, 403, /browser/],
   ] as [Call, number, RegExp][]) {
     const { event, line, status } = await logged(call);
     assert.equal(status, code);

@@ -9,7 +9,8 @@ import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { type Certs, startCerts } from "../../../dev/access-certs.ts";
 import type { AccessKeys } from "../../../dev/access-keys.ts";
-import { type Gateway, startGateway } from "../../../dev/gateway.ts";
+import { MODULES } from "../../../dev/build.ts";
+import { type Gateway, type Json, startGateway } from "../../../dev/gateway.ts";
 import { localApplication, localUsers } from "../../../dev/users.ts";
 import { type Recorder, startRecorder } from "./recorder.ts";
 import { type Head, pieces, readHead, values, Wire, whole } from "./wire.ts";
@@ -73,7 +74,7 @@ export interface Stage {
 }
 
 export interface StageOptions {
-  vars?: Record<string, string>;
+  vars?: Record<string, Json>;
   aud?: string;
   teamDomain?: string;
   certs?: Certs;
@@ -101,7 +102,7 @@ export async function startStage(options: StageOptions = {}): Promise<Stage> {
     teamDomain: options.teamDomain ?? teamDomain,
     vars: options.vars ?? {},
     ...(options.identities && { identities: options.identities }),
-    ...(clock && { script: clock.script }),
+    ...(clock && { worker: clock.worker }),
   }).catch(async (error) => {
     // What still listens would keep the test from ending.
     await stopAround();
@@ -154,11 +155,7 @@ export async function startStage(options: StageOptions = {}): Promise<Stage> {
       }
     },
     advance: (seconds) => tellClock(`Forward: ${seconds}`),
-    hurry: async (times) => {
-      await tellClock(`Pace: ${times}`);
-      // One timer may serve all requests of a second: a hurried one is set in the next.
-      await tellClock("Forward: 2");
-    },
+    hurry: (times) => tellClock(`Pace: ${times}`),
     stop: async () => {
       await gateway.stop();
       await stopAround();
@@ -216,13 +213,14 @@ async function dial({ host, port }: Gateway): Promise<Wire> {
 }
 
 /** A copy of the built Worker whose clock a request can put forward, and whose timers it can hurry. All else is as built. */
-async function clockedWorker(): Promise<{ script: string; remove(): Promise<void> }> {
+async function clockedWorker(): Promise<{ worker: string; remove(): Promise<void> }> {
   const build = resolve(import.meta.dirname, "../../../build");
-  const dir = await mkdtemp(join(tmpdir(), "kube-access-clock-"));
-  const script = join(dir, "index.js");
-  const built = await readFile(join(build, "index.js"), "utf8");
-  const entry = built.match(/(\w+) as default/)?.[1];
-  assert.ok(entry, "the built Worker has a default export");
+  const worker = await mkdtemp(join(tmpdir(), "kube-access-clock-"));
+  for (const name of MODULES) {
+    await cp(join(build, name), join(worker, name));
+  }
+  const entry = await readFile(join(build, "entry.js"), "utf8");
+  assert.match(entry, /^export default \{$/m);
   const clock = `
     let forward = 0;
     let pace = 1;
@@ -234,10 +232,9 @@ async function clockedWorker(): Promise<{ script: string; remove(): Promise<void
       fetch(request, env, context) {
         forward += Number(request.headers.get("x-clock-forward"));
         pace = Number(request.headers.get("x-clock-pace")) || pace;
-        return ${entry}.fetch(request, env, context);
+        return unclocked.fetch(request, env, context);
       },
     };`;
-  await writeFile(script, built.replace(`${entry} as default`, `${entry} as Unclocked`) + clock);
-  await cp(join(build, "index_bg.wasm"), join(dir, "index_bg.wasm"));
-  return { script, remove: () => rm(dir, { recursive: true, force: true }) };
+  await writeFile(join(worker, "entry.js"), entry.replace("export default", "const unclocked =") + clock);
+  return { worker, remove: () => rm(worker, { recursive: true, force: true }) };
 }

@@ -1,0 +1,40 @@
+//! The Worker's bindings -> [`Config`].
+
+use js_sys::{Array, Reflect};
+use wasm_bindgen::JsValue;
+
+use crate::config::{Config, ConfigError, Var, Vars};
+
+/// What the variables configure, and whether Workers KV is bound.
+pub(super) fn read(env: &JsValue) -> (Result<Config, ConfigError>, bool) {
+    let config = Config::parse(&Vars {
+        access_team_domain: var(env, "ACCESS_TEAM_DOMAIN"),
+        access_aud: var(env, "ACCESS_AUD"),
+        log_level: var(env, "LOG_LEVEL"),
+        enable_k8s_logging: var(env, "ENABLE_K8S_LOGGING"),
+        has_kube_api: binding(env, "KUBE_API").is_some(),
+    });
+    (config, binding(env, "IDENTITIES").is_some())
+}
+
+fn var(env: &JsValue, name: &str) -> Option<Var> {
+    let value = binding(env, name)?;
+    if let Some(text) = value.as_string() {
+        return Some(Var::Text(text));
+    }
+    if let Some(is_on) = value.as_bool() {
+        return Some(Var::Switch(is_on));
+    }
+    if Array::is_array(&value) {
+        let array = Array::from(&value);
+        let list: Option<Vec<String>> = array.iter().map(|item| item.as_string()).collect();
+        return Some(list.map_or(Var::Other("an array of other things than text"), Var::List));
+    }
+    let kind = if value.as_f64().is_some() { "a number" } else { "an object" };
+    Some(Var::Other(kind))
+}
+
+fn binding(env: &JsValue, name: &str) -> Option<JsValue> {
+    let value = Reflect::get(env, &JsValue::from_str(name)).ok()?;
+    (!value.is_undefined() && !value.is_null()).then_some(value)
+}

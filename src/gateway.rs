@@ -1,0 +1,391 @@
+//! The line: what becomes of a request, ruled in one place and without I/O.
+//!
+//! [`Gateway::step`] walks the line of the crate's front page from its beginning, with what is known, until it can send, must
+//! refuse, or has to ask somebody. Whoever drives it answers the question with [`Journey::learn`] and steps again. The fetch
+//! event, its short way, and the native tests drive this one; nothing that it decides is decided anywhere else.
+
+use std::rc::Rc;
+
+use crate::answer;
+use crate::audit::{Entry, Record};
+use crate::browser;
+use crate::caller::{Caller, Callers};
+use crate::config::{Config, ConfigError, Level};
+use crate::identity::entry::{self, Verdict};
+use crate::identity::{self, Identity, IdentityMap};
+use crate::keys::{self, Key, KeyRing, Keys, KeysError};
+use crate::protocol::{self, Protocol};
+use crate::refusal::Refusal;
+use crate::request::Request;
+use crate::target::{self, Target};
+use crate::token::{Claims, Reason, Untrusted};
+use crate::upstream::{self, Outgoing};
+
+/// Paths that the gateway keeps for itself.
+const RESERVED: &str = "/.kube-access";
+
+/// Where a monitor may ask whether the Worker runs. The answer is the same for everybody.
+const HEALTH: &str = "/.kube-access/healthz";
+
+/// How long an upgrade may wait for its answer, in milliseconds.
+const UPGRADE_MILLISECONDS: u32 = 30_000;
+
+/// How long an ordinary request may wait for the head of its answer, in milliseconds: a little more than kube-apiserver's
+/// own limit (`--request-timeout`, a minute), which then speaks first.
+const ANSWER_MILLISECONDS: u32 = 65_000;
+
+/// How long a caller is remembered where Workers KV is bound, in seconds. The store itself may answer what was true a
+/// minute ago.
+const REMEMBER_SECONDS: u64 = 60;
+
+/// What one isolate keeps from one request to the next.
+#[derive(Debug)]
+pub struct Gateway<'m> {
+    config: Result<Config, ConfigError>,
+    map: IdentityMap<'m>,
+    has_store: bool,
+    ring: KeyRing,
+    callers: Callers,
+}
+
+/// What has been learnt for one request.
+#[derive(Debug, Default)]
+pub struct Journey<'a> {
+    token: Option<Untrusted<'a>>,
+    has_certs: bool,
+    key: Option<Rc<Key>>,
+    is_authentic: Option<bool>,
+    claims: Option<Claims>,
+    entry: Option<Result<Option<String>, Unanswered>>,
+    caller: Option<Rc<Caller>>,
+}
+
+/// What to do next.
+#[derive(Debug)]
+pub enum Step<'r> {
+    /// Send this to the cluster.
+    Send(Plan<'r>),
+    /// Answer that the Worker runs.
+    Health,
+    /// Refuse.
+    Refuse(Refusal),
+    /// Ask this, tell the journey, and step again.
+    Ask(Question),
+}
+
+/// What has to be asked of others.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Question {
+    /// The team's certs: by a fetch now, or the one that is under way. [`Gateway::renew`] takes what it brings.
+    Certs,
+    /// Whether the signature is RSASSA-PKCS1-v1_5 with SHA-256 over the input.
+    Signature {
+        /// The key, as a JWK.
+        jwk: String,
+        /// What was signed.
+        input: String,
+        /// The signature's bytes.
+        signature: Vec<u8>,
+    },
+    /// The text under this key of Workers KV.
+    Entry(String),
+}
+
+/// The answer to the [`Question`] of the same name.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// Whatever the fetch brought has been taken.
+    Certs,
+    /// Whether it is.
+    Signature(bool),
+    /// The text, where there is one.
+    Entry(Result<Option<String>, Unanswered>),
+}
+
+/// Whoever was asked did not answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Unanswered;
+
+/// What to send.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Plan<'r> {
+    /// How long the head of the answer may take, in milliseconds; 0 without a bound.
+    pub milliseconds: u32,
+    /// Whether even a plain answer must be given to [`answer::review`].
+    pub is_reviewed: bool,
+    /// Path and query.
+    pub target: &'r str,
+    /// The head.
+    pub head: Outgoing,
+    /// Whose request it is: [`Caller::lines`] belong to the head.
+    pub caller: Rc<Caller>,
+    /// What is to be written once the answer is there.
+    pub records: Vec<Record>,
+}
+
+/// Why a walk along the line ends early.
+enum Halt {
+    Health,
+    Refuse(Refusal),
+    Ask(Question),
+}
+
+impl<E: Into<Refusal>> From<E> for Halt {
+    fn from(error: E) -> Self {
+        Self::Refuse(error.into())
+    }
+}
+
+impl<'m> Gateway<'m> {
+    /// A gateway that knows nobody yet. `has_store` says whether Workers KV can be asked.
+    #[must_use]
+    pub fn new(config: Result<Config, ConfigError>, map: IdentityMap<'m>, has_store: bool) -> Self {
+        Self { config, map, has_store, ring: KeyRing::default(), callers: Callers::default() }
+    }
+
+    /// Where to fetch the certs from, unless a fetch is under way. `now` is in seconds since the Unix epoch.
+    pub fn begin_renewal(&mut self, now: u64) -> Option<String> {
+        let config = self.config.as_ref().ok()?;
+        self.ring.ask(now).then(|| format!("{}/cdn-cgi/access/certs", config.issuer))
+    }
+
+    /// Takes what that fetch brought: its text, or nothing. Callers whose key is no longer published are forgotten. Gives what
+    /// is to be written of a failure.
+    pub fn renew(&mut self, jwks: Option<&str>, now: u64) -> Option<Record> {
+        let keys = jwks.ok_or(KeysError::Unreachable).and_then(Keys::parse);
+        let failure = keys.as_ref().err().map(|error| Record {
+            level: Level::Error,
+            template: format!(r#"{{"level":"error","message":"no keys","detail":"{error}"}}"#),
+        });
+        if let Ok(keys) = &keys {
+            self.callers.retain(keys);
+        }
+        self.ring.renew(keys, now);
+        failure
+    }
+
+    /// What to do about a request, as far as its journey has come.
+    pub fn step<'r, 'a>(&mut self, request: &'r Request<'a>, journey: &mut Journey<'a>) -> Step<'r> {
+        match self.walk(request, journey) {
+            Ok(plan) => Step::Send(plan),
+            Err(Halt::Health) => Step::Health,
+            Err(Halt::Refuse(refusal)) => Step::Refuse(refusal),
+            Err(Halt::Ask(question)) => Step::Ask(question),
+        }
+    }
+
+    /// What is to be written of a request that was sent or refused.
+    #[must_use]
+    pub fn records(&self, entry: &Entry<'_>) -> Vec<Record> {
+        match &self.config {
+            Ok(config) => entry.records(config.log_level, config.audit),
+            Err(_) => entry.records(Level::Info, false),
+        }
+    }
+
+    /// The line.
+    fn walk<'r, 'a>(&mut self, request: &'r Request<'a>, journey: &mut Journey<'a>) -> Result<Plan<'r>, Halt> {
+        if let Some(excess) = request.excess {
+            return Err(excess.into());
+        }
+        keep_own_paths(request)?;
+        let caller = self.recognise(request, journey)?;
+        let target = request.target.as_ref().map_err(|error| *error)?;
+        let protocol = request.protocol?;
+        browser::check(request)?;
+        let head = upstream::prepare(&request.head, target, protocol)?;
+        if protocol == Protocol::Spdy && !target.is_stream() {
+            // kubectl shows only the answer to its second attempt at a stream, which is SPDY's. Where the API server would
+            // refuse the caller anyway, its reason counts: so streams are asked for without the upgrade.
+            return Err(protocol::Error::Spdy.into());
+        }
+        let entry = Entry { request, caller: Some(&caller), refusal: None };
+        Ok(Plan {
+            milliseconds: patience(target, protocol),
+            is_reviewed: answer::is_reviewed(request),
+            target: &target.text,
+            head,
+            records: self.records(&entry),
+            caller,
+        })
+    }
+
+    /// Token, key, signature, claims, identity; remembered from then on.
+    fn recognise<'a>(&mut self, request: &Request<'a>, journey: &mut Journey<'a>) -> Result<Rc<Caller>, Halt> {
+        if let Some(caller) = &journey.caller {
+            return Ok(Rc::clone(caller));
+        }
+        let config = self.config.as_ref().map_err(Clone::clone)?;
+        let now = request.head.now();
+        let text = request.head.header("cf-access-jwt-assertion").unwrap_or_default();
+        let caller = if self.ring.is_reliable(now) { self.callers.recall(text, now) } else { None };
+        if let Some(caller) = caller {
+            return Ok(Rc::clone(journey.caller.insert(caller)));
+        }
+        let known = journey.claims.take();
+        let claims = known.map_or_else(|| authenticate(text, &self.ring, config, now, journey), Ok)?;
+        let claims = journey.claims.insert(claims);
+        let store = self.has_store.then_some(&journey.entry);
+        let (identity, until) = identify(&self.map, claims, store, now)?;
+        let caller = Rc::new(Caller::new(identity));
+        // A key that was withdrawn meanwhile vouches for this request, and for none after it.
+        if let Some(key) = journey.key.take().filter(|key| self.ring.keys().contains(key)) {
+            self.callers.remember(text, Rc::clone(&caller), key, until);
+        }
+        Ok(Rc::clone(journey.caller.insert(caller)))
+    }
+}
+
+/// Walks the line once, with everything made up, in a gateway that is thrown away. V8 compiles a Wasm function when it is called
+/// for the first time: a new isolate does that while it starts, and not when somebody waits. Whether it came to the end.
+#[must_use]
+pub fn rehearse() -> bool {
+    let config = Config {
+        issuer: "https://rehearsal.invalid".into(),
+        audiences: vec!["a".into()],
+        log_level: Level::Debug,
+        audit: true,
+    };
+    let map = IdentityMap::new("", "rehearsal.invalid\t{email}\tg\n", "");
+    let mut gateway = Gateway::new(Ok(config), map, true);
+    let request = Request::read(REHEARSAL);
+    let mut journey = Journey::default();
+    loop {
+        let question = match gateway.step(&request, &mut journey) {
+            Step::Ask(question) => question,
+            Step::Send(_) => return true,
+            Step::Health | Step::Refuse(_) => return false,
+        };
+        journey.learn(match question {
+            Question::Certs => {
+                let modulus = "_".repeat(341);
+                let jwks =
+                    format!(r#"{{"keys":[{{"kid":"k","kty":"RSA","alg":"RS256","n":"{modulus}w","e":"AQAB"}}]}}"#);
+                gateway.begin_renewal(1);
+                gateway.renew(Some(&jwks), 1);
+                Answer::Certs
+            }
+            Question::Signature { .. } => Answer::Signature(true),
+            Question::Entry(_) => Answer::Entry(Ok(None)),
+        });
+    }
+}
+
+/// `e@rehearsal.invalid` asks for pods.
+const REHEARSAL: &str = "GET\nhttps://rehearsal.invalid/api/v1/namespaces/n/pods?limit=1\n1000\nid\naccept:a\ncf-ray:r\n\
+    cf-connecting-ip:192.0.2.1\ncf-access-jwt-assertion:eyJhbGciOiJSUzI1NiIsImtpZCI6ImsifQ.\
+    eyJpc3MiOiJodHRwczovL3JlaGVhcnNhbC5pbnZhbGlkIiwiYXVkIjpbImEiXSwiZXhwIjo5LCJpYXQiOjEsInR5cGUiOiJhcHAiLCJzdWIiOiJzIiwiZW1haWwiOiJlQHJlaGVhcnNhbC5pbnZhbGlkIn0.AA";
+
+impl Journey<'_> {
+    /// Who asks, once that is known.
+    #[must_use]
+    pub fn caller(&self) -> Option<&Caller> {
+        self.caller.as_deref()
+    }
+
+    /// Takes the answer to the question that was asked last.
+    pub fn learn(&mut self, answer: Answer) {
+        match answer {
+            Answer::Certs => self.has_certs = true,
+            Answer::Signature(is_authentic) => self.is_authentic = Some(is_authentic),
+            Answer::Entry(entry) => self.entry = Some(entry),
+        }
+    }
+}
+
+/// The gateway's own paths go nowhere.
+fn keep_own_paths(request: &Request<'_>) -> Result<(), Halt> {
+    let (path, _) = target::split(request.head.target);
+    let Some(rest) = path.strip_prefix(RESERVED) else {
+        return Ok(());
+    };
+    if path == HEALTH && matches!(request.head.method, "GET" | "HEAD") {
+        return Err(Halt::Health);
+    }
+    if rest.is_empty() || rest.starts_with('/') {
+        return Err(Refusal::Reserved.into());
+    }
+    Ok(())
+}
+
+/// The claims of a token whose signature is its key's.
+fn authenticate<'a>(
+    text: &'a str,
+    ring: &KeyRing,
+    config: &Config,
+    now: u64,
+    journey: &mut Journey<'a>,
+) -> Result<Claims, Halt> {
+    let untrusted = match journey.token.take() {
+        Some(untrusted) => untrusted,
+        None => Untrusted::parse(text)?,
+    };
+    let plan = if journey.has_certs { ring.key(untrusted.key_id(), now) } else { ring.plan(untrusted.key_id(), now) };
+    let question = match (plan, journey.is_authentic) {
+        (keys::Plan::Use(key), None) => {
+            let question = Question::Signature {
+                jwk: key.to_jwk(),
+                input: untrusted.signing_input().to_owned(),
+                signature: untrusted.signature().to_owned(),
+            };
+            journey.key = Some(key);
+            question
+        }
+        (keys::Plan::Use(key), Some(is_authentic)) => {
+            let is_same = journey.key.as_ref() == Some(&key);
+            return Ok(untrusted.confirm(is_authentic && is_same)?.claims(config, now)?);
+        }
+        (keys::Plan::Fetch, _) => Question::Certs,
+        (keys::Plan::Unknown, _) => return Err(Reason::UnknownKey.into()),
+        (keys::Plan::Unavailable, _) => return Err(ring.failure().into()),
+    };
+    journey.token = Some(untrusted);
+    Err(Halt::Ask(question))
+}
+
+/// Who the caller is, and until when that may be remembered: by Workers KV where it is bound, else by the map.
+fn identify(
+    map: &IdentityMap<'_>,
+    claims: &Claims,
+    store: Option<&Option<Result<Option<String>, Unanswered>>>,
+    now: u64,
+) -> Result<(Identity, u64), Halt> {
+    let (Some(found), Some(key)) = (store, entry::key(claims)) else {
+        return Ok((map.identify(claims)?, claims.expires()));
+    };
+    let Some(found) = found else {
+        return Err(Halt::Ask(Question::Entry(key)));
+    };
+    let verdict = match found {
+        Ok(Some(text)) => {
+            entry::read(text, claims, now).map_err(|error| format!("the KV entry {key} cannot be read: {error}"))
+        }
+        Ok(None) => Ok(Verdict::Absent),
+        Err(Unanswered) => Err("Workers KV does not answer".to_owned()),
+    };
+    let until = claims.expires().min(now + REMEMBER_SECONDS);
+    match verdict.map_err(identity::Error::Unavailable)? {
+        Verdict::Absent => Ok((map.identify(claims)?, until)),
+        Verdict::Denied => Err(identity::Error::Denied(claims.name()).into()),
+        Verdict::Granted(identity, end) => Ok((identity, end.map_or(until, |end| end.min(until)))),
+    }
+}
+
+/// How long the head of the answer may take.
+fn patience(target: &Target<'_>, protocol: Protocol) -> u32 {
+    match protocol {
+        Protocol::WebSocket => UPGRADE_MILLISECONDS,
+        Protocol::Http | Protocol::Spdy if target.is_long_running() => 0,
+        Protocol::Http | Protocol::Spdy => ANSWER_MILLISECONDS,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_rehearsal_goes_to_the_end_of_the_line() {
+        assert!(rehearse());
+    }
+}

@@ -1,0 +1,131 @@
+// The doctor's checks that need neither Worker nor cluster.
+
+import assert from "node:assert/strict";
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join, resolve } from "node:path";
+import { after, before, describe, test } from "node:test";
+import { callerChecks } from "../../deploy/doctor/caller.ts";
+import type { Check, Outcome } from "../../deploy/doctor/check.ts";
+import type { Answer, Door, Question } from "../../deploy/doctor/door.ts";
+import { entranceChecks } from "../../deploy/doctor/entrance.ts";
+import { type Project, readProject } from "../../deploy/doctor/project.ts";
+
+const root = resolve(import.meta.dirname, "../..");
+const noDoor = {} as Door;
+
+type Headers = Record<string, string>;
+type Rule = (headers: Headers) => Partial<Answer> & { status: number; text: string };
+
+describe("wrangler.toml", () => {
+  let dir: string;
+  let shipped: string;
+  before(async () => {
+    dir = await mkdtemp(join(tmpdir(), "kube-access-doctor-"));
+    shipped = await readFile(join(root, "wrangler.toml"), "utf8");
+  });
+  after(() => rm(dir, { recursive: true, force: true }));
+
+  test("as it is shipped keeps the arguments of exec out of Cloudflare's logs and traces", async () => {
+    assert.equal((await logs(shipped)).result, "ok");
+  });
+
+  for (const [what, pattern, missing] of [
+    ["query strings that are not redacted", /^redact_query_string.*\n/m, /redact_query_string = true/],
+    ["redaction that is switched off", /(?<=^redact_query_string = )true/m, /redact_query_string = true/],
+    [
+      "traces that nothing is said of",
+      /^\[observability\.traces\]\n.*\n/m,
+      /\[observability\.traces\] enabled = false/,
+    ],
+  ] as const) {
+    test(`${what} are found`, async () => {
+      assert.match(shipped, pattern);
+      const { result, fix } = await logs(shipped.replace(pattern, (text) => (text === "true" ? "false" : "")));
+      assert.equal(result, "failed");
+      assert.match(fix ?? "", missing);
+      assert.match(fix ?? "", /npm run deploy/);
+    });
+  }
+
+  test("is read as TOML: audiences in one string or in a list, tables in whatever notation", async () => {
+    for (const [toml, audiences] of [
+      ['[vars]\nACCESS_AUD = "a, b"', ["a", "b"]],
+      ["vars = { ACCESS_AUD = 'a' }", ["a"]],
+      ['vars.ACCESS_AUD = [ "a", # one\n "b" ]', ["a", "b"]],
+      ['[vars]\nACCESS_AUD = "<AUD_TAG>"', []],
+      ['[vars]\nACCESS_AUD = """\na"""\n[env.x.vars]\nACCESS_AUD = "b"', ["a"]],
+      ["", []],
+    ] as const) {
+      assert.deepEqual((await project(toml)).audiences, audiences, toml);
+    }
+    assert.equal((await project("kv_namespaces = [{ binding = 'IDENTITIES', id = '0f' }]")).hasKv, true);
+    assert.equal((await project('# binding = "IDENTITIES"')).hasKv, false);
+    await assert.rejects(project('name = "a'), /^Error: wrangler\.toml, line 1: /);
+  });
+
+  async function project(toml: string): Promise<Project> {
+    await writeFile(join(dir, "wrangler.toml"), toml);
+    return readProject(join(dir, "wrangler.toml"), join(root, "identities.yaml"));
+  }
+
+  async function logs(toml: string): Promise<Outcome> {
+    return outcome(entranceChecks(noDoor, await project(toml)), "logs");
+  }
+});
+
+describe("browsers", () => {
+  const [version, refusal] = ['{"gitVersion":"v1.37.2"}', "web pages are not served"];
+  /** What the gateway makes of the headers that arrive. */
+  const gateway: Rule = (headers) => {
+    const isBrowser = Object.keys(headers).some((name) => name.startsWith("sec-fetch-"));
+    const isLocal = /^(127\.|::1)/.test(headers["x-forwarded-for"] ?? "");
+    return isBrowser && !isLocal ? { status: 403, text: refusal } : { status: 200, text: version };
+  };
+  /** What Cloudflare makes of those that were sent. */
+  const appended = (headers: Headers) => ({
+    ...headers,
+    "x-forwarded-for": [headers["x-forwarded-for"], "198.51.100.7"].filter(Boolean).join(", "),
+  });
+
+  test("are served through a proxy on their own machine alone, when X-Forwarded-For is appended to", async () => {
+    assert.equal((await browsers((headers) => gateway(appended(headers)))).result, "ok");
+  });
+
+  test("are refused behind a local proxy too, when X-Forwarded-For is replaced or taken away", async () => {
+    for (const address of ["198.51.100.7", ""]) {
+      const { result, fix } = await browsers((headers) => gateway({ ...headers, "x-forwarded-for": address }));
+      assert.equal(result, "failed");
+      assert.match(fix ?? "", /without what the caller sent.*Lens and Headlamp are refused.*Transform Rules/);
+    }
+  });
+
+  test("would be served from any page, when their headers are lost or another proxy's loopback address comes first", async () => {
+    for (const edge of [
+      (headers: Headers) => appended({ "x-forwarded-for": headers["x-forwarded-for"] ?? "" }),
+      (headers: Headers) => ({ ...headers, "x-forwarded-for": `127.0.0.1, ${headers["x-forwarded-for"] ?? ""}` }),
+    ]) {
+      const { result, detail, fix } = await browsers((headers) => gateway(edge(headers)));
+      assert.equal(result, "failed");
+      assert.match(detail, /^a web page's request was answered 200/);
+      assert.match(fix ?? "", /old one \(`npm run deploy`\).*Transform Rules/);
+    }
+  });
+
+  test("a 403 of Access itself, and a cluster that fails, say nothing about them", async () => {
+    const byAccess = await browsers(() => ({ status: 403, text: "", headers: { "cf-access-error": "x" } }));
+    assert.equal(byAccess.result, "failed");
+    const down = await browsers(() => ({ status: 502, text: "the tunnel to the cluster is down" }));
+    assert.match(down.fix ?? "", /Look at the pods/);
+  });
+
+  function browsers(answer: Rule): Promise<Outcome> {
+    const ask = async (_: string, { headers = {} }: Question) => ({ headers: {}, ...answer(headers) });
+    return outcome(callerChecks({ ask } as unknown as Door, {} as Project), "browsers");
+  }
+});
+
+function outcome(checks: Check[], wanted: string): Promise<Outcome> {
+  const check = checks.find(({ id }) => id === wanted) ?? assert.fail(`no check ${wanted}`);
+  return check.run(AbortSignal.timeout(5000));
+}
