@@ -19,11 +19,8 @@ const moduleDir = join(import.meta.dirname, "cluster");
 /** Gives the paths of the binaries. Those of KUBEBUILDER_ASSETS, where that is set, save minutes of building. */
 export async function buildCluster(log: Log): Promise<ClusterBinaries> {
   const goMod = await readFile(join(moduleDir, "go.mod"), "utf8");
-  const kubernetes = find(goMod, /k8s\.io\/kubernetes (v[\d.]+)/);
   await requireGo(find(goMod, /^go (\d+\.\d+)/m));
-
-  const modules = [join(moduleDir, "go.mod"), join(moduleDir, "go.sum")];
-  const tools = join(cacheDir, "cluster", `kubernetes-${kubernetes}-${await digest(modules)}`);
+  const { kubernetes, modules, tools } = await places(goMod);
   const nodeDir = join(moduleDir, "node");
   const files = (await readdir(nodeDir)).filter((file) => !file.endsWith("_test.go"));
   const sources = files.sort().map((file) => join(nodeDir, file));
@@ -37,6 +34,23 @@ export async function buildCluster(log: Log): Promise<ClusterBinaries> {
     kubeApiserver: await tool("kube-apiserver", "k8s.io/kubernetes/cmd/kube-apiserver"),
     kubectl: await tool("kubectl", "k8s.io/kubernetes/cmd/kubectl"),
     node: await build(node, "./node"),
+  };
+}
+
+/** The local cluster's kubectl, if it has been built. */
+export async function builtKubectl(): Promise<string | undefined> {
+  const { tools } = await places(await readFile(join(moduleDir, "go.mod"), "utf8"));
+  const path = join(tools, "kubectl");
+  return (await isExecutable(path)) ? path : undefined;
+}
+
+async function places(goMod: string): Promise<{ kubernetes: string; modules: string[]; tools: string }> {
+  const kubernetes = find(goMod, /k8s\.io\/kubernetes (v[\d.]+)/);
+  const modules = [join(moduleDir, "go.mod"), join(moduleDir, "go.sum")];
+  return {
+    kubernetes,
+    modules,
+    tools: join(cacheDir, "cluster", `kubernetes-${kubernetes}-${await digest(modules)}`),
   };
 }
 

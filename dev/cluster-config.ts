@@ -126,3 +126,8 @@ export function proxyArgs(files: ClusterFiles, port: number): string[] {
     "--reject-paths=^#",
   ];
 }
+
+/** The same with the credentials of a context of the person's own kubeconfig, on a free port, which it prints. */
+export function contextProxyArgs(context: string): string[] {
+  return ["proxy", `--context=${context}`, "--address=127.0.0.1", "--port=0", "--reject-paths=^#"];
+}

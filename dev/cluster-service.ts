@@ -2,7 +2,7 @@
 
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import { closeSync, openSync, readFileSync } from "node:fs";
+import { closeSync, openSync, readFileSync, rmSync } from "node:fs";
 import { createServer } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
 
@@ -80,6 +80,35 @@ export class Service {
   #lastLines(): string {
     return readFileSync(this.#program.logFile, "utf8").trimEnd().split("\n").slice(-SHOWN_LINES).join("\n");
   }
+}
+
+/** Sees that nothing outlives this process, however it ends. Returns what to call after an orderly stop. */
+export function cleanUpOnExit(services: Service[], dir: string): () => void {
+  const abandon = () => {
+    for (const service of services) {
+      service.abandon();
+    }
+    rmSync(dir, { recursive: true, force: true });
+  };
+  const onSignal = (signal: NodeJS.Signals) => {
+    if (process.listenerCount(signal) === 1) {
+      process.off(signal, onSignal); // nobody else wants to stop us in order
+      abandon();
+      process.kill(process.pid, signal);
+    }
+  };
+  const signals = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
+  process.on("exit", abandon);
+  for (const signal of signals) {
+    process.on(signal, onSignal);
+  }
+  return () => {
+    process.off("exit", abandon);
+    for (const signal of signals) {
+      process.off(signal, onSignal);
+    }
+    rmSync(dir, { recursive: true, force: true, maxRetries: 3 });
+  };
 }
 
 /** Ports that were free a moment ago, all different. */

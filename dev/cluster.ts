@@ -4,7 +4,6 @@
 // `node dev/cluster.ts` starts one to look around in.
 
 import { once } from "node:events";
-import { rmSync } from "node:fs";
 import { mkdtemp, readFile, writeFile } from "node:fs/promises";
 import { get as httpGet, type IncomingMessage } from "node:http";
 import { get as httpsGet } from "node:https";
@@ -13,7 +12,7 @@ import { join } from "node:path";
 import { buildCluster } from "./cluster-binaries.ts";
 import { apiServerArgs, etcdArgs, nodeArgs, proxyArgs, writeFiles } from "./cluster-config.ts";
 import { aggregate, clusterObjects } from "./cluster-objects.ts";
-import { freePorts, Service } from "./cluster-service.ts";
+import { cleanUpOnExit, freePorts, Service } from "./cluster-service.ts";
 import { output, run } from "./command.ts";
 import { type Log, progress } from "./progress.ts";
 
@@ -147,35 +146,6 @@ async function createObjects(kubectl: string, kubeconfig: string, dir: string): 
   await writeFile(file, JSON.stringify({ apiVersion: "v1", kind: "List", items }));
   await run(kubectl, [...admin, "apply", "--server-side", "--force-conflicts", "-f", file]);
   await run(kubectl, [...admin, "wait", "--for=condition=Ready", "pod", "--all", `--timeout=${PODS_SECONDS}s`]);
-}
-
-/** Sees that nothing outlives this process, however it ends. Returns what to call after an orderly stop. */
-function cleanUpOnExit(services: Service[], dir: string): () => void {
-  const abandon = () => {
-    for (const service of services) {
-      service.abandon();
-    }
-    rmSync(dir, { recursive: true, force: true });
-  };
-  const onSignal = (signal: NodeJS.Signals) => {
-    if (process.listenerCount(signal) === 1) {
-      process.off(signal, onSignal); // nobody else wants to stop us in order
-      abandon();
-      process.kill(process.pid, signal);
-    }
-  };
-  const signals = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
-  process.on("exit", abandon);
-  for (const signal of signals) {
-    process.on(signal, onSignal);
-  }
-  return () => {
-    process.off("exit", abandon);
-    for (const signal of signals) {
-      process.off(signal, onSignal);
-    }
-    rmSync(dir, { recursive: true, force: true, maxRetries: 3 });
-  };
 }
 
 /** The status of an answer, or undefined when there is none. */

@@ -1,4 +1,5 @@
-// `npm start`: a real cluster and the gateway in front of it, on this machine, with users to try it as.
+// `npm start`: a real cluster and the gateway in front of it, on this machine, with users to try it as. Or the gateway in front
+// of a cluster that there is.
 
 import { rmSync } from "node:fs";
 import { mkdtemp, writeFile } from "node:fs/promises";
@@ -7,20 +8,23 @@ import { dirname, join } from "node:path";
 import { parseArgs } from "node:util";
 import { buildWorker } from "./build.ts";
 import { type Cluster, startCluster } from "./cluster.ts";
+import { type ExistingCluster, findCluster } from "./existing-cluster.ts";
 import { kubeconfig } from "./kubeconfig.ts";
 import { signalDescendants } from "./processes.ts";
 import { progress } from "./progress.ts";
 import { type Stack, startStack } from "./stack.ts";
-import { localUsers } from "./users.ts";
+import { type LocalUser, localUsers } from "./users.ts";
 import { firstToFail } from "./watch.ts";
 
 const USAGE = `usage: npm start -- [options]
 
 Builds the Worker, starts a local cluster and the gateway in front of it, and prints what to type next.
 
+  --context NAME     no local cluster: the one of this context of your kubeconfig ($KUBECONFIG, or ~/.kube/config), reached
+                     with the context's own credentials, which must be allowed to impersonate users and groups
   --port PORT        where the gateway listens (default: a free port)
   --log-level LEVEL  the Worker's LOG_LEVEL: debug, info, warn or error (default: info)
-  --audit            one audit event for each request, from the Worker and from the API server
+  --audit            one audit event for each request, from the Worker and from the local API server
   --help             this text`;
 
 const STOP_LIMIT_MS = 20_000;
@@ -48,8 +52,11 @@ try {
 }
 
 async function up(): Promise<void> {
+  const { context } = options;
+  // First, since it takes a moment to find out that a context is of no use, and minutes to build what would be of none then.
+  const found = context === undefined ? undefined : await findCluster(context);
   const [cluster] = await Promise.all([
-    part(startCluster({ log, auditLog: options.audit })),
+    part<Cluster | ExistingCluster>(found ? found.start(log) : startCluster({ log, auditLog: options.audit })),
     part(buildWorker({ log })),
   ]);
   log("starting the gateway");
@@ -64,17 +71,18 @@ async function up(): Promise<void> {
   const combined = await writeKubeconfigs(stack);
   isUp = true;
   log("kube-access is up");
-  console.log(whatToTypeNext(stack, cluster, combined));
-
-  const apiServer = new URL(cluster.server);
-  const failed = await firstToFail(
-    [
-      { name: "the gateway", host: stack.gateway.host, port: stack.gateway.port },
-      { name: "kubectl proxy", ...cluster.proxy },
-      { name: "kube-apiserver", host: apiServer.hostname, port: Number(apiServer.port) },
-    ],
-    stopping.signal,
-  );
+  const watched = [
+    { name: "the gateway", host: stack.gateway.host, port: stack.gateway.port },
+    { name: "kubectl proxy", ...cluster.proxy },
+  ];
+  if ("server" in cluster) {
+    console.log(whatToTypeNext(stack, cluster, combined));
+    const apiServer = new URL(cluster.server);
+    watched.push({ name: "kube-apiserver", host: apiServer.hostname, port: Number(apiServer.port) });
+  } else {
+    console.log(whatToTypeAt(context ?? "", stack, cluster, combined));
+  }
+  const failed = await firstToFail(watched, stopping.signal);
   if (failed) {
     throw new Error(`${failed} has stopped answering.`);
   }
@@ -95,15 +103,10 @@ async function writeKubeconfigs({ access }: Stack): Promise<string> {
   return combined;
 }
 
-function whatToTypeNext({ access, gateway }: Stack, cluster: Cluster, combined: string): string {
-  const users = localUsers.map((user) => {
-    const identity = "email" in user ? user.email : user.commonName;
-    return `  ${user.name.padEnd(8)} ${identity.padEnd(26)} may ${user.may}`;
-  });
+function whatToTypeNext(stack: Stack, cluster: Cluster, combined: string): string {
+  const users = localUsers.map((user) => `  ${user.name.padEnd(8)} ${identityOf(user).padEnd(26)} may ${user.may}`);
   const audit = options.audit ? `\n  cluster audit  ${cluster.auditLog}` : "";
-  return `
-  gateway        ${access.url}  (Access stand-in, in front of workerd on ${gateway.url})
-  gateway log    ${join(dir, "gateway.log")}${audit}
+  return `${whereItIs(stack)}${audit}
 
 Users, each with a kubeconfig ${join(dir, "NAME.kubeconfig")} and a context in the one below:
 
@@ -119,6 +122,46 @@ In another terminal:
   kubectl --context bob get secrets              # another user, other rights
 
 Ctrl-C stops everything and removes these files.`;
+}
+
+function whatToTypeAt(context: string, stack: Stack, { proxy, kubectl, missing }: ExistingCluster, combined: string) {
+  const users = localUsers.map((user) => `  ${user.name.padEnd(8)} ${identityOf(user)}`);
+  const path = kubectl.path ? ` PATH="${kubectl.path}:$PATH"` : "";
+  const lacking = `
+
+WARNING: these credentials may not impersonate all ${missing.join(" and ")}, so the cluster will refuse callers whom they may not
+impersonate by name either. Use the context of an administrator (cluster-admin may), or give this one the rights that
+terraform/modules/k8s/rbac.tf gives the gateway.`;
+  return `${whereItIs(stack)}
+  kubectl proxy  http://${proxy.host}:${proxy.port}
+
+Every request reaches the cluster with the credentials of the context ${context}, and impersonates the caller with the rights that
+they have. While this runs, every program on this machine can use them at kubectl proxy's address, as with any kubectl proxy.${missing.length > 0 ? lacking : ""}
+
+Users, each with a kubeconfig ${join(dir, "NAME.kubeconfig")} and a context in the one below. identities.yaml says as whom they
+enter; what they may do is for the cluster's own RBAC:
+
+${users.join("\n")}
+
+In another terminal:
+
+  export KUBECONFIG=${combined}${path}
+
+  kubectl auth whoami
+  kubectl get pods
+  kubectl --context bob auth whoami              # another user
+
+Ctrl-C stops everything and removes these files.`;
+}
+
+function whereItIs({ access, gateway }: Stack): string {
+  return `
+  gateway        ${access.url}  (Access stand-in, in front of workerd on ${gateway.url})
+  gateway log    ${join(dir, "gateway.log")}`;
+}
+
+function identityOf(user: LocalUser): string {
+  return "email" in user ? user.email : user.commonName;
 }
 
 function stopOnSignals(): void {
@@ -163,10 +206,11 @@ function killEverything(): void {
   process.exit(130);
 }
 
-function readOptions(): { port: number | undefined; logLevel: string; audit: boolean } {
+function readOptions(): { context: string | undefined; port: number | undefined; logLevel: string; audit: boolean } {
   try {
     const { values } = parseArgs({
       options: {
+        context: { type: "string" },
         port: { type: "string" },
         "log-level": { type: "string", default: "info" },
         audit: { type: "boolean", default: false },
@@ -184,7 +228,10 @@ function readOptions(): { port: number | undefined; logLevel: string; audit: boo
     if (!["debug", "info", "warn", "error"].includes(values["log-level"])) {
       throw new Error(`--log-level ${values["log-level"]}: debug, info, warn or error was expected`);
     }
-    return { port, logLevel: values["log-level"], audit: values.audit };
+    if (values.context === "") {
+      throw new Error("--context: the name of a context of your kubeconfig was expected");
+    }
+    return { context: values.context, port, logLevel: values["log-level"], audit: values.audit };
   } catch (error) {
     console.error(`${(error as Error).message}\n\n${USAGE}`);
     process.exit(2);

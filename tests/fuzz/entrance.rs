@@ -19,7 +19,9 @@ pub(crate) fn token(text: &str) -> Result<(), TestCaseError> {
     prop_assert_eq!(encode(decode(segments[0])), segments[0]);
     prop_assert_eq!(encode(untrusted.signature()), segments[2]);
     prop_assert_eq!(untrusted.signing_input(), format!("{}.{}", segments[0], segments[1]));
-    let header: Value = serde_json::from_slice(&decode(segments[0])).unwrap();
+    let Some(header) = read(&decode(segments[0])) else {
+        return Ok(());
+    };
     prop_assert_eq!(&header["alg"], "RS256");
     prop_assert_eq!(&header["kid"], untrusted.key_id());
     prop_assert!(!untrusted.key_id().is_empty());
@@ -42,7 +44,9 @@ pub(crate) fn claims(text: &str) -> Result<(), TestCaseError> {
     let Ok(claims) = at(NOW) else {
         return Ok(());
     };
-    let members: Value = serde_json::from_str(payload).unwrap();
+    let Some(members) = read(payload.as_bytes()) else {
+        return Ok(());
+    };
     prop_assert_eq!(&members["iss"], "https://team.cloudflareaccess.com");
     prop_assert_eq!(&members["type"], "app");
     let audiences = members["aud"].as_array().cloned().unwrap_or_else(|| vec![members["aud"].clone()]);
@@ -76,7 +80,9 @@ pub(crate) fn jwks(text: &str) -> Result<(), TestCaseError> {
         return Ok(());
     };
     prop_assert!(text.len() <= MAX_JWKS_BYTES);
-    let document: Value = serde_json::from_str(text).unwrap();
+    let Some(document) = read(text.as_bytes()) else {
+        return Ok(());
+    };
     let jwks = document["keys"].as_array().unwrap();
     let mut ring = KeyRing::default();
     ring.ask(NOW);
@@ -103,4 +109,14 @@ pub(crate) fn jwks(text: &str) -> Result<(), TestCaseError> {
     }
     prop_assert!(usable > 0);
     Ok(())
+}
+
+/// JSON that was accepted, to compare with. None for what `Value` cannot hold, though it is JSON: a number such as 1e999.
+fn read(json: &[u8]) -> Option<Value> {
+    let read = serde_json::from_slice(json);
+    let is_too_large = |error: &serde_json::Error| error.to_string().starts_with("number out of");
+    match read {
+        Err(error) if is_too_large(&error) => None,
+        read => Some(read.unwrap()),
+    }
 }
