@@ -48,15 +48,11 @@ pub fn is_by_local_proxy(head: &Head<'_>) -> bool {
 
 /// Whether an `Origin` is the one that the request went to. Where TLS ended before the Worker, `X-Forwarded-Proto` says so.
 fn is_own(origin: &str, head: &Head<'_>) -> bool {
-    let Some((scheme, authority)) = head.origin.split_once("://") else {
-        return false;
-    };
-    let is_secured = head.header("x-forwarded-proto") == Some("https");
-    let is = |scheme: &str, default_port: &str| {
-        let named = origin.strip_prefix(scheme).and_then(|rest| rest.strip_prefix("://"));
-        named.is_some_and(|named| bare(named, default_port) == bare(authority, default_port))
-    };
-    (scheme == "https" || is_secured) && is("https", ":443") || scheme == "http" && is("http", ":80")
+    let (scheme, authority) = head.origin.split_once("://").unwrap_or_default();
+    let scheme = head.header("x-forwarded-proto").unwrap_or(scheme);
+    let default_port = if scheme == "https" { ":443" } else { ":80" };
+    let named = origin.strip_prefix(scheme).and_then(|rest| rest.strip_prefix("://"));
+    named.is_some_and(|named| bare(named, default_port) == bare(authority, default_port))
 }
 
 fn bare<'a>(authority: &'a str, default_port: &str) -> &'a str {
@@ -129,6 +125,7 @@ mod tests {
         let secured = "\norigin:https://k:8443\nx-forwarded-proto:https";
         assert!(passes("http://k:8443/api", secured));
         assert!(!passes("http://k:8443/api", "\norigin:https://k:8443"));
+        assert!(!passes("http://k:8443/api", "\norigin:http://k:8443\nx-forwarded-proto:https"));
     }
 
     #[test]
