@@ -9,6 +9,7 @@ import { buildWorker } from "../dev/build.ts";
 import { buildCluster } from "../dev/cluster.ts";
 import { signalDescendants } from "../dev/processes.ts";
 import { progress } from "../dev/progress.ts";
+import { findChromium } from "./browser/chromium.ts";
 
 const root = resolve(import.meta.dirname, "..");
 const MINUTE_MS = 60_000;
@@ -43,6 +44,18 @@ const parts: Part[] = [
       await buildWorker({ log });
       await buildCluster(log);
       await nodeTest("tests/{e2e,deploy}/**/*.test.ts");
+    },
+  },
+  {
+    name: "browser",
+    what: "what pages can make of a visitor's login, in real Chromium, and a dashboard through kubectl proxy",
+    limitMs: 20 * MINUTE_MS,
+    run: async () => {
+      findChromium();
+      const log = progress();
+      await buildWorker({ log });
+      await buildCluster(log);
+      await nodeTest("tests/browser/**/*.test.ts");
     },
   },
   {
