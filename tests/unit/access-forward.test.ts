@@ -254,7 +254,7 @@ test("an upgraded connection that breaks is no clean end for the other side, and
   assert.equal(gatewaysEnd, "break");
 });
 
-test("a command that ends while its input is being sent: all of its output arrives", async () => {
+test("case 164: a command that ends while its input is being sent: all of its output arrives", async () => {
   const output = `${"o".repeat(40_000)}exit status 7`;
   for (let round = 0; round < 5; round += 1) {
     script = async ({ socket }) => {
@@ -273,7 +273,7 @@ test("a command that ends while its input is being sent: all of its output arriv
   }
 });
 
-test("the same to a slow reader, with more output than anything on the way holds", async () => {
+test("case 164: the same to a slow reader, with more output than anything on the way holds", async () => {
   const output = `${"o".repeat(24 * 1024 * 1024)}exit status 7`;
   script = ({ socket }) => {
     socket.write(`${SWITCHED}${CRLF}`);
