@@ -44,7 +44,6 @@ export const startWorks: Work[] = [
         title: "cold start: workerd begins until the first refusal",
         unit: "ms",
         digits: 1,
-        goals: { jose: { atMost: 1 } },
       },
       { title: "of these, until it listens", unit: "ms", digits: 1 },
       { title: "then the first request, JWKS cache empty", unit: "ms", digits: 1 },

@@ -4,6 +4,7 @@
 //! when its signing key is withdrawn.
 
 use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
 use std::rc::Rc;
 
 use crate::identity::Identity;
@@ -31,8 +32,26 @@ pub struct Callers {
 
 #[derive(Debug, Default)]
 struct Generation {
-    remembered: HashMap<String, Remembered>,
+    remembered: HashMap<String, Remembered, BuildHasherDefault<TailHasher>>,
     bytes: usize,
+}
+
+/// Hashes the end of a token, which is the end of its signature: as good as random, and nobody but Access chooses it, since only
+/// verified tokens are remembered. The default hasher reads a whole token, for a twentieth of a small request's time.
+#[derive(Debug, Default)]
+struct TailHasher(u64);
+
+impl Hasher for TailHasher {
+    fn write(&mut self, bytes: &[u8]) {
+        if let Some(tail) = bytes.last_chunk() {
+            let product = u64::from_le_bytes(*tail).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+            self.0 = product ^ (product >> 32);
+        }
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
 }
 
 #[derive(Debug, Clone)]

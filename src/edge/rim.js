@@ -19,12 +19,13 @@ export function open(request) {
  */
 export function within(promise, milliseconds, request, done = Promise.resolve, failed = Promise.reject) {
   return new Promise((resolve, reject) => {
+    const signal = request ? request.signal : undefined;
     let isOver = false;
     const end = (word, outcome) => {
       if (isOver) return;
       isOver = true;
       clearTimeout(timer);
-      request?.signal.removeEventListener("abort", leave);
+      signal?.removeEventListener("abort", leave);
       try {
         resolve(word.call(Promise, outcome));
       } catch (error) {
@@ -33,8 +34,8 @@ export function within(promise, milliseconds, request, done = Promise.resolve, f
     };
     const timer = milliseconds > 0 ? setTimeout(() => end(failed, new Error("timeout")), milliseconds) : undefined;
     const leave = () => end(failed, new Error("gone"));
-    if (request?.signal.aborted) leave();
-    else request?.signal.addEventListener("abort", leave);
+    if (signal?.aborted) leave();
+    else signal?.addEventListener("abort", leave);
     promise.then(end.bind(undefined, done), end.bind(undefined, failed));
   });
 }
@@ -67,8 +68,7 @@ export function send(env, request, head, plan, settle) {
     return response;
   };
   // Where nothing is to be written, nobody has to know that the client is gone.
-  const watched = records === "" ? undefined : request;
-  return within(answer, milliseconds, watched, pass, (error) => settle(head, error, request));
+  return within(answer, milliseconds, records && request, pass, (error) => settle(head, error, request));
 }
 
 /** Heads by what they have in common: at most MOST_KEPT, of LONGEST_KEPT characters each, in some five times as many bytes. */

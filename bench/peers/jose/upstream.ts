@@ -23,7 +23,6 @@ const FORWARDED = new Set([
 ]);
 const PLAIN = /^[\t -~]*$/;
 const ADDRESS = /^[0-9a-fA-F.:]{2,45}$/;
-const RAY = /^[0-9A-Za-z-]{1,64}$/;
 
 export function upstreamHeaders(request: Request, caller: Caller, auditId: string): Headers {
   const incoming = request.headers;
@@ -34,9 +33,7 @@ export function upstreamHeaders(request: Request, caller: Caller, auditId: strin
       throw new Refusal(403, "Forbidden", "this gateway does not take impersonation from its callers");
     }
     const isCrossSite =
-      name === "origin" ||
-      (name === "sec-fetch-site" && value !== "none") ||
-      name.startsWith("access-control-request-");
+      name === "origin" || name.startsWith("sec-fetch-") || name.startsWith("access-control-request-");
     if (isCrossSite) {
       throw new Refusal(403, "Forbidden", "this gateway serves command line tools, not web pages");
     }
@@ -52,10 +49,6 @@ export function upstreamHeaders(request: Request, caller: Caller, auditId: strin
     headers.append(name, value);
   }
   headers.set("Audit-ID", auditId);
-  const ray = incoming.get("cf-ray");
-  if (ray && RAY.test(ray)) {
-    headers.set("Impersonate-Extra-kube-access.dev%2Fray", ray);
-  }
   const address = incoming.get("cf-connecting-ip");
   if (address && ADDRESS.test(address)) {
     headers.set("X-Forwarded-For", address);

@@ -145,25 +145,62 @@ interface Entry {
   auditId: string;
 }
 
-function record(env: Env, { request, path, caller, refusal, response, received, auditId }: Entry): void {
+function record(env: Env, entry: Entry): void {
+  const { request, path, caller, refusal, response, received, auditId } = entry;
   const level = refusal ? (refusal.status >= 500 ? "error" : "warn") : "debug";
-  if (SEVERITY.indexOf(level) < SEVERITY.indexOf(env.LOG_LEVEL) && env.ENABLE_K8S_LOGGING !== "true") {
-    return;
+  if (SEVERITY.indexOf(level) >= SEVERITY.indexOf(env.LOG_LEVEL)) {
+    const line = {
+      level,
+      message: refusal ? "request refused" : "request served",
+      time: new Date().toISOString(),
+      auditID: auditId,
+      method: request.method,
+      uri: path.split("?")[0],
+      user: caller?.user,
+      status: response.status,
+      reason: refusal?.reason,
+      detail: refusal?.detail,
+      milliseconds: Date.now() - received,
+    };
+    console.log(JSON.stringify(line));
   }
-  const line = {
-    level,
-    message: refusal ? "request refused" : "request served",
-    time: new Date().toISOString(),
+  if (env.ENABLE_K8S_LOGGING === "true") {
+    console.log(JSON.stringify(auditEvent(entry)));
+  }
+}
+
+/** The same members as kube-access writes. */
+function auditEvent({ request, path, caller, refusal, response, received, auditId }: Entry): object {
+  const { headers, method } = request;
+  const [, , version, , namespace, resource, name, subresource] = path.split(/[/?]/);
+  const lines = caller?.lines ?? [];
+  const extras = lines.filter(([line]) => line.startsWith("Impersonate-Extra-"));
+  return {
+    kind: "Event",
+    apiVersion: "audit.k8s.io/v1",
+    level: "Metadata",
     auditID: auditId,
-    method: request.method,
-    uri: path.split("?")[0],
-    user: caller?.user,
-    status: response.status,
-    reason: refusal?.reason,
-    detail: refusal?.detail,
-    milliseconds: Date.now() - received,
+    stage: "ResponseComplete",
+    requestURI: path,
+    verb: method === "GET" ? "get" : method.toLowerCase(),
+    user: {
+      username: caller?.user,
+      groups: lines.filter(([line]) => line === "Impersonate-Group").map(([, group]) => group),
+      extra: Object.fromEntries(extras.map(([line, value]) => [decodeURIComponent(line.slice(18)), [value]])),
+    },
+    sourceIPs: [headers.get("cf-connecting-ip")],
+    userAgent: headers.get("user-agent"),
+    objectRef: { resource, namespace, name, apiVersion: version, subresource },
+    requestReceivedTimestamp: new Date(received).toISOString().replace("Z", "000Z"),
+    annotations: {
+      "kube-access.dev/decision": refusal ? "refuse" : "forward",
+      "kube-access.dev/detail": refusal?.detail,
+      "kube-access.dev/ray": headers.get("cf-ray"),
+      "kube-access.dev/client-kubectl-command": headers.get("kubectl-command"),
+    },
+    responseStatus: { metadata: {}, code: response.status, reason: refusal?.reason, message: refusal?.message },
+    stageTimestamp: new Date().toISOString().replace("Z", "000Z"),
   };
-  console.log(JSON.stringify(line));
 }
 
 function unauthenticated(detail: string): Refusal {
