@@ -111,11 +111,33 @@ export function cleanUpOnExit(services: Service[], dir: string): () => void {
   };
 }
 
-/** Ports that were free a moment ago, all different. */
+/** Below those that systems hand out by themselves, so that none is taken before its program listens, or while it is stopped. */
+const PORTS = { first: 12_000, ofAProcess: 40, processes: 500 };
+let tried = (process.pid % PORTS.processes) * PORTS.ofAProcess;
+
+/** Free ports, all different, of a range in which other processes of this project begin elsewhere. */
 export async function freePorts(count: number): Promise<number[]> {
-  const servers = Array.from({ length: count }, () => createServer().listen(0, "127.0.0.1"));
-  await Promise.all(servers.map((server) => once(server, "listening")));
-  const ports = servers.map((server) => (server.address() as { port: number }).port);
-  await Promise.all(servers.map((server) => once(server.close(), "close")));
+  const ports: number[] = [];
+  const all = PORTS.processes * PORTS.ofAProcess;
+  for (let attempt = 0; ports.length < count; attempt += 1) {
+    if (attempt === all) {
+      throw new Error(`no port from ${PORTS.first} to ${PORTS.first + all - 1} is free`);
+    }
+    const port = PORTS.first + (tried++ % all);
+    if (await isFree(port)) {
+      ports.push(port);
+    }
+  }
   return ports;
+}
+
+async function isFree(port: number): Promise<boolean> {
+  const server = createServer().listen(port, "127.0.0.1");
+  try {
+    await once(server, "listening");
+  } catch {
+    return false;
+  }
+  await once(server.close(), "close");
+  return true;
 }

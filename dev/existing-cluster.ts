@@ -26,7 +26,7 @@ export interface Kubectl {
 }
 
 const ANSWER_SECONDS = 10;
-const PROXY_SECONDS = 30;
+const PROXY_SECONDS = 60;
 /** With a user and a group of its own for every caller, all of these are needed. */
 const IMPERSONATED = ["users", "groups"];
 

@@ -69,7 +69,7 @@ pub(crate) fn read(method: &str, path: &str, query: &str) -> RequestInfo {
     info
 }
 
-/// `url.PathUnescape`, for texts that stay text.
+/// `url.PathUnescape`. Go's strings may hold bytes that are no text, as behind `proxy/`; here something else stands for them.
 pub(crate) fn unescape(text: &str) -> Option<String> {
     let mut bytes = Vec::new();
     let mut rest = text.as_bytes();
@@ -83,7 +83,7 @@ pub(crate) fn unescape(text: &str) -> Option<String> {
             rest = after;
         }
     }
-    String::from_utf8(bytes).ok()
+    Some(String::from_utf8_lossy(&bytes).into_owned())
 }
 
 fn is_watch(query: &str) -> bool {

@@ -52,7 +52,7 @@ const IDENTITIES = {
 const RAY = "8f0e1d2c3b4a5968-FRA";
 const AT_A_TIME = 12;
 const BATCH = 240;
-const WRITTEN_MS = 15_000;
+const WRITTEN_MS = 60_000;
 
 export async function runDifferential(
   site: Site,

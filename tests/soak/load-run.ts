@@ -31,7 +31,7 @@ const SLOW_READ_MS = 20;
 const SLOW_LINGER_S = 30;
 const MAX_ROTATIONS = 20;
 /** A key that the gateway has not seen is asked for at most every 30 s. Until then its tokens are refused, as they must be. */
-const COOL_DOWN_MS = 45_000;
+const COOL_DOWN_MS = 120_000;
 
 export async function runLoad(site: Site, load: Load, log: (line: string) => void): Promise<LoadReport> {
   const pid = site.stack.gateway.pid();

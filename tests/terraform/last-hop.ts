@@ -38,7 +38,7 @@ export async function startLastHop(cluster: Cluster, namespace: string): Promise
   });
   service.start();
   const url = `http://127.0.0.1:${port}`;
-  await service.ready(async () => (await fetch(`${url}/readyz`).catch(() => undefined)) !== undefined, 10);
+  await service.ready(async () => (await fetch(`${url}/readyz`).catch(() => undefined)) !== undefined, 60);
   return {
     url,
     readinessCommand: readinessProbe.exec.command,

@@ -6,7 +6,7 @@ import { Kubectl, type Running } from "../e2e/cluster/kubectl.ts";
 import type { Site } from "../e2e/cluster/site.ts";
 import type { Command } from "./commands.ts";
 
-const LIMIT_MS = 20_000;
+const LIMIT_MS = 60_000;
 
 /** The cell of the table. */
 export async function outcome(command: Command, kubectl: string, site: Site): Promise<string> {

@@ -16,7 +16,7 @@ export interface Command {
   prove(attempt: Attempt): Promise<void>;
 }
 
-const LIMIT_MS = 20_000;
+const LIMIT_MS = 60_000;
 const REMOTE_COMMAND = "KUBECTL_REMOTE_COMMAND_WEBSOCKETS";
 const PORT_FORWARD = "KUBECTL_PORT_FORWARD_WEBSOCKETS";
 

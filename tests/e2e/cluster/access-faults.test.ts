@@ -9,7 +9,7 @@ import { type Site, startSite } from "./site.ts";
 import { until } from "./until.ts";
 
 /** Keys are asked for at most every 30 s, so much can pass between the end of a fault and its last effect. */
-const COOL_DOWN_MS = 40_000;
+const COOL_DOWN_MS = 90_000;
 
 let site: Site;
 before(async () => {
@@ -62,7 +62,7 @@ async function ask(
 ): Promise<{ status: number; json(): Promise<unknown> }> {
   const headers = { "cf-access-jwt-assertion": await access.mint("bob"), "user-agent": userAgent };
   const url = `${gateway.url}/api/v1/namespaces/default/pods/web`;
-  const { statusCode, body } = await request(url, { headers, signal: AbortSignal.timeout(30_000) });
+  const { statusCode, body } = await request(url, { headers, signal: AbortSignal.timeout(60_000) });
   const text = await body.text();
   return { status: statusCode, json: async () => JSON.parse(text) };
 }

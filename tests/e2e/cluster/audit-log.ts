@@ -22,7 +22,7 @@ export interface AuditEvent {
   responseStatus?: { code: number };
 }
 
-const WRITTEN_MS = 10_000;
+const WRITTEN_MS = 60_000;
 
 export class AuditLog {
   readonly #file: string;

@@ -21,7 +21,7 @@ interface GatewayEvent extends AuditEvent {
 }
 
 function gatewayEvent(what: string, fits: (event: GatewayEvent) => boolean): Promise<GatewayEvent> {
-  return until(`the gateway's log shows ${what}`, 10_000, () => {
+  return until(`the gateway's log shows ${what}`, 60_000, () => {
     const events = site.stack.gateway.logs().flatMap((line) => {
       const event = line.includes("audit.k8s.io/v1") ? (JSON.parse(line) as GatewayEvent) : undefined;
       return event ? [event] : [];
@@ -183,7 +183,7 @@ async function ask(
       path,
       method,
       headers: { "Cf-Access-Jwt-Assertion": token, ...headers },
-      timeout: 30_000,
+      timeout: 60_000,
     });
     sent.on("response", async (response) => {
       let text = "";

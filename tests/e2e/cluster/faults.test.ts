@@ -11,7 +11,7 @@ import { EXEC, openWebSocket, STDERR, STDOUT } from "./websocket.ts";
 
 const MB = 1024 * 1024;
 /** No fault may make a caller wait longer. */
-const HANG_MS = 30_000;
+const HANG_MS = 60_000;
 
 let site: Site;
 let bob: Kubectl;

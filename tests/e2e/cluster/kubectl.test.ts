@@ -52,7 +52,7 @@ test("case 107: events of a watch arrive one by one, each before the next one ha
   await site.audit.find("the watch", (event) => event.verb === "watch" && event.requestURI.includes("watched"));
   for (const event of events as (keyof typeof happen)[]) {
     await happen[event]();
-    await watch.prints(shown[event], 5_000);
+    await watch.prints(shown[event]);
   }
   await watch.stop();
   assert.equal(watch.stdout.trim().split("\n").length, 4, "a heading and three events");

@@ -20,7 +20,7 @@ export interface RunOptions {
   limitMs?: number;
 }
 
-const LIMIT_MS = 30_000;
+const LIMIT_MS = 60_000;
 
 export class Kubectl {
   readonly binary: string;

@@ -19,5 +19,5 @@ export async function createPod(
   const spec = { terminationGracePeriodSeconds: 1, restartPolicy: "Never", containers };
   const pod = { apiVersion: "v1", kind: "Pod", metadata: { name, namespace }, spec };
   await admin.ok(["create", "-f", "-"], { input: JSON.stringify(pod) });
-  await admin.ok(["wait", "-n", namespace, "--for=condition=Ready", `pod/${name}`, "--timeout=20s"]);
+  await admin.ok(["wait", "-n", namespace, "--for=condition=Ready", `pod/${name}`, "--timeout=60s"]);
 }

@@ -11,7 +11,7 @@ export interface Exchange {
   rest: Buffer;
 }
 
-const HEAD_MS = 30_000;
+const HEAD_MS = 60_000;
 
 /** Sends a request, given as the bytes of its head (Latin-1) and body, and reads the head of the answer. */
 export async function exchange(

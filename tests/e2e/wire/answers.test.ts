@@ -239,7 +239,7 @@ test("a cluster that never answers: 504 after a minute for a get, all the time i
     stage.upstream.script(() => new Promise(() => {}));
     const started = performance.now();
     assertRefused(await send(), 504, /did not answer in time/);
-    assert.ok(performance.now() - started < 10_000);
+    assert.ok(performance.now() - started < 30_000);
     // 2 s are more than three of the Worker's hurried minutes.
     stage.upstream.script(async (request) => {
       await new Promise((resolve) => setTimeout(resolve, 2_000));

@@ -33,8 +33,9 @@ for (const [vars, message] of [
     assert.equal(stage.certs.requests(), 0);
     const health = await stage.call({ target: "/.kube-access/healthz", as: null });
     assert.deepEqual([health.status, health.text], [200, "ok\n"], "a stranger learns nothing of it");
-    const logged = stage.gateway.logs().filter((line) => message.test(line));
-    assert.ok(logged.length > 0 && logged.every((line) => JSON.parse(line).level === "error"));
+    const logged = () => stage.gateway.logs().filter((line) => message.test(line));
+    await eventually("the log names it", () => logged().length > 0);
+    assert.ok(logged().every((line) => JSON.parse(line).level === "error"));
   });
 }
 

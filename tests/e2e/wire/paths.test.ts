@@ -3,7 +3,16 @@
 import assert from "node:assert/strict";
 import { after, before, beforeEach, test } from "node:test";
 import { cluster } from "./kinds.ts";
-import { type Answer, assertRefused, assertStopped, type Call, type Stage, startStage, theOnly } from "./stage.ts";
+import {
+  type Answer,
+  assertRefused,
+  assertStopped,
+  type Call,
+  eventually,
+  type Stage,
+  startStage,
+  theOnly,
+} from "./stage.ts";
 import { offer } from "./websocket.ts";
 
 let stage: Stage;
@@ -98,12 +107,14 @@ test("case 90, 91: exec is exec however it is spelt, by GET and by POST", async 
     assertRefused(await send({ method: "POST", target, lines: ["Upgrade: SPDY/3.1"] }), 400, /SPDY/);
     assert.deepEqual(theOnly(stage.upstream.received).target, target);
   }
-  const seen = stage.gateway
-    .logs()
-    .filter((line) => line.includes('"Event"'))
-    .map((line) => JSON.parse(line))
-    .filter(({ objectRef }) => objectRef?.subresource === "exec");
-  assert.equal(seen.length, 2 * spellings.length, "each is audited as exec");
+  const seen = () =>
+    stage.gateway
+      .logs()
+      .filter((line) => line.includes('"Event"'))
+      .map((line) => JSON.parse(line))
+      .filter(({ objectRef }) => objectRef?.subresource === "exec");
+  await eventually("each is audited as exec", () => seen().length >= 2 * spellings.length);
+  assert.equal(seen().length, 2 * spellings.length);
 });
 
 test("case 95: a method that the API does not have is refused", async () => {
@@ -244,6 +255,6 @@ test("case 150: a bomb of headers or of parameters is refused or goes on, at onc
     .join("&")
     .slice(0, 16_000);
   assert.equal((await send({ target: `/api/v1/pods?${shorter}` })).status, 200);
-  assert.ok(performance.now() - started < 10_000);
+  assert.ok(performance.now() - started < 30_000);
   assert.equal((await send({})).status, 200, "and the gateway goes on serving");
 });

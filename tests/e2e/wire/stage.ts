@@ -12,6 +12,7 @@ import type { AccessKeys } from "../../../dev/access-keys.ts";
 import { MODULES } from "../../../dev/build.ts";
 import { type Gateway, type Json, startGateway } from "../../../dev/gateway.ts";
 import { localApplication, localUsers } from "../../../dev/users.ts";
+import { ownTime } from "../../own-time.ts";
 import { type Recorder, startRecorder } from "./recorder.ts";
 import { type Head, pieces, readHead, values, Wire, whole } from "./wire.ts";
 
@@ -198,10 +199,10 @@ export function theOnly<Item>(items: Item[]): Item {
 }
 
 /** Waits until something is true. */
-export async function eventually(what: string, isTrue: () => boolean, limitMs = 20_000): Promise<void> {
-  const deadline = performance.now() + limitMs;
+export async function eventually(what: string, isTrue: () => boolean, limitMs = 60_000): Promise<void> {
+  const deadline = ownTime() + limitMs;
   while (!isTrue()) {
-    assert.ok(performance.now() < deadline, `not within ${limitMs} ms: ${what}`);
+    assert.ok(ownTime() < deadline, `not within ${limitMs} ms: ${what}`);
     await new Promise((resolve) => setTimeout(resolve, 10));
   }
 }

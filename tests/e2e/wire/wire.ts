@@ -1,6 +1,7 @@
 // HTTP/1.1 as bytes on a socket, for both ends of the gateway: nothing here tidies what is sent or received.
 
 import type { Socket } from "node:net";
+import { ownTime } from "../../own-time.ts";
 
 /** Beyond it something hangs. Generous, since the machine may be busy. */
 const LIMIT_MS = 30_000;
@@ -90,9 +91,9 @@ export class Wire {
   }
 
   async #until(isReady: () => boolean, limitMs = LIMIT_MS): Promise<void> {
-    const deadline = performance.now() + limitMs;
+    const deadline = ownTime() + limitMs;
     while (!isReady() && !this.#ended) {
-      const left = deadline - performance.now();
+      const left = deadline - ownTime();
       if (left <= 0) {
         throw new Error(`nothing came within ${limitMs} ms; read so far: ${this.#all().toString("latin1", 0, 300)}`);
       }
