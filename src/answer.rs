@@ -85,9 +85,7 @@ pub fn review(request: &Request<'_>, outline: Outline, beginning: &str) -> Resul
     // What a workload answers is the workload's, whatever it looks like.
     if !request.is_proxied() {
         let failure = Error::of_text(beginning).or_else(|| Error::of_status(outline.status(), outline.has(HTML_ERROR)));
-        if let Some(failure) = failure {
-            return Err(failure);
-        }
+        failure.map_or(Ok(()), Err)?;
     }
     Ok(Changes {
         strips: outline.has(STRIPPED),

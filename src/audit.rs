@@ -136,12 +136,9 @@ impl Entry<'_> {
 #[must_use]
 pub fn fill(template: &str, status: u16, answered: u64, received: u64) -> String {
     let time = timestamp(answered, SecondsFormat::Millis);
-    let milliseconds = answered.saturating_sub(received);
-    template.replacen(HOLE, &status.to_string(), 1).replacen(HOLE, time.trim_end_matches('Z'), 1).replacen(
-        HOLE,
-        &milliseconds.to_string(),
-        1,
-    )
+    let milliseconds = answered.saturating_sub(received).to_string();
+    let values = [&status.to_string(), time.trim_end_matches('Z'), &milliseconds];
+    values.iter().fold(template.to_owned(), |text, value| text.replacen(HOLE, value, 1))
 }
 
 /// JSON without its last character, safe to be shown: what could break a line, hide text or turn it around is escaped.

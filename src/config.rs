@@ -137,12 +137,9 @@ fn parse_audiences(value: Option<&Var>) -> Result<Vec<String>, ConfigError> {
         (1..=256).contains(&tag.len()) && tag.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
     };
     if audiences.is_empty() {
-        Err(error("missing"))
-    } else if audiences.iter().all(is_tag) {
-        Ok(audiences)
-    } else {
-        Err(error("malformed"))
+        return Err(error("missing"));
     }
+    audiences.iter().all(is_tag).then_some(audiences).ok_or(error("malformed"))
 }
 
 fn parse_level(value: Option<&Var>) -> Result<Level, ConfigError> {

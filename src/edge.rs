@@ -59,11 +59,10 @@ async fn fetch(request: web_sys::Request, env: Env, ctx: Context) -> worker::Res
     let visit = Visit { request: &request, env: &env, head: &head };
     let mut journey = Journey::default();
     let served = visit.serve(&asked, &mut journey, &ctx).await;
-    let response = match served {
-        Ok(response) => response,
-        Err(refusal) => refuse(&asked, &journey, &refusal)?,
-    };
-    Ok(response)
+    match served {
+        Ok(response) => Ok(response),
+        Err(refusal) => Ok(refuse(&asked, &journey, &refusal)?),
+    }
 }
 
 /// The short way, for requests that need nobody's answer: sends, and gives the promise of what the client gets. `None` leaves the
@@ -120,9 +119,7 @@ impl Visit<'_> {
                     journey.learn(answer);
                 }
                 Step::Refuse(refusal) => return Err(refusal),
-                Step::Health => {
-                    return Ok(own("ok\n", 200, "text/plain; charset=utf-8", None)?);
-                }
+                Step::Health => return Ok(own("ok\n", 200, "text/plain; charset=utf-8", None)?),
                 Step::Send(plan) => {
                     let text = to_text(&plan, asked.head.received);
                     let sent = rim::send(self.env, self.request, self.head, &text, None)?;
@@ -205,20 +202,10 @@ fn log(level: Level, line: &str) {
 /// A plan as `send` of `rim.js` reads it.
 fn to_text(plan: &Plan<'_>, received: u64) -> String {
     let mut text = String::with_capacity(4096);
-    text.extend([
-        plan.milliseconds.to_string().as_str(),
-        if plan.is_reviewed { " 1 " } else { " 0 " },
-        received.to_string().as_str(),
-        "\n",
-        plan.target,
-        "\n",
-        &plan.head.lines,
-        "\n",
-        &plan.head.names,
-        "\n",
-        plan.caller.lines(),
-        "\n",
-    ]);
+    let numbers = format!("{} {} {received}", plan.milliseconds, u8::from(plan.is_reviewed));
+    for part in [&numbers, plan.target, &plan.head.lines, &plan.head.names, plan.caller.lines()] {
+        text.extend([part, "\n"]);
+    }
     for record in &plan.records {
         text.extend([record.level.method(), ":", &record.template, "\n"]);
     }

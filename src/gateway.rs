@@ -123,14 +123,7 @@ pub struct Plan<'r> {
     pub records: Vec<Record>,
 }
 
-/// Why a walk along the line ends early.
-enum Halt {
-    Health,
-    Refuse(Refusal),
-    Ask(Question),
-}
-
-impl<E: Into<Refusal>> From<E> for Halt {
+impl<E: Into<Refusal>> From<E> for Step<'_> {
     fn from(error: E) -> Self {
         Self::Refuse(error.into())
     }
@@ -166,12 +159,7 @@ impl<'m> Gateway<'m> {
 
     /// What to do about a request, as far as its journey has come.
     pub fn step<'r, 'a>(&mut self, request: &'r Request<'a>, journey: &mut Journey<'a>) -> Step<'r> {
-        match self.walk(request, journey) {
-            Ok(plan) => Step::Send(plan),
-            Err(Halt::Health) => Step::Health,
-            Err(Halt::Refuse(refusal)) => Step::Refuse(refusal),
-            Err(Halt::Ask(question)) => Step::Ask(question),
-        }
+        self.walk(request, journey).unwrap_or_else(|end| end)
     }
 
     /// What is to be written of a request that was sent or refused.
@@ -183,8 +171,8 @@ impl<'m> Gateway<'m> {
         }
     }
 
-    /// The line.
-    fn walk<'r, 'a>(&mut self, request: &'r Request<'a>, journey: &mut Journey<'a>) -> Result<Plan<'r>, Halt> {
+    /// The line. Who leaves it early is an `Err`.
+    fn walk<'r, 'a>(&mut self, request: &'r Request<'a>, journey: &mut Journey<'a>) -> Result<Step<'r>, Step<'r>> {
         if let Some(excess) = request.excess {
             return Err(excess.into());
         }
@@ -200,18 +188,18 @@ impl<'m> Gateway<'m> {
             return Err(protocol::Error::Spdy.into());
         }
         let entry = Entry { request, caller: Some(&caller), refusal: None };
-        Ok(Plan {
+        Ok(Step::Send(Plan {
             milliseconds: patience(target, protocol),
             is_reviewed: answer::is_reviewed(request),
             target: &target.text,
             head,
             records: self.records(&entry),
             caller,
-        })
+        }))
     }
 
     /// Token, key, signature, claims, identity; remembered from then on.
-    fn recognise<'a>(&mut self, request: &Request<'a>, journey: &mut Journey<'a>) -> Result<Rc<Caller>, Halt> {
+    fn recognise<'a>(&mut self, request: &Request<'a>, journey: &mut Journey<'a>) -> Result<Rc<Caller>, Step<'static>> {
         if let Some(caller) = &journey.caller {
             return Ok(Rc::clone(caller));
         }
@@ -294,13 +282,13 @@ impl Journey<'_> {
 }
 
 /// The gateway's own paths go nowhere.
-fn keep_own_paths(request: &Request<'_>) -> Result<(), Halt> {
+fn keep_own_paths(request: &Request<'_>) -> Result<(), Step<'static>> {
     let (path, _) = target::split(request.head.target);
     let Some(rest) = path.strip_prefix(RESERVED) else {
         return Ok(());
     };
     if path == HEALTH && matches!(request.head.method, "GET" | "HEAD") {
-        return Err(Halt::Health);
+        return Err(Step::Health);
     }
     if rest.is_empty() || rest.starts_with('/') {
         return Err(Refusal::Reserved.into());
@@ -315,11 +303,8 @@ fn authenticate<'a>(
     config: &Config,
     now: u64,
     journey: &mut Journey<'a>,
-) -> Result<Claims, Halt> {
-    let untrusted = match journey.token.take() {
-        Some(untrusted) => untrusted,
-        None => Untrusted::parse(text)?,
-    };
+) -> Result<Claims, Step<'static>> {
+    let untrusted = journey.token.take().map_or_else(|| Untrusted::parse(text), Ok)?;
     let plan = if journey.has_certs { ring.key(untrusted.key_id(), now) } else { ring.plan(untrusted.key_id(), now) };
     let question = match (plan, journey.is_authentic) {
         (keys::Plan::Use(key), None) => {
@@ -340,7 +325,7 @@ fn authenticate<'a>(
         (keys::Plan::Unavailable, _) => return Err(ring.failure().into()),
     };
     journey.token = Some(untrusted);
-    Err(Halt::Ask(question))
+    Err(Step::Ask(question))
 }
 
 /// Who the caller is, and until when that may be remembered: by Workers KV where it is bound, else by the map.
@@ -349,12 +334,12 @@ fn identify(
     claims: &Claims,
     store: Option<&Option<Result<Option<String>, Unanswered>>>,
     now: u64,
-) -> Result<(Identity, u64), Halt> {
+) -> Result<(Identity, u64), Step<'static>> {
     let (Some(found), Some(key)) = (store, entry::key(claims)) else {
         return Ok((map.identify(claims)?, claims.expires()));
     };
     let Some(found) = found else {
-        return Err(Halt::Ask(Question::Entry(key)));
+        return Err(Step::Ask(Question::Entry(key)));
     };
     let verdict = match found {
         Ok(Some(text)) => {

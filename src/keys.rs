@@ -16,9 +16,7 @@ use crate::json;
 pub const MAX_JWKS_BYTES: usize = 64 * 1024;
 
 /// How long one fetch may take, in seconds.
-pub const FETCH_SECONDS: u64 = 5;
-/// The same in milliseconds.
-pub const FETCH_MILLISECONDS: u32 = 5_000;
+pub const FETCH_SECONDS: u32 = 5;
 
 /// How long fetched keys are used without asking again, in seconds: what a key that Access withdrew lives on here.
 const FRESH_SECONDS: u64 = 300;
@@ -132,12 +130,10 @@ impl Key {
         let exponent = URL_SAFE_NO_PAD.decode(&jwk.e).ok()?;
         let bits = modulus.len() * 8 - usize::try_from(modulus.first()?.leading_zeros()).ok()?;
         // No leading zero (RFC 7518 section 6.3.1.1): it would make a short key look long. A modulus of two odd primes is odd.
-        let is_minimal = |bytes: &[u8]| bytes.first().is_some_and(|first| *first != 0);
-        let is_odd = |bytes: &[u8]| bytes.last().is_some_and(|last| last % 2 == 1);
-        let is_sound = is_minimal(&modulus)
-            && is_odd(&modulus)
-            && is_minimal(&exponent)
-            && is_odd(&exponent)
+        let is_minimal_and_odd =
+            |bytes: &[u8]| bytes.first() != Some(&0) && bytes.last().is_some_and(|last| last % 2 == 1);
+        let is_sound = is_minimal_and_odd(&modulus)
+            && is_minimal_and_odd(&exponent)
             && (MIN_MODULUS_BITS..=MAX_MODULUS_BITS).contains(&bits)
             && (1..=4).contains(&exponent.len())
             && exponent != [1];
@@ -223,7 +219,7 @@ impl KeyRing {
 
     /// Whether a fetch is under way. One that says nothing for longer than it may take is none any more.
     fn is_asking(&self, now: u64) -> bool {
-        let is_recent = |asked: u64| now <= asked.saturating_add(FETCH_SECONDS);
+        let is_recent = |asked: u64| now <= asked.saturating_add(FETCH_SECONDS.into());
         self.outcome.is_none() && self.asked.is_some_and(is_recent)
     }
 

@@ -41,8 +41,7 @@ impl Protocol {
         let Some(upgrade) = head.header("upgrade") else {
             return Ok(Self::Http);
         };
-        let is_spdy = upgrade.get(..5).is_some_and(|start| start.eq_ignore_ascii_case("spdy/"));
-        if is_spdy {
+        if upgrade.get(..5).is_some_and(|start| start.eq_ignore_ascii_case("spdy/")) {
             return Ok(Self::Spdy);
         }
         if !upgrade.eq_ignore_ascii_case("websocket") || head.method != "GET" {

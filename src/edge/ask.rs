@@ -8,7 +8,7 @@ use worker::Context;
 use super::{ISOLATE, Visit, log, message, rim, with_gateway};
 use crate::answer;
 use crate::gateway::{Answer, Question, Unanswered};
-use crate::keys::{FETCH_MILLISECONDS, MAX_JWKS_BYTES};
+use crate::keys::{FETCH_SECONDS, MAX_JWKS_BYTES};
 use crate::refusal::Refusal;
 
 /// How long Workers KV may take, in milliseconds.
@@ -20,7 +20,7 @@ pub(super) async fn ask(question: Question, visit: &Visit<'_>, now: u64, ctx: &C
     match question {
         Question::Certs => {
             let renewal = renewal(visit.env, now, ctx);
-            settled(rim::within(&renewal, FETCH_MILLISECONDS + 1_000, request)).await?.ok();
+            settled(rim::within(&renewal, FETCH_SECONDS * 1_000 + 1_000, request)).await?.ok();
             Ok(Answer::Certs)
         }
         Question::Signature { jwk, input, signature } => {
@@ -39,10 +39,9 @@ pub(super) async fn ask(question: Question, visit: &Visit<'_>, now: u64, ctx: &C
 /// The fetch of the certs that is under way, or a new one. It outlives the request that began it, since others wait for it too;
 /// it has an end of its own.
 fn renewal(env: &JsValue, now: u64, ctx: &Context) -> Promise {
-    let url = with_gateway(env, |gateway| gateway.begin_renewal(now));
-    if let Some(url) = url {
+    if let Some(url) = with_gateway(env, |gateway| gateway.begin_renewal(now)) {
         let renewal = future_to_promise(async move {
-            let text = match rim::certs(&url, MAX_JWKS_BYTES, FETCH_MILLISECONDS) {
+            let text = match rim::certs(&url, MAX_JWKS_BYTES, FETCH_SECONDS * 1_000) {
                 Ok(fetch) => JsFuture::from(fetch).await.ok(),
                 Err(_) => None,
             };

@@ -112,11 +112,11 @@ fn case_19_without_keys_the_first_request_fetches_and_the_next_wait() {
     assert!(ring.ask(NOW));
     assert_eq!(ring.key("a", NOW), Plan::Unavailable);
     assert_eq!(ring.plan("a", NOW + 1), Plan::Fetch, "the same one");
-    assert!(!ring.ask(NOW + FETCH_SECONDS));
-    assert!(ring.ask(NOW + FETCH_SECONDS + 1), "nothing came of it");
+    assert!(!ring.ask(NOW + u64::from(FETCH_SECONDS)));
+    assert!(ring.ask(NOW + u64::from(FETCH_SECONDS) + 1), "nothing came of it");
     ring.renew(Err(KeysError::Empty), NOW);
     assert_eq!(ring.failure(), KeysError::Empty);
-    let asked = NOW + FETCH_SECONDS + 1;
+    let asked = NOW + u64::from(FETCH_SECONDS) + 1;
     assert_eq!(ring.plan("a", asked + 1), Plan::Unavailable);
     assert_eq!(ring.plan("a", asked + EMPTY_COOL_DOWN_SECONDS), Plan::Fetch);
 }
