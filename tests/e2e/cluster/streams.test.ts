@@ -74,7 +74,8 @@ test("exec -it has a terminal of the caller's size, follows it when it changes, 
     return;
   }
   const tty = join(site.dir, "tty");
-  const command = `tty > ${tty}; stty rows 40 cols 100; exec "$KUBECTL" exec -it shell -- sh -c 'stty size; read line; echo "got $line"; stty size; exit 3'`;
+  // The size follows the start of the command, here as in kubelet.
+  const command = `tty > ${tty}; stty rows 40 cols 100; exec "$KUBECTL" exec -it shell -- sh -c 'until stty size | grep "40 100"; do sleep 0.1; done; read line; echo "got $line"; stty size; exit 3'`;
   const env = { ...bob.environment, KUBECTL: bob.binary, SHELL: "/bin/sh" };
   const terminal = spawn("script", ["--quiet", "--return", "--echo", "never", "--command", command, "/dev/null"], {
     env,
@@ -90,7 +91,7 @@ test("exec -it has a terminal of the caller's size, follows it when it changes, 
       "--",
       "sh",
       "-c",
-      "for p in $(pgrep -f 'stty size; read'); do stty -F /proc/$p/fd/0 size; done 2>/dev/null",
+      "for p in $(pgrep -f 'until stty size'); do stty -F /proc/$p/fd/0 size; done 2>/dev/null",
     ]);
     return sizes.stdout.includes("50 120");
   });
