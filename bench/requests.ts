@@ -21,7 +21,7 @@ export function upgradeRequest(path: string, token: string, protocol: string): s
     "Connection: Upgrade",
     "Upgrade: websocket",
     "Sec-WebSocket-Version: 13",
-    "Sec-WebSocket-Key: a3ViZS1hY2Nlc3MtYmVuY2g=",
+    "Sec-WebSocket-Key: a3ViZS1hY2Nlc3NiZW5jaA==",
     `Sec-WebSocket-Protocol: ${protocol}`,
   ]);
 }
