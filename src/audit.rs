@@ -153,18 +153,9 @@ fn open(value: &impl Serialize) -> String {
         return json;
     }
     let is_unsafe = |character: char| {
-        matches!(
-            character,
-            '\u{7f}'..='\u{9f}'
-                | '\u{ad}'
-                | '\u{61c}'
-                | '\u{200b}'..='\u{200f}'
-                | '\u{2028}'..='\u{202e}'
-                | '\u{2060}'..='\u{206f}'
-                | '\u{feff}'
-                | '\u{fff9}'..='\u{fffb}'
-                | '\u{e0000}'..='\u{e007f}'
-        )
+        matches!(character, '\u{7f}'..='\u{9f}' | '\u{ad}' | '\u{61c}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}')
+            || matches!(character, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}')
+            || ('\u{e0000}'..='\u{e007f}').contains(&character)
     };
     let mut safe = String::with_capacity(json.len() + 32);
     for character in json.chars() {

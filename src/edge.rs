@@ -59,10 +59,7 @@ async fn fetch(request: web_sys::Request, env: Env, ctx: Context) -> worker::Res
     let visit = Visit { request: &request, env: &env, head: &head };
     let mut journey = Journey::default();
     let served = visit.serve(&asked, &mut journey, &ctx).await;
-    match served {
-        Ok(response) => Ok(response),
-        Err(refusal) => Ok(refuse(&asked, &journey, &refusal)?),
-    }
+    Ok(served.or_else(|refusal| refuse(&asked, &journey, &refusal))?)
 }
 
 /// The short way, for requests that need nobody's answer: sends, and gives the promise of what the client gets. `None` leaves the
@@ -78,6 +75,9 @@ pub fn pass(request: &web_sys::Request, env: &JsValue, settle: &Function) -> Opt
     let Step::Send(plan) = step else {
         return None;
     };
+    if plan.may_repeat {
+        return None;
+    }
     let plan = to_text(&plan, asked.head.received);
     rim::send(env, request, &head, &plan, Some(settle)).ok()
 }
@@ -94,14 +94,9 @@ pub async fn settle(
     let mut journey = Journey::default();
     // Asked again, the line says again who the caller is and what is to be written.
     let step = with_gateway(&JsValue::UNDEFINED, |gateway| gateway.step(&asked, &mut journey));
-    let records = match step {
-        Step::Send(plan) => plan.records,
-        Step::Health | Step::Refuse(_) | Step::Ask(_) => Vec::new(),
-    };
-    match review(&request, &asked, &records, outcome.dyn_into()).await {
-        Ok(response) => Ok(response),
-        Err(refusal) => refuse(&asked, &journey, &refusal),
-    }
+    let records = if let Step::Send(plan) = step { plan.records } else { Vec::new() };
+    let outcome = outcome.dyn_into().map_err(|error| failure(&error));
+    review(&request, &asked, &records, outcome).await.or_else(|refusal| refuse(&asked, &journey, &refusal))
 }
 
 impl Visit<'_> {
@@ -122,12 +117,19 @@ impl Visit<'_> {
                 Step::Health => return Ok(own("ok\n", 200, "text/plain; charset=utf-8", None)?),
                 Step::Send(plan) => {
                     let text = to_text(&plan, asked.head.received);
-                    let sent = rim::send(self.env, self.request, self.head, &text, None)?;
-                    let outcome = JsFuture::from(sent).await.and_then(JsCast::dyn_into);
+                    let mut outcome = self.send(&text).await?;
+                    if plan.may_repeat && matches!(outcome, Err(answer::Error::Broken(_))) {
+                        outcome = self.send(&text).await?;
+                    }
                     return review(self.request, asked, &plan.records, outcome).await;
                 }
             }
         }
+    }
+
+    async fn send(&self, plan: &str) -> Result<Result<web_sys::Response, answer::Error>, Refusal> {
+        let sent = rim::send(self.env, self.request, self.head, plan, None)?;
+        Ok(JsFuture::from(sent).await.and_then(JsCast::dyn_into).map_err(|error| failure(&error)))
     }
 }
 
@@ -136,15 +138,14 @@ async fn review(
     request: &web_sys::Request,
     asked: &Request<'_>,
     records: &[Record],
-    outcome: Result<web_sys::Response, JsValue>,
+    outcome: Result<web_sys::Response, answer::Error>,
 ) -> Result<web_sys::Response, Refusal> {
-    let response = outcome.map_err(|error| answer::Error::parse(&message(&error)))?;
+    let response = outcome?;
     let outline = Outline(rim::outline(&response)?);
     let mut beginning = String::new();
     if answer::needs_beginning(asked, outline) {
         let text = rim::peek(&response, BEGINNING_BYTES, request)?;
-        let text = JsFuture::from(text).await;
-        beginning = text.map_err(|error| answer::Error::parse(&message(&error)))?.as_string().unwrap_or_default();
+        beginning = JsFuture::from(text).await.map_err(|error| failure(&error))?.as_string().unwrap_or_default();
     }
     let changes = answer::review(asked, outline, &beginning)?;
     write(asked, records, response.status());
@@ -228,6 +229,10 @@ impl From<JsValue> for Refusal {
     fn from(error: JsValue) -> Self {
         Self::Failed(message(&error))
     }
+}
+
+fn failure(error: &JsValue) -> answer::Error {
+    answer::Error::parse(&message(error))
 }
 
 fn message(error: &JsValue) -> String {

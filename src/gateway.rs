@@ -113,6 +113,9 @@ pub struct Plan<'r> {
     pub milliseconds: u32,
     /// Whether even a plain answer must be given to [`answer::review`].
     pub is_reviewed: bool,
+    /// Whether to send it once more when the connection breaks. Nothing runs of a stream that is asked for without its upgrade, and
+    /// `kubectl proxy` closes the connection of the WebSocket that was declined before it, without saying so.
+    pub may_repeat: bool,
     /// Path and query.
     pub target: &'r str,
     /// The head.
@@ -191,6 +194,7 @@ impl<'m> Gateway<'m> {
         Ok(Step::Send(Plan {
             milliseconds: patience(target, protocol),
             is_reviewed: answer::is_reviewed(request),
+            may_repeat: protocol == Protocol::Spdy,
             target: &target.text,
             head,
             records: self.records(&entry),

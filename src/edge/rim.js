@@ -58,7 +58,7 @@ export function send(env, request, head, plan, settle) {
   const { method } = request;
   const sent = address(method, plan, endOfTarget + 1, endOfOwn, endOfHead);
   // The runtime sends no body with these two, and throws when it is given one, even an empty one.
-  const hasBody = method !== "GET" && method !== "HEAD" && request.body !== null;
+  const hasBody = method !== "GET" && method !== "HEAD" && request.body !== null && !request.bodyUsed;
   const init = hasBody ? { method, headers: sent.headers, body: request.body, redirect: "manual" } : sent;
   const answer = env.KUBE_API.fetch(`http://localhost${plan.slice(endOfFirst + 1, endOfTarget)}`, init);
   if (settle === undefined) return within(answer, milliseconds, request);

@@ -311,6 +311,29 @@ test("case 68, 104: who may open a stream is told of SPDY, who may not is told t
   stage.upstream.reset();
 });
 
+test("case 104: a stream that is asked for without its upgrade is asked for once more when the connection breaks, and nothing else is", async () => {
+  const exec = "/api/v1/namespaces/default/pods/web/exec?command=sh";
+  const spdy = ["Connection: Upgrade", "Upgrade: SPDY/3.1", "Content-Length: 0"];
+  for (const [breaks, lines, target, status, times] of [
+    [1, spdy, exec, 403, 2],
+    [2, spdy, exec, 502, 2],
+    [1, ["Content-Length: 0"], exec, 502, 1],
+    [1, ["Content-Length: 0"], "/api/v1/namespaces/default/pods", 502, 1],
+  ] as const) {
+    stage.upstream.reset();
+    stage.upstream.script((request) => {
+      if (stage.upstream.received.length <= breaks) request.wire.socket.resetAndDestroy();
+      else request.answer("403 Forbidden", ["Content-Type: application/json"], "{}");
+    });
+    const answer = await send({ method: "POST", target, lines: [...lines] });
+    assert.deepEqual([answer.status, stage.upstream.received.length], [status, times], `${lines} ${target}`);
+    for (const request of stage.upstream.received) {
+      assert.deepEqual([request.values("upgrade"), request.values("impersonate-user")], [[], ["alice"]]);
+    }
+  }
+  stage.upstream.reset();
+});
+
 test("case 72, 74, 100: whatever a caller's headers are, the identity is the map's", async () => {
   const parts = ["Impersonate", "X", "Remote", "User", "Group", "Extra", "Authorization", "Connection", "Accept", "Cf"];
   const random = randomly();
