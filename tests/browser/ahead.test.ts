@@ -5,7 +5,7 @@ import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 import type { Page } from "playwright-core";
 import { type Session, valuesOf } from "./front.ts";
-import { canary, hosts, inPage, kube, type Stage, secrets, sessions, startStage, workload } from "./stage.ts";
+import { canary, hosts, inPage, kube, leave, type Stage, secrets, sessions, startStage, workload } from "./stage.ts";
 
 let stage: Stage;
 
@@ -39,7 +39,7 @@ test("case 152: speculation rules of any page fetch nothing ahead, and show noth
         assert.equal(visit.status, 403, who);
       }
       const target = `${secrets}?ahead=0`;
-      await inPage(page, "(target) => { location = target; }", target);
+      await leave(page, "(target) => { location = target; }", target);
       await page.waitForURL(target);
       assert.ok(!(await page.content()).includes(canary));
       await stage.assertUntouched();

@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 import type { Page } from "playwright-core";
-import { canary, eventually, hosts, inPage, kube, type Stage, secrets, sessions, startStage } from "./stage.ts";
+import { canary, eventually, hosts, inPage, kube, leave, type Stage, secrets, sessions, startStage } from "./stage.ts";
 
 let stage: Stage;
 
@@ -114,7 +114,7 @@ test("case 151: forms of other sites change nothing, whatever they send and wher
         for (const target of ["_blank", "frame", "_self"]) {
           const path = `/api/v1/namespaces/default/pods/${index}${target}`;
           await page.goto(`https://${host}/`);
-          await inPage(page, submit, { method, kind, target, url: kube + path });
+          await leave(page, submit, { method, kind, target, url: kube + path });
           await stage.came(`a form's ${method} from ${host}`, (visit) => visit.target.startsWith(path));
           if (target === "_self") {
             await page.waitForURL(`${kube}/**`);

@@ -185,6 +185,13 @@ export function inPage(page: Page, script: string, ...args: unknown[]): Promise<
   return page.evaluate(`(${script})(${args.map((argument) => JSON.stringify(argument)).join(", ")})`);
 }
 
+/** Runs a function that leads the page elsewhere: Chromium may have left before it could say that the function ran. */
+export async function leave(page: Page, script: string, ...args: unknown[]): Promise<void> {
+  await inPage(page, script, ...args).catch((error: Error) => {
+    assert.match(error.message, /Execution context was destroyed/);
+  });
+}
+
 /** Waits until something is true. */
 export async function eventually(what: string, isTrue: () => boolean, limitMs = LIMIT_MS): Promise<void> {
   const deadline = performance.now() + limitMs;

@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 import { valuesOf } from "./front.ts";
-import { hosts, kube, type Stage, secrets, sessions, startStage, workload } from "./stage.ts";
+import { hosts, kube, leave, type Stage, secrets, sessions, startStage, workload } from "./stage.ts";
 
 let stage: Stage;
 
@@ -86,19 +86,19 @@ test("case 151, 152: reloading what a form or a link led to, and going back and 
       const html = `<form method=post enctype=text/plain action="${kube}/api/v1/namespaces/default/pods">
         <input name=a value=b></form><a href="${secrets}">secrets</a>`;
       const page = await stage.visit(host, `<!doctype html>${html}`);
-      await page.evaluate("document.forms[0].submit()");
+      await leave(page, "() => document.forms[0].submit()");
       await page.waitForURL(`${kube}/**`);
       await page.reload();
       const posts = () => stage.front.visits.filter(({ method }) => method === "POST");
       assert.equal(posts().length, 2, "Chromium sends the form once more");
 
       await page.goto(`https://${host}/`);
-      await page.evaluate("document.links[0].click()");
+      await leave(page, "() => document.links[0].click()");
       await page.waitForURL(secrets);
       await page.reload();
-      await page.evaluate("history.back()");
+      await leave(page, "() => history.back()");
       await page.waitForURL(`https://${host}/`, { waitUntil: "commit" });
-      await page.evaluate("history.forward()");
+      await leave(page, "() => history.forward()");
       await page.waitForURL(secrets, { waitUntil: "commit" });
       await stage.assertUntouched();
     }

@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 import type { Received } from "../e2e/wire/recorder.ts";
-import { eventually, hosts, inPage, kube, type Stage, sessions, startStage, workload } from "./stage.ts";
+import { eventually, hosts, inPage, kube, leave, type Stage, sessions, startStage, workload } from "./stage.ts";
 
 let stage: Stage;
 
@@ -49,7 +49,7 @@ test("case 151: a workload's page is not opened: not by hand, by a link, in a fr
     const url = `${kube}${workload}/`;
     const html = `<!doctype html><a href="${url}link">x</a><iframe src="${url}frame"></iframe><script src="${url}script"></script>`;
     const page = await stage.visit(hosts.sibling, html);
-    await inPage(page, "() => { open(document.links[0].href + '-popup'); document.links[0].click(); }");
+    await leave(page, "() => { open(document.links[0].href + '-popup'); document.links[0].click(); }");
     const byHand = await (await stage.chromium.tab()).goto(`${url}hand`);
     assert.equal(byHand?.status(), 403);
     for (const by of ["link", "link-popup", "frame", "script", "hand"]) {
@@ -107,7 +107,7 @@ test("case 155: in a browser that marks nothing, a workload's page runs nothing 
     const shown = await stage.came(`the ${type}`, ({ target, isOver }) => target === `${workload}/page` && isOver);
     assert.equal(shown.answer, text, "the page is the workload's");
     assert.ok(!(await page.title()).includes("ran"), `${type} runs its script`);
-    await inPage(page, "() => document.querySelector('button')?.click()");
+    await leave(page, "() => document.querySelector('button')?.click()");
     // A second page, after which whatever the first one asked for has been asked for.
     await page.goto(`${kube}${workload}/page?again`).catch(() => undefined);
     await eventually("all is answered", () => stage.front.visits.every(({ isOver }) => isOver));
