@@ -1,10 +1,13 @@
 // The files and command lines of the local cluster's programs.
 
 import { generateKeyPairSync, randomBytes } from "node:crypto";
-import { mkdir, writeFile } from "node:fs/promises";
+import { mkdir, symlink, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { serverCertificate } from "./certificates.ts";
 import { gatewayUser } from "./cluster-objects.ts";
+
+/** What Terraform puts into the gateway's pod with `last_hop = "guarded"`. */
+export const guardedLastHop = join(import.meta.dirname, "../terraform/modules/k8s/last-hop.mjs");
 
 export type ClusterFiles = Awaited<ReturnType<typeof writeFiles>>;
 
@@ -23,8 +26,10 @@ export async function writeFiles(dir: string, server: string) {
     auditLog: at("audit.log"),
     adminKubeconfig: at("admin.kubeconfig"),
     gatewayKubeconfig: at("gateway.kubeconfig"),
+    gatewayAccount: at("account"), // as a pod has its own
+    lastHopKey: at("last-hop.key"),
   };
-  await mkdir(files.nodeCertificates);
+  await Promise.all([mkdir(files.nodeCertificates), mkdir(files.gatewayAccount)]);
   const admin = randomBytes(32).toString("hex");
   const gateway = randomBytes(32).toString("hex");
   const forNode = serverCertificate(["127.0.0.1"]);
@@ -51,6 +56,9 @@ export async function writeFiles(dir: string, server: string) {
     put(files.auditLog, ""),
     put(files.adminKubeconfig, kubeconfig(server, files.caFile, admin)),
     put(files.gatewayKubeconfig, kubeconfig(server, files.caFile, gateway)),
+    put(join(files.gatewayAccount, "token"), gateway),
+    symlink(files.caFile, join(files.gatewayAccount, "ca.crt")),
+    put(files.lastHopKey, randomBytes(32).toString("base64")),
   ]);
   return files;
 }
@@ -125,6 +133,12 @@ export function proxyArgs(files: ClusterFiles, port: number): string[] {
     `--port=${port}`,
     "--reject-paths=^#",
   ];
+}
+
+/** The guarded last hop, as in production; without `keyFile` it asks for no signature. */
+export function guardedArgs(files: ClusterFiles, server: string, port: number, keyFile?: string): string[] {
+  const where = [`--port=${port}`, `--server=${server}`, `--account=${files.gatewayAccount}`];
+  return [guardedLastHop, ...where, ...(keyFile ? [`--key-file=${keyFile}`] : [])];
 }
 
 /** The same with the credentials of a context of the person's own kubeconfig, on a free port, which it prints. */

@@ -1,5 +1,5 @@
 // A real Kubernetes API server on this machine: etcd, kube-apiserver, one node whose containers are processes
-// (cluster/node), and `kubectl proxy` running as the gateway's service account, the last hop as in production.
+// (cluster/node), and the last hop as in production, running as the gateway's service account.
 //
 // `node dev/cluster.ts` starts one to look around in.
 
@@ -10,7 +10,7 @@ import { get as httpsGet } from "node:https";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { buildCluster } from "./cluster-binaries.ts";
-import { apiServerArgs, etcdArgs, nodeArgs, proxyArgs, writeFiles } from "./cluster-config.ts";
+import { apiServerArgs, etcdArgs, guardedArgs, nodeArgs, proxyArgs, writeFiles } from "./cluster-config.ts";
 import { aggregate, clusterObjects } from "./cluster-objects.ts";
 import { cleanUpOnExit, freePorts, Service } from "./cluster-service.ts";
 import { output, run } from "./command.ts";
@@ -18,14 +18,29 @@ import { type Log, progress } from "./progress.ts";
 
 export { buildCluster, type ClusterBinaries } from "./cluster-binaries.ts";
 
+/** What carries requests to the API server in production: `last_hop` in Terraform. */
+export const LAST_HOPS = ["kubectl-proxy", "guarded"] as const;
+export type LastHop = (typeof LAST_HOPS)[number];
+
+/** A last hop that runs. */
+export interface RunningLastHop {
+  host: "127.0.0.1";
+  port: number;
+  stop(): Promise<void>;
+}
+
 export interface Cluster {
   /** The API server's own address; callers of the gateway use the gateway's. */
   server: string;
   caFile: string;
   /** A user who may do everything, past the gateway. */
   adminKubeconfig: string;
-  /** `kubectl proxy`: what the Worker's KUBE_API points at. */
+  /** The last hop: what the Worker's KUBE_API points at. */
   proxy: { host: "127.0.0.1"; port: number };
+  /** What the guarded last hop wants requests to be signed by; undefined where the last hop is another. */
+  lastHopKey: string | undefined;
+  /** One more last hop, of either kind, beside that one. It asks for no signature. */
+  addLastHop(kind: LastHop): Promise<RunningLastHop>;
   kubectl: string;
   /** The cluster's audit log: one audit.k8s.io/v1 Event a line, written before the request is answered. */
   auditLog: string;
@@ -44,6 +59,8 @@ export interface ClusterOptions {
   log?: Log;
   /** Write the audit log (the default). */
   auditLog?: boolean;
+  /** "kubectl-proxy", unless told otherwise. */
+  lastHop?: LastHop;
 }
 
 /** How long a busy machine may take for what takes a second or five on an idle one. */
@@ -54,7 +71,7 @@ const PODS_SECONDS = 120;
 
 /** Starts a cluster of its own, on free ports, with the state it needs in a temporary folder. */
 export async function startCluster(options: ClusterOptions = {}): Promise<Cluster> {
-  const log = options.log ?? progress();
+  const { log = progress(), lastHop = "kubectl-proxy" } = options;
   const binaries = await buildCluster(log);
   const started = performance.now();
   const dir = await mkdtemp(join(tmpdir(), "kube-access-cluster-"));
@@ -64,8 +81,12 @@ export async function startCluster(options: ClusterOptions = {}): Promise<Cluste
 
   const service = (name: string, binary: string, endsOn: "SIGTERM" | "SIGKILL", args: string[]) =>
     new Service({ name, binary, args, endsOn, logFile: join(dir, `${name}.log`) });
+  const lastHopService = (kind: LastHop, port: number, keyFile?: string) =>
+    kind === "guarded"
+      ? service("last-hop", process.execPath, "SIGKILL", guardedArgs(files, server, port, keyFile))
+      : service("kubectl-proxy", binaries.kubectl, "SIGKILL", proxyArgs(files, port));
   const services = {
-    proxy: service("kubectl-proxy", binaries.kubectl, "SIGKILL", proxyArgs(files, proxyPort)),
+    proxy: lastHopService(lastHop, proxyPort, files.lastHopKey),
     node: service("node", binaries.node, "SIGTERM", nodeArgs(files, nodePort)),
     apiServer: service(
       "kube-apiserver",
@@ -75,16 +96,15 @@ export async function startCluster(options: ClusterOptions = {}): Promise<Cluste
     ),
     etcd: service("etcd", binaries.etcd, "SIGKILL", etcdArgs(dir, etcdPort, peerPort)),
   };
-  const forget = cleanUpOnExit(Object.values(services), dir);
+  const all = Object.values(services);
+  const forget = cleanUpOnExit(all, dir);
 
-  const startProxy = async () => {
-    services.proxy.start();
-    // Any answer will do: while the API server is down, the proxy answers with an error of its own.
-    await services.proxy.ready(
-      async () => (await statusOf(`http://127.0.0.1:${proxyPort}/readyz`)) !== undefined,
-      PROXY_SECONDS,
-    );
+  const startLastHop = async (hop: Service, port: number) => {
+    hop.start();
+    // Any answer will do: while the API server is down, the last hop answers with an error of its own.
+    await hop.ready(async () => (await statusOf(`http://127.0.0.1:${port}/readyz`)) !== undefined, PROXY_SECONDS);
   };
+  const startProxy = () => startLastHop(services.proxy, proxyPort);
   const startApiServer = async () => {
     services.apiServer.start();
     await services.apiServer.ready(
@@ -93,7 +113,7 @@ export async function startCluster(options: ClusterOptions = {}): Promise<Cluste
     );
   };
   const stop = async () => {
-    for (const one of Object.values(services)) {
+    for (const one of all) {
       await one.stop();
     }
     forget();
@@ -121,6 +141,14 @@ export async function startCluster(options: ClusterOptions = {}): Promise<Cluste
     caFile: files.caFile,
     adminKubeconfig: files.adminKubeconfig,
     proxy: { host: "127.0.0.1", port: proxyPort },
+    lastHopKey: lastHop === "guarded" ? await readFile(files.lastHopKey, "utf8") : undefined,
+    addLastHop: async (kind) => {
+      const [port = 0] = await freePorts(1);
+      const hop = lastHopService(kind, port);
+      all.unshift(hop);
+      await startLastHop(hop, port);
+      return { host: "127.0.0.1", port, stop: () => hop.stop() };
+    },
     kubectl: binaries.kubectl,
     auditLog: files.auditLog,
     dir,

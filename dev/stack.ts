@@ -6,8 +6,10 @@ import { type Gateway, type Json, startGateway } from "./gateway.ts";
 import { localApplication, localUsers } from "./users.ts";
 
 export interface StackOptions {
-  /** What KUBE_API points at: the cluster's `kubectl proxy`, or an upstream that records what it is sent. */
+  /** What KUBE_API points at: the cluster's last hop, or an upstream that records what it is sent. */
   upstream: { host: string; port: number };
+  /** What a guarded last hop wants requests to be signed by. */
+  lastHopKey?: string | undefined;
   /** The port of the edge; a free one if left out. */
   port?: number;
   users?: AccessUser[];
@@ -24,7 +26,8 @@ export interface Stack {
 
 /** Needs the Worker built (buildWorker). Whatever had started is stopped again when a later part does not start. */
 export async function startStack(options: StackOptions): Promise<Stack> {
-  const { port, users = localUsers, ...gatewayOptions } = options;
+  const { port, users = localUsers, lastHopKey, ...gatewayOptions } = options;
+  const vars = { ...(lastHopKey && { LAST_HOP_KEY: lastHopKey }), ...options.vars };
   const started: { stop(): Promise<void> }[] = [];
   const stop = async () => {
     for (const part of started.splice(0).reverse()) {
@@ -34,7 +37,7 @@ export async function startStack(options: StackOptions): Promise<Stack> {
   try {
     const certs = await startCerts();
     started.push(certs);
-    const gateway = await startGateway({ ...localApplication, ...gatewayOptions, certs });
+    const gateway = await startGateway({ ...localApplication, ...gatewayOptions, vars, certs });
     started.push(gateway);
     const access = await startAccess({ ...localApplication, certs, gateway, users, ...(port ? { port } : {}) });
     started.push(access);

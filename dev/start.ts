@@ -7,7 +7,7 @@ import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { parseArgs } from "node:util";
 import { buildWorker } from "./build.ts";
-import { type Cluster, startCluster } from "./cluster.ts";
+import { type Cluster, LAST_HOPS, type LastHop, startCluster } from "./cluster.ts";
 import { type ExistingCluster, findCluster } from "./existing-cluster.ts";
 import { kubeconfig } from "./kubeconfig.ts";
 import { signalDescendants } from "./processes.ts";
@@ -22,6 +22,8 @@ Builds the Worker, starts a local cluster and the gateway in front of it, and pr
 
   --context NAME     no local cluster: the one of this context of your kubeconfig ($KUBECONFIG, or ~/.kube/config), reached
                      with the context's own credentials, which must be allowed to impersonate users and groups
+  --last-hop KIND    what carries requests to the API server: kubectl-proxy (the default) or guarded, which takes only what the
+                     gateway signed
   --port PORT        where the gateway listens (default: a free port)
   --log-level LEVEL  the Worker's LOG_LEVEL: debug, info, warn or error (default: info)
   --audit            one audit event for each request, from the Worker and from the local API server
@@ -56,7 +58,9 @@ async function up(): Promise<void> {
   // First, since it takes a moment to find out that a context is of no use, and minutes to build what would be of none then.
   const found = context === undefined ? undefined : await findCluster(context);
   const [cluster] = await Promise.all([
-    part<Cluster | ExistingCluster>(found ? found.start(log) : startCluster({ log, auditLog: options.audit })),
+    part<Cluster | ExistingCluster>(
+      found ? found.start(log) : startCluster({ log, auditLog: options.audit, lastHop: options.lastHop }),
+    ),
     part(buildWorker({ log })),
   ]);
   log("starting the gateway");
@@ -64,6 +68,7 @@ async function up(): Promise<void> {
     startStack({
       upstream: cluster.proxy,
       logFile: join(dir, "gateway.log"),
+      ...("lastHopKey" in cluster && { lastHopKey: cluster.lastHopKey }),
       vars: { LOG_LEVEL: options.logLevel, ENABLE_K8S_LOGGING: String(options.audit) },
       ...(options.port ? { port: options.port } : {}),
     }),
@@ -73,7 +78,7 @@ async function up(): Promise<void> {
   log("kube-access is up");
   const watched = [
     { name: "the gateway", host: stack.gateway.host, port: stack.gateway.port },
-    { name: "kubectl proxy", ...cluster.proxy },
+    { name: "the last hop", ...cluster.proxy },
   ];
   if ("server" in cluster) {
     console.log(whatToTypeNext(stack, cluster, combined));
@@ -206,11 +211,20 @@ function killEverything(): void {
   process.exit(130);
 }
 
-function readOptions(): { context: string | undefined; port: number | undefined; logLevel: string; audit: boolean } {
+interface Options {
+  context: string | undefined;
+  lastHop: LastHop;
+  port: number | undefined;
+  logLevel: string;
+  audit: boolean;
+}
+
+function readOptions(): Options {
   try {
     const { values } = parseArgs({
       options: {
         context: { type: "string" },
+        "last-hop": { type: "string" },
         port: { type: "string" },
         "log-level": { type: "string", default: "info" },
         audit: { type: "boolean", default: false },
@@ -231,7 +245,14 @@ function readOptions(): { context: string | undefined; port: number | undefined;
     if (values.context === "") {
       throw new Error("--context: the name of a context of your kubeconfig was expected");
     }
-    return { context: values.context, port, logLevel: values["log-level"], audit: values.audit };
+    const lastHop = LAST_HOPS.find((kind) => kind === (values["last-hop"] ?? LAST_HOPS[0]));
+    if (lastHop === undefined) {
+      throw new Error(`--last-hop ${values["last-hop"]}: ${LAST_HOPS.join(" or ")} was expected`);
+    }
+    if (values.context !== undefined && values["last-hop"] !== undefined) {
+      throw new Error("--last-hop goes with the local cluster: a context has credentials that kubectl alone can use");
+    }
+    return { context: values.context, lastHop, port, logLevel: values["log-level"], audit: values.audit };
   } catch (error) {
     console.error(`${(error as Error).message}\n\n${USAGE}`);
     process.exit(2);

@@ -4,6 +4,8 @@
 
 use thiserror::Error;
 
+use crate::signature::Key;
+
 /// A variable of `[vars]`. TOML has more types than text, and wrangler hands them on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Var {
@@ -28,6 +30,8 @@ pub struct Vars {
     pub log_level: Option<Var>,
     /// `ENABLE_K8S_LOGGING`: true or false (the default), as a boolean or as text.
     pub enable_k8s_logging: Option<Var>,
+    /// `LAST_HOP_KEY`, a secret: what requests are signed by, where the last hop asks for it.
+    pub last_hop_key: Option<Var>,
     /// Whether the Workers VPC binding `KUBE_API` is there.
     pub has_kube_api: bool,
 }
@@ -43,6 +47,8 @@ pub struct Config {
     pub log_level: Level,
     /// Whether each request leaves an audit event.
     pub audit: bool,
+    /// What requests are signed by.
+    pub last_hop_key: Option<Key>,
 }
 
 /// How severe a log line is.
@@ -94,6 +100,7 @@ impl Config {
         let audiences = parse_audiences(vars.access_aud.as_ref())?;
         let log_level = parse_level(vars.log_level.as_ref())?;
         let audit = parse_switch(vars.enable_k8s_logging.as_ref())?;
+        let last_hop_key = parse_key(vars.last_hop_key.as_ref())?;
         if !vars.has_kube_api {
             return Err(ConfigError {
                 variable: "KUBE_API",
@@ -101,7 +108,7 @@ impl Config {
                 remedy: "bind the Workers VPC service in wrangler.toml under [[vpc_services]], and deploy again",
             });
         }
-        Ok(Self { issuer, audiences, log_level, audit })
+        Ok(Self { issuer, audiences, log_level, audit, last_hop_key })
     }
 }
 
@@ -165,6 +172,16 @@ fn parse_switch(value: Option<&Var>) -> Result<bool, ConfigError> {
     }
 }
 
+fn parse_key(value: Option<&Var>) -> Result<Option<Key>, ConfigError> {
+    let error = |problem| ConfigError {
+        variable: "LAST_HOP_KEY",
+        problem,
+        remedy: "it is the key of the guarded last hop, of at least 32 characters, and `npm run deploy` sets it",
+    };
+    let key = text(value).map_err(error)?;
+    key.map(|key| Key::parse(key).ok_or(error("malformed"))).transpose()
+}
+
 /// The trimmed text, unless it is empty or a placeholder. What is no text is an error that says what it is.
 fn text(value: Option<&Var>) -> Result<Option<&str>, &'static str> {
     match value {
@@ -217,14 +234,16 @@ mod tests {
             access_aud: var("aud-1, aud-2"),
             log_level: var("warn"),
             enable_k8s_logging: var("true"),
+            last_hop_key: var("a key of thirty-two characters, or more"),
             has_kube_api: true,
         })
         .unwrap();
         assert_eq!(config.issuer, "https://team.cloudflareaccess.com");
         assert_eq!(config.audiences, ["aud-1", "aud-2"]);
         assert_eq!((config.log_level, config.audit), (Level::Warn, true));
+        assert_eq!(format!("{:?}", config.last_hop_key), "Some(Key(..))", "no log shows a key");
         let defaults = Config::parse(&vars()).unwrap();
-        assert_eq!((defaults.log_level, defaults.audit), (Level::Info, false));
+        assert_eq!((defaults.log_level, defaults.audit, defaults.last_hop_key), (Level::Info, false, None));
         let empty = Config::parse(&Vars { log_level: var(""), ..vars() });
         assert_eq!(empty.unwrap().log_level, Level::Info);
     }
@@ -249,6 +268,7 @@ mod tests {
         let aud = |value| Vars { access_aud: value, ..vars() };
         let level = |value| Vars { log_level: Some(value), ..vars() };
         let audit = |value| Vars { enable_k8s_logging: Some(value), ..vars() };
+        let key = |text: String| Vars { last_hop_key: Some(Var::Text(text)), ..vars() };
         let list = |tags: &[&str]| Var::List(tags.iter().map(|tag| (*tag).to_owned()).collect());
         for (vars, start) in [
             (team(None), "ACCESS_TEAM_DOMAIN is missing: set it"),
@@ -273,6 +293,7 @@ mod tests {
             (audit(Var::Text("yes".into())), "ENABLE_K8S_LOGGING is malformed"),
             (audit(Var::Other("a number")), "ENABLE_K8S_LOGGING is a number"),
             (audit(list(&["true"])), "ENABLE_K8S_LOGGING is an array"),
+            (key("k".repeat(31)), "LAST_HOP_KEY is malformed: it is the key of the guarded last hop"),
             (Vars { has_kube_api: false, ..vars() }, "KUBE_API is missing: bind"),
         ] {
             let text = Config::parse(&vars).unwrap_err().to_string();

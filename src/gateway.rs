@@ -17,6 +17,7 @@ use crate::keys::{self, Key, KeyRing, Keys, KeysError};
 use crate::protocol::{self, Protocol};
 use crate::refusal::Refusal;
 use crate::request::Request;
+use crate::signature;
 use crate::target::{self, Target};
 use crate::token::{Claims, Reason, Untrusted};
 use crate::upstream::{self, Outgoing};
@@ -114,7 +115,8 @@ pub struct Plan<'r> {
     /// Whether even a plain answer must be given to [`answer::review`].
     pub is_reviewed: bool,
     /// Whether to send it once more when the connection breaks. Nothing runs of a stream that is asked for without its upgrade, and
-    /// `kubectl proxy` closes the connection of the WebSocket that was declined before it, without saying so.
+    /// `kubectl proxy` closes the connection of the WebSocket that was declined before it, without saying so. What is signed is sent
+    /// once: a last hop that asks for signatures would refuse it the second time.
     pub may_repeat: bool,
     /// Path and query.
     pub target: &'r str,
@@ -184,7 +186,11 @@ impl<'m> Gateway<'m> {
         let target = request.target.as_ref().map_err(|error| *error)?;
         let protocol = request.protocol?;
         browser::check(request)?;
-        let head = upstream::prepare(&request.head, target, protocol)?;
+        let mut head = upstream::prepare(&request.head, target, protocol)?;
+        let key = self.config.as_ref().ok().and_then(|config| config.last_hop_key.as_ref());
+        if let Some(key) = key {
+            head.push(signature::HEADER, &signature::sign(key, &request.head, &target.text, caller.lines()));
+        }
         if protocol == Protocol::Spdy && !target.is_stream() {
             // kubectl shows only the answer to its second attempt at a stream, which is SPDY's. Where the API server would
             // refuse the caller anyway, its reason counts: so streams are asked for without the upgrade.
@@ -194,7 +200,7 @@ impl<'m> Gateway<'m> {
         Ok(Step::Send(Plan {
             milliseconds: patience(target, protocol),
             is_reviewed: answer::is_reviewed(request),
-            may_repeat: protocol == Protocol::Spdy,
+            may_repeat: protocol == Protocol::Spdy && key.is_none(),
             target: &target.text,
             head,
             records: self.records(&entry),
@@ -237,6 +243,7 @@ pub fn rehearse() -> bool {
         audiences: vec!["a".into()],
         log_level: Level::Debug,
         audit: true,
+        last_hop_key: None,
     };
     let map = IdentityMap::new("", "rehearsal.invalid\t{email}\tg\n", "");
     let mut gateway = Gateway::new(Ok(config), map, true);

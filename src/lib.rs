@@ -1,8 +1,8 @@
 //! kube-access: an identity-aware gateway in front of a private Kubernetes API server, as a Cloudflare Worker.
 //!
 //! Cloudflare Access decides who may knock and signs an identity token for every request. The gateway verifies it,
-//! names the caller to Kubernetes, and hands the request through Workers VPC to `kubectl proxy` in the cluster. What the
-//! caller may do there is for the API server's RBAC. Nothing that a caller sends changes who they are.
+//! names the caller to Kubernetes, and hands the request through Workers VPC to the last hop in the cluster: `kubectl proxy`, or
+//! one that asks for a signature. What the caller may do there is for the API server's RBAC. Nothing that a caller sends changes who they are.
 //!
 //! A request walks through the files in this order, and each step takes what the last one proved:
 //!
@@ -16,7 +16,7 @@
 //! | 6 | [`identity`] | the claims, the compiled map; Workers KV is **asked** where it is bound | [`identity::Identity`] |
 //! | 7 | [`caller`] | the identity | [`caller::Caller`], remembered until token, key or entry ends |
 //! | 8 | [`browser`] | the request | refused, if a web page made it |
-//! | 9 | [`upstream`] | head, target, protocol | the head to send |
+//! | 9 | [`upstream`], [`signature`] | head, target, protocol | the head to send; signed, where the last hop asks for it |
 //! | 10 | `edge` | that head, the body | sent to the cluster; what comes back streams through |
 //! | 11 | [`answer`] | what came back | passed through, changed, or a failure of the way |
 //! | 12 | [`audit`] | all of it | one line, one event |
@@ -41,6 +41,7 @@ pub mod keys;
 pub mod protocol;
 pub mod refusal;
 pub mod request;
+pub mod signature;
 pub mod target;
 pub mod token;
 pub mod upstream;

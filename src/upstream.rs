@@ -75,7 +75,8 @@ pub fn prepare(head: &Head<'_>, target: &Target<'_>, protocol: Protocol) -> Resu
 }
 
 impl Outgoing {
-    fn push(&mut self, name: &str, value: &str) {
+    /// Adds a line. The name must not be there.
+    pub fn push(&mut self, name: &str, value: &str) {
         self.lines.extend([name, ":", value, "\n"]);
         self.names.extend([name, ","]);
     }
@@ -127,7 +128,7 @@ fn is_for_api(name: &str) -> bool {
 #[rustfmt::skip]
 fn is_for_workload(name: &str) -> bool {
     let name = name.replace('_', "-");
-    let starts = ["cf-", "impersonate", "proxy-", "sec-websocket-", "x-forwarded-", "x-remote-"];
+    let starts = ["cf-", "impersonate", "kube-access-", "proxy-", "sec-websocket-", "x-forwarded-", "x-remote-"];
     let is_withheld = starts.iter().any(|start| name.starts_with(start)) || matches!(
         &*name,
         "audit-id" | "authorization" | "cdn-loop" | "connection" | "content-length" | "cookie" | "cookie2" | "expect"

@@ -11,11 +11,14 @@
 use std::fmt::Write as _;
 
 use kube_access::audit::Entry;
+use kube_access::config::Config;
 use kube_access::gateway::{self, Gateway, Journey, Plan, Question, Step, Unanswered};
 use kube_access::identity::IdentityMap;
 use kube_access::keys::KeysError;
 use kube_access::refusal::{Answer, Refusal};
 use kube_access::request::Request;
+use kube_access::signature::Key;
+use ring::hmac;
 use ring::signature::RSA_PKCS1_SHA256;
 use serde_json::{Value, json};
 
@@ -341,6 +344,35 @@ fn case_27_an_address_that_no_entry_can_hold_gets_a_sentence_that_helps() {
         let answer = answer.unwrap_err();
         assert_eq!(answer.status, 403);
         assert!(answer.body.contains("such as an alias"), "{}", answer.body);
+    }
+}
+
+#[test]
+fn case_127_what_is_sent_is_signed_where_the_last_hop_asks_for_it() {
+    const KEY: &str = "a key that nobody else knows, of enough characters";
+    let [emails, email_domains, service_tokens] = MAP;
+    let map = IdentityMap::new(emails, email_domains, service_tokens);
+    let config = Config { last_hop_key: Key::parse(KEY), ..config() };
+    let mut gateway = Gateway::new(Ok(config), map, false);
+    for (headers, target) in [
+        (&[][..], "/api/v1/pods?limit=5"),
+        (&[("kube-access-signature", "1 forged")], "/api/v1/pods"),
+        (&[("kube-access-signature", "1 forged")], "/api/v1/namespaces/d/services/web/proxy/x"),
+        (&[("upgrade", "SPDY/3.1")], "/api/v1/namespaces/d/pods/web/exec?command=sh"),
+    ] {
+        let text = text("POST", target, &token(&json!({})), headers);
+        let request = Request::read(&text);
+        let plan = walk(&mut gateway, &request, &mut Journey::default(), &mut team).unwrap();
+        let identity = "impersonate-user:alice\nimpersonate-group:platform-admins\nimpersonate-group:developers\n\
+            impersonate-extra-kube-access.dev%2femail:alice@example.com\n\
+            impersonate-extra-kube-access.dev%2fsubject:7335d417-61da-459d-899c-0a01c76a2f94";
+        let text = format!("{NOW}\nPOST\n{target}\nid-1\n{identity}");
+        let mac = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, KEY.as_bytes()), text.as_bytes());
+        let lines = lines(&plan);
+        let found: Vec<_> = lines.iter().filter(|line| line.to_lowercase().starts_with("kube-access-")).collect();
+        assert_eq!(found, [&format!("Kube-Access-Signature:{NOW} {}", encode(mac))]);
+        // Without a key a stream whose upgrade was declined may be asked for twice; a signature counts once.
+        assert!(!plan.may_repeat);
     }
 }
 

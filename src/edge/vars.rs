@@ -12,6 +12,7 @@ pub(super) fn read(env: &JsValue) -> (Result<Config, ConfigError>, bool) {
         access_aud: var(env, "ACCESS_AUD"),
         log_level: var(env, "LOG_LEVEL"),
         enable_k8s_logging: var(env, "ENABLE_K8S_LOGGING"),
+        last_hop_key: var(env, "LAST_HOP_KEY"),
         has_kube_api: binding(env, "KUBE_API").is_some(),
     });
     (config, binding(env, "IDENTITIES").is_some())

@@ -4,7 +4,7 @@ import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parse } from "yaml";
-import { type Cluster, startCluster } from "../../../dev/cluster.ts";
+import { type Cluster, LAST_HOPS, type LastHop, startCluster } from "../../../dev/cluster.ts";
 import { kubeconfig } from "../../../dev/kubeconfig.ts";
 import { type Stack, startStack } from "../../../dev/stack.ts";
 import { localUsers } from "../../../dev/users.ts";
@@ -26,10 +26,13 @@ export interface Site {
   stop(): Promise<void>;
 }
 
+/** `npm test` runs the tests of a whole site with each. */
+export const lastHop: LastHop = LAST_HOPS.find((kind) => kind === process.env.LAST_HOP) ?? LAST_HOPS[0];
+
 /** The Worker must be built, as `npm test` and `npm run build` do. */
 export async function startSite(vars: Record<string, string> = {}): Promise<Site> {
   const dir = await mkdtemp(join(tmpdir(), "kube-access-site-"));
-  const cluster = await startCluster({ log: () => {} });
+  const cluster = await startCluster({ log: () => {}, lastHop });
   const stopListening = stopOnSignals(async () => {
     await cluster.stop();
     await rm(dir, { recursive: true, force: true });
@@ -37,6 +40,7 @@ export async function startSite(vars: Record<string, string> = {}): Promise<Site
   try {
     const stack = await startStack({
       upstream: cluster.proxy,
+      lastHopKey: cluster.lastHopKey,
       vars: { LOG_LEVEL: "debug", ENABLE_K8S_LOGGING: "true", ...vars },
     });
     const { access } = stack;
