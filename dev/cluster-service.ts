@@ -69,6 +69,11 @@ export class Service {
     }
   }
 
+  /** The process ID; 0 while it does not run. */
+  get pid(): number {
+    return this.isRunning ? (this.#child?.pid ?? 0) : 0;
+  }
+
   get isRunning(): boolean {
     return this.#child?.pid !== undefined && this.#child.exitCode === null && this.#child.signalCode === null;
   }

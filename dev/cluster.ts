@@ -26,6 +26,7 @@ export type LastHop = (typeof LAST_HOPS)[number];
 export interface RunningLastHop {
   host: "127.0.0.1";
   port: number;
+  pid(): number;
   stop(): Promise<void>;
 }
 
@@ -35,10 +36,8 @@ export interface Cluster {
   caFile: string;
   /** A user who may do everything, past the gateway. */
   adminKubeconfig: string;
-  /** The last hop: what the Worker's KUBE_API points at. */
-  proxy: { host: "127.0.0.1"; port: number };
-  /** What the guarded last hop wants requests to be signed by; undefined where the last hop is another. */
-  lastHopKey: string | undefined;
+  /** The last hop: what the Worker's KUBE_API points at. The guarded one wants requests to be signed. */
+  proxy: { host: "127.0.0.1"; port: number; key?: string };
   /** One more last hop, of either kind, beside that one. It asks for no signature. */
   addLastHop(kind: LastHop): Promise<RunningLastHop>;
   kubectl: string;
@@ -140,14 +139,16 @@ export async function startCluster(options: ClusterOptions = {}): Promise<Cluste
     server,
     caFile: files.caFile,
     adminKubeconfig: files.adminKubeconfig,
-    proxy: { host: "127.0.0.1", port: proxyPort },
-    lastHopKey: lastHop === "guarded" ? await readFile(files.lastHopKey, "utf8") : undefined,
+    proxy: {
+      ...({ host: "127.0.0.1", port: proxyPort } as const),
+      ...(lastHop === "guarded" && { key: await readFile(files.lastHopKey, "utf8") }),
+    },
     addLastHop: async (kind) => {
       const [port = 0] = await freePorts(1);
       const hop = lastHopService(kind, port);
       all.unshift(hop);
       await startLastHop(hop, port);
-      return { host: "127.0.0.1", port, stop: () => hop.stop() };
+      return { host: "127.0.0.1", port, pid: () => hop.pid, stop: () => hop.stop() };
     },
     kubectl: binaries.kubectl,
     auditLog: files.auditLog,

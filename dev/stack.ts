@@ -5,11 +5,16 @@ import { startCerts } from "./access-certs.ts";
 import { type Gateway, type Json, startGateway } from "./gateway.ts";
 import { localApplication, localUsers } from "./users.ts";
 
+export interface Upstream {
+  host: string;
+  port: number;
+  /** What requests must be signed by. */
+  key?: string;
+}
+
 export interface StackOptions {
   /** What KUBE_API points at: the cluster's last hop, or an upstream that records what it is sent. */
-  upstream: { host: string; port: number };
-  /** What a guarded last hop wants requests to be signed by. */
-  lastHopKey?: string | undefined;
+  upstream: Upstream;
   /** The port of the edge; a free one if left out. */
   port?: number;
   users?: AccessUser[];
@@ -26,8 +31,9 @@ export interface Stack {
 
 /** Needs the Worker built (buildWorker). Whatever had started is stopped again when a later part does not start. */
 export async function startStack(options: StackOptions): Promise<Stack> {
-  const { port, users = localUsers, lastHopKey, ...gatewayOptions } = options;
-  const vars = { ...(lastHopKey && { LAST_HOP_KEY: lastHopKey }), ...options.vars };
+  const { port, users = localUsers, ...gatewayOptions } = options;
+  const { key } = options.upstream;
+  const vars = { ...(key && { LAST_HOP_KEY: key }), ...options.vars };
   const started: { stop(): Promise<void> }[] = [];
   const stop = async () => {
     for (const part of started.splice(0).reverse()) {

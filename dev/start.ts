@@ -68,7 +68,6 @@ async function up(): Promise<void> {
     startStack({
       upstream: cluster.proxy,
       logFile: join(dir, "gateway.log"),
-      ...("lastHopKey" in cluster && { lastHopKey: cluster.lastHopKey }),
       vars: { LOG_LEVEL: options.logLevel, ENABLE_K8S_LOGGING: String(options.audit) },
       ...(options.port ? { port: options.port } : {}),
     }),

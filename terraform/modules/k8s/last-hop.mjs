@@ -22,8 +22,8 @@ Carries requests from a port of the loopback to the Kubernetes API server.
 
 /** How old a signature may be, and how far ahead of this clock. */
 const SIGNATURE_MS = 30_000;
-/** The kubelet renews a token when four fifths of its hour are over; client-go looks for a new one each minute. */
-const CREDENTIALS_MS = 10_000;
+/** How often token and authority are read: the kubelet puts new ones into their place when the old are still good for a while. */
+const CREDENTIALS_MS = 1_000;
 /** What is read of one side of a stream before the other has taken it. */
 const READ_AHEAD = 1024 * 1024;
 /** How long a client may go on sending when the API server is gone and all that it said is with the client. */
@@ -58,7 +58,10 @@ function serve() {
   });
   server.maxHeadersCount = 0;
   server.on("request", (request, response) => {
-    const answer = (status, message) => refuse(response, status, message);
+    const answer = (status, message) => {
+      const { type, body } = inWords(request, status, message);
+      response.writeHead(status, { "content-type": type }).end(body);
+    };
     if (request.url.startsWith("/.last-hop/")) {
       answerProbe(request, answer);
     } else if (admit(request, answer)) {
@@ -67,14 +70,14 @@ function serve() {
   });
   server.on("upgrade", (request, client, head) => {
     client.on("error", () => client.destroy());
-    const answer = (status, message) => client.end(asText(status, message));
+    const answer = (status, message) => client.end(asText(request, status, message));
     if (admit(request, answer)) {
       upgrade(request, client, head, answer);
     }
   });
   server.on("clientError", (error, client) => {
     if (client.writable && error.code !== "ECONNRESET") {
-      client.end(asText(400, `the last hop cannot read this request: ${error.code}`));
+      client.end(asText(undefined, 400, `the last hop cannot read this request: ${error.code}`));
     } else {
       client.destroy();
     }
@@ -247,7 +250,10 @@ function pump(from, to) {
   to.on("close", () => from.resume());
 }
 
-/** A socket that is still read when it can no longer be written to. Node.js would destroy it, and what it holds unread with it. */
+/**
+ * A socket that is still read when it can no longer be written to. Node.js would destroy it, and what it holds unread with it: without
+ * this, one in forty commands that end while their stdin flows loses its last words (tests/e2e/wire/last-hop.test.ts).
+ */
 function shield(socket) {
   for (const name of ["_write", "_writev", "_final"]) {
     const write = socket[name].bind(socket);
@@ -263,31 +269,30 @@ function failed(error, answer) {
   answer(502, "the last hop cannot reach the API server");
 }
 
-/** Answers by itself, with the Status that kubectl prints. */
-function refuse(response, status, message) {
-  response.writeHead(status, { "content-type": "application/json" }).end(statusOf(status, message));
-}
-
-/** The same, where the connection was to be upgraded. */
-function asText(status, message) {
-  const body = statusOf(status, message);
-  const lines = ["Content-Type", "application/json", "Content-Length", String(body.length), "Connection", "close"];
+/** An answer of its own where the connection was to be upgraded, or the request could not be read. */
+function asText(request, status, message) {
+  const { type, body } = inWords(request, status, message);
+  const lines = ["Content-Type", type, "Content-Length", String(Buffer.byteLength(body)), "Connection", "close"];
   return headText(status, REASONS[status], lines) + body;
 }
 
-const REASONS = { 400: "BadRequest", 403: "Forbidden", 502: "BadGateway", 503: "ServiceUnavailable" };
+const REASONS = { 200: "OK", 400: "BadRequest", 403: "Forbidden", 502: "BadGateway", 503: "ServiceUnavailable" };
 
-function statusOf(code, message) {
-  const status = code < 400 ? "Success" : "Failure";
-  return JSON.stringify({
+/** As kubectl prints it: a Status where it asks for a resource or a stream, and a text where it asks what there is. */
+function inWords(request, code, message) {
+  if (request && !request.upgrade && !/^\/(api|apis\/[^/?]+)\/[^/?]+\/[^?]/.test(request.url)) {
+    return { type: "text/plain; charset=utf-8", body: `${message}\n` };
+  }
+  const status = {
     kind: "Status",
     apiVersion: "v1",
     metadata: {},
-    status,
+    status: "Failure",
     message,
     reason: REASONS[code],
     code,
-  });
+  };
+  return { type: "application/json", body: JSON.stringify(status) };
 }
 
 function headText(status, statusText, rawHeaders) {
@@ -367,12 +372,13 @@ function log(level, message) {
 }
 
 function readOptions() {
-  const { KUBERNETES_SERVICE_HOST: host = "", KUBERNETES_SERVICE_PORT: port = "443" } = process.env;
+  const { KUBERNETES_SERVICE_HOST: host, KUBERNETES_SERVICE_PORT: port = "443" } = process.env;
+  const ofPod = host && `https://${host.includes(":") ? `[${host}]` : host}:${port}`;
   try {
     const { values } = parseArgs({
       options: {
         port: { type: "string", default: "8001" },
-        server: { type: "string", default: `https://${host.includes(":") ? `[${host}]` : host}:${port}` },
+        server: { type: "string" },
         account: { type: "string", default: "/var/run/secrets/kubernetes.io/serviceaccount" },
         "key-file": { type: "string" },
         probe: { type: "string" },
@@ -383,11 +389,16 @@ function readOptions() {
       console.log(USAGE);
       process.exit(0);
     }
+    const server = values.server ?? ofPod;
+    if (!values.probe && !(URL.canParse(server) && new URL(server).protocol === "https:")) {
+      const given = values.server === undefined ? ": outside of a pod," : ` ${values.server}:`;
+      throw new Error(`--server${given} the https:// address of an API server was expected`);
+    }
     const key = values["key-file"] && readFileSync(values["key-file"], "utf8").trim();
     if (key !== undefined && key.length < 32) {
       throw new Error("--key-file: a key of at least 32 characters was expected");
     }
-    return { ...values, server: new URL(values.server), key };
+    return { ...values, server: server && new URL(server), key };
   } catch (error) {
     console.error(`${error.message}\n\n${USAGE}`);
     process.exit(2);

@@ -40,7 +40,6 @@ export async function startSite(vars: Record<string, string> = {}): Promise<Site
   try {
     const stack = await startStack({
       upstream: cluster.proxy,
-      lastHopKey: cluster.lastHopKey,
       vars: { LOG_LEVEL: "debug", ENABLE_K8S_LOGGING: "true", ...vars },
     });
     const { access } = stack;

@@ -2,6 +2,7 @@
 
 import { once } from "node:events";
 import { type AddressInfo, createServer, type Server, type Socket } from "node:net";
+import { createServer as createTlsServer } from "node:tls";
 import { type Head, names, pieces, readHead, values, Wire, whole } from "./wire.ts";
 
 export class Received {
@@ -70,10 +71,11 @@ export interface Recorder {
   stop(): Promise<void>;
 }
 
-export async function startRecorder(port = 0): Promise<Recorder> {
+/** With a certificate it speaks TLS, as an API server does. */
+export async function startRecorder(port = 0, certificate?: { cert: string; key: string }): Promise<Recorder> {
   let script: Script = ok;
   let received: Received[] = [];
-  const server = createServer(async (socket: Socket) => {
+  const serve = async (socket: Socket) => {
     const wire = new Wire(socket);
     for (let head = await readHead(wire); head; head = await readHead(wire)) {
       const request = new Received(head, wire);
@@ -86,7 +88,8 @@ export async function startRecorder(port = 0): Promise<Recorder> {
       await request.body();
     }
     socket.end();
-  });
+  };
+  const server = certificate ? createTlsServer({ ...certificate, allowHalfOpen: true }, serve) : createServer(serve);
   return {
     ...(await listen(server, port)),
     get received() {
