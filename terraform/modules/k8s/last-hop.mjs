@@ -252,7 +252,7 @@ function pump(from, to) {
 
 /**
  * A socket that is still read when it can no longer be written to. Node.js would destroy it, and what it holds unread with it: without
- * this, one in forty commands that end while their stdin flows loses its last words (tests/e2e/wire/last-hop.test.ts).
+ * this, up to one in ten commands that end while their stdin flows loses its last words (tests/e2e/wire/last-hop.test.ts).
  */
 function shield(socket) {
   for (const name of ["_write", "_writev", "_final"]) {
