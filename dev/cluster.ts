@@ -22,7 +22,7 @@ export { buildCluster, type ClusterBinaries } from "./cluster-binaries.ts";
 export const LAST_HOPS = ["kubectl-proxy", "guarded"] as const;
 export type LastHop = (typeof LAST_HOPS)[number];
 
-/** A last hop that runs. */
+/** A last hop that runs. `pid` is its process ID. */
 export interface RunningLastHop {
   host: "127.0.0.1";
   port: number;
@@ -37,7 +37,7 @@ export interface Cluster {
   /** A user who may do everything, past the gateway. */
   adminKubeconfig: string;
   /** The last hop: what the Worker's KUBE_API points at. The guarded one wants requests to be signed. */
-  proxy: { host: "127.0.0.1"; port: number; key?: string };
+  proxy: Omit<RunningLastHop, "stop"> & { key?: string };
   /** One more last hop, of either kind, beside that one. It asks for no signature. */
   addLastHop(kind: LastHop): Promise<RunningLastHop>;
   kubectl: string;
@@ -140,7 +140,7 @@ export async function startCluster(options: ClusterOptions = {}): Promise<Cluste
     caFile: files.caFile,
     adminKubeconfig: files.adminKubeconfig,
     proxy: {
-      ...({ host: "127.0.0.1", port: proxyPort } as const),
+      ...({ host: "127.0.0.1", port: proxyPort, pid: () => services.proxy.pid } as const),
       ...(lastHop === "guarded" && { key: await readFile(files.lastHopKey, "utf8") }),
     },
     addLastHop: async (kind) => {

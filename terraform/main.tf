@@ -1,13 +1,14 @@
 # From an empty account to kubectl through Cloudflare Access. README.md has the commands in their order.
 
 locals {
-  # Each way to reach a cluster fills the same fields; the kubernetes provider reads them.
+  # Each way to reach a cluster fills the same fields; the kubernetes provider reads them. "" is a value to it, for which it
+  # does not look into the environment.
   no_cluster = {
-    config_path    = null
-    config_context = null
-    host           = null
-    ca_certificate = null
-    token          = null
+    config_path    = "${path.module}/empty.kubeconfig"
+    config_context = ""
+    host           = ""
+    ca_certificate = ""
+    token          = ""
     exec           = null
   }
   clusters = {
@@ -24,6 +25,8 @@ locals {
       host           = try(var.endpoint.host, null)
       ca_certificate = try(var.endpoint.ca_certificate, null)
       exec           = try(var.endpoint.exec, null)
+      # Without a command that prints credentials, null: the one thing that is read from the environment, as KUBE_TOKEN.
+      token = try(var.endpoint.exec, null) == null ? null : ""
     }
   }
   cluster = merge(local.no_cluster, local.clusters[var.cluster])
@@ -58,7 +61,9 @@ module "k8s" {
   kubectl_image        = var.kubectl_image
   replicas             = var.replicas
   wait_for_rollout     = var.wait_for_rollout
+  network_policy       = var.network_policy
   api_server           = var.api_server
+  pod_user_id          = var.pod_user_id
   metrics_namespace    = var.metrics_namespace
 }
 
@@ -68,7 +73,9 @@ module "worker" {
   account_id          = var.account_id
   hostname            = var.hostname
   worker_name         = var.worker_name
+  machines_hostname   = var.machines_hostname
   tunnel_id           = module.k8s.tunnel_id
+  kube_api_host       = var.kube_api_host
   api_port            = module.k8s.api_port
   allow               = var.allow
   session_duration    = var.session_duration

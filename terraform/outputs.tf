@@ -1,4 +1,4 @@
-# `npm run deploy:bind` reads the first six.
+# `npm run deploy` reads all but the last four.
 
 output "access_aud" {
   description = "The Access application's audience tag: ACCESS_AUD."
@@ -8,6 +8,16 @@ output "access_aud" {
 output "access_team_domain" {
   description = "The Zero Trust team's origin: ACCESS_TEAM_DOMAIN."
   value       = var.team_domain
+}
+
+output "access_machines_aud" {
+  description = "The audience tag of the machines' application, which ACCESS_AUD names too, or null."
+  value       = module.worker.machines_aud
+}
+
+output "account_id" {
+  description = "The Cloudflare account: account_id in wrangler.toml."
+  value       = var.account_id
 }
 
 output "hostname" {
@@ -20,6 +30,11 @@ output "identities_kv_id" {
   value       = module.worker.kv_namespace_id
 }
 
+output "machines_hostname" {
+  description = "The host name that programs with a service token call, or null."
+  value       = var.machines_hostname
+}
+
 output "vpc_service_id" {
   description = "ID of the VPC service for the binding KUBE_API."
   value       = module.worker.vpc_service_id
@@ -28,6 +43,11 @@ output "vpc_service_id" {
 output "worker_name" {
   description = "The Worker's name, which wrangler.toml must carry too."
   value       = var.worker_name
+}
+
+output "zone_id" {
+  description = "ID of the zone of the host names, or null where Cloudflare tells it from them."
+  value       = var.zone_id
 }
 
 output "admin_kubeconfig" {
@@ -56,15 +76,11 @@ output "kubeconfig" {
 
 output "next_steps" {
   description = "The commands that come next."
-  value = module.worker.worker_is_deployed ? join("\n", [
-    "# The Worker is deployed, and ${var.hostname} leads to it.",
+  value = join("\n", [
+    "# The Worker comes with, and after each change of identities.yaml or terraform.tfvars:",
+    "npm run deploy",
+    "# Then:",
     "terraform -chdir=terraform output -raw kubeconfig > kube-access.kubeconfig",
     "kubectl --kubeconfig kube-access.kubeconfig auth whoami",
-    "# After a change of identities.yaml: apply first, so that the new names may be impersonated.",
-    "terraform -chdir=terraform apply && npm run deploy",
-    ]) : join("\n", [
-    "# The Worker is not deployed yet, so ${var.hostname} leads nowhere. Deploy it, then apply again.",
-    "npm run deploy",
-    "terraform -chdir=terraform apply",
   ])
 }

@@ -20,6 +20,23 @@ variable "hostname" {
   type        = string
 }
 
+variable "machines_hostname" {
+  description = "The host name that programs with a service token call, or null: without one they cannot pass Access."
+  type        = string
+  default     = null
+}
+
+variable "zone_id" {
+  description = "ID of the zone of both host names. Only needed where Cloudflare cannot tell it from the names, such as for a zone below another."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.zone_id == null || can(regex("^[0-9a-f]{32}$", var.zone_id))
+    error_message = "zone_id must be the zone's 32 hexadecimal digits, lower case."
+  }
+}
+
 variable "worker_name" {
   description = "The Worker's name, as in wrangler.toml. The tunnel and the Access objects carry it too."
   type        = string
@@ -43,9 +60,9 @@ variable "session_duration" {
 }
 
 variable "warp_authentication" {
-  description = "Accept the sign-in of the Cloudflare One Client (WARP): what lets plain kubectl pass without a plug-in. Needs \"WARP authentication\" among the device enrolment's login methods."
+  description = "Accept the sign-in of the Cloudflare One Client (WARP): what lets plain kubectl pass without a plug-in. Needs a duration for it in the account (step 2 of the README). null leaves it to the account."
   type        = bool
-  default     = true
+  default     = null
 }
 
 variable "identities_file" {
@@ -70,6 +87,12 @@ variable "identities_file" {
     ])
     error_message = "identities_file has an entry with an unknown field. Known: email, email_domain, service_token, user, groups, allow_system_masters."
   }
+}
+
+variable "kube_api_host" {
+  description = "How the tunnel finds the last hop in its own pod: by address, \"127.0.0.1\", or by name, \"localhost\"."
+  type        = string
+  default     = "127.0.0.1"
 }
 
 variable "impersonate_any_user" {
@@ -199,10 +222,22 @@ variable "wait_for_rollout" {
   default     = true
 }
 
+variable "pod_user_id" {
+  description = "User and group ID of the pods' processes. null leaves them to the platform: OpenShift hands out its own."
+  type        = number
+  default     = 65532
+}
+
+variable "network_policy" {
+  description = "Make the NetworkPolicy that shuts the pods off from everything but DNS, the tunnel and the API server."
+  type        = bool
+  default     = true
+}
+
 variable "api_server" {
-  description = "Where the pods may reach the API server: the addresses and ports behind the Service `kubernetes`. Narrow the addresses when they are known and stable."
+  description = "Where the pods may reach the API server: the ports behind the Service `kubernetes`, and its addresses when they are known and stable. Without addresses: anywhere."
   type = object({
-    cidrs = optional(set(string), ["0.0.0.0/0", "::/0"])
+    cidrs = optional(set(string), [])
     ports = optional(set(number), [443, 6443])
   })
   default = {}

@@ -27,8 +27,8 @@ export const remedies: [sentence: string, fix: string][] = [
       "cloudflared needs UDP port 7844 outwards.",
   ],
   [
-    "kubectl proxy does not answer",
-    "Look at the pods: `kubectl -n kube-access get pods` and `kubectl -n kube-access logs deployment/kube-access -c kubectl-proxy`.",
+    "the last hop does not answer",
+    "Look at the pods: `kubectl -n kube-access get pods` and `kubectl -n kube-access logs deployment/kube-access --all-containers`.",
   ],
   [
     "the connection to the cluster broke",

@@ -22,7 +22,7 @@ pub enum Error {
     )]
     Denied(String),
     /// Nothing answers at the tunnel's end: the request went nowhere.
-    #[error("kubectl proxy does not answer behind the tunnel ({0}): is its container running?")]
+    #[error("the last hop does not answer behind the tunnel ({0}): is its container running?")]
     ProxyDown(String),
     /// Nothing took the connection in time: the request went nowhere.
     #[error("kubectl proxy took no connection in time ({0}): is its container running?")]

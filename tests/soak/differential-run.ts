@@ -186,7 +186,7 @@ class Run {
   async #straight(request: HostileRequest): Promise<string> {
     const { username, groups, email, subject } = IDENTITIES[request.user];
     const auditId = randomUUID();
-    await send(this.#site.cluster.proxy, request, [
+    await send(this.#site.kubectlProxy, request, [
       ["Host", "localhost"],
       ["User-Agent", "straight"],
       ["Audit-ID", auditId],

@@ -23,12 +23,9 @@ resource "digitalocean_kubernetes_cluster" "this" {
     node_count = var.node_count
   }
 
-  dynamic "control_plane_firewall" {
-    for_each = length(var.api_allowed_cidrs) > 0 ? [var.api_allowed_cidrs] : []
-
-    content {
-      enabled           = true
-      allowed_addresses = control_plane_firewall.value
-    }
+  # Always said: a firewall that is only left out stays on.
+  control_plane_firewall {
+    enabled           = length(var.api_allowed_cidrs) > 0
+    allowed_addresses = var.api_allowed_cidrs
   }
 }

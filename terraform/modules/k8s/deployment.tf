@@ -50,9 +50,9 @@ resource "kubernetes_deployment_v1" "this" {
 
         security_context {
           run_as_non_root = true
-          run_as_user     = "65532"
-          run_as_group    = "65532"
-          fs_group        = "65532"
+          run_as_user     = var.pod_user_id
+          run_as_group    = var.pod_user_id
+          fs_group        = var.pod_user_id
 
           seccomp_profile {
             type = "RuntimeDefault"

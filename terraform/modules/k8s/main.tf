@@ -23,6 +23,9 @@ data "cloudflare_zero_trust_tunnel_cloudflared_token" "this" {
 }
 
 resource "kubernetes_namespace_v1" "this" {
+  # Cloudflare keeps a tunnel with connections (1022): the pods are gone before it.
+  depends_on = [cloudflare_zero_trust_tunnel_cloudflared.this]
+
   metadata {
     name = local.name
     labels = merge(local.labels, {

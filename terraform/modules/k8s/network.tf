@@ -7,6 +7,8 @@ locals {
 }
 
 resource "kubernetes_network_policy_v1" "this" {
+  count = var.network_policy ? 1 : 0
+
   metadata {
     name      = local.name
     namespace = kubernetes_namespace_v1.this.metadata[0].name
@@ -35,14 +37,14 @@ resource "kubernetes_network_policy_v1" "this" {
       }
     }
 
-    # DNS
+    # DNS: OpenShift's pods listen on 5353.
     egress {
       dynamic "ports" {
-        for_each = ["UDP", "TCP"]
+        for_each = setproduct([53, 5353], ["UDP", "TCP"])
 
         content {
-          port     = 53
-          protocol = ports.value
+          port     = ports.value[0]
+          protocol = ports.value[1]
         }
       }
     }
@@ -71,7 +73,8 @@ resource "kubernetes_network_policy_v1" "this" {
       }
     }
 
-    # The API server
+    # The API server. To Cilium, and to others that know nodes, no range of addresses is a node, and there the API server may run:
+    # so there is none unless the operator says so.
     egress {
       dynamic "to" {
         for_each = sort(var.api_server.cidrs)

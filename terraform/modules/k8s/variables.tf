@@ -141,17 +141,34 @@ variable "wait_for_rollout" {
   default     = true
 }
 
+variable "pod_user_id" {
+  description = "User and group ID of the pods' processes. null leaves them to the platform: OpenShift hands out its own."
+  type        = number
+  default     = 65532
+
+  validation {
+    condition     = var.pod_user_id == null ? true : var.pod_user_id >= 1 && var.pod_user_id <= 2147483647 && floor(var.pod_user_id) == var.pod_user_id
+    error_message = "pod_user_id must be a whole number from 1, since the namespace takes no root, or null."
+  }
+}
+
+variable "network_policy" {
+  description = "Make the NetworkPolicy."
+  type        = bool
+  default     = true
+}
+
 variable "api_server" {
-  description = "Addresses and ports at which the pods may reach the API server."
+  description = "Ports at which the pods may reach the API server, and its addresses; without addresses, anywhere."
   type = object({
-    cidrs = optional(set(string), ["0.0.0.0/0", "::/0"])
+    cidrs = optional(set(string), [])
     ports = optional(set(number), [443, 6443])
   })
   default = {}
 
   validation {
-    condition     = length(var.api_server.cidrs) > 0 && alltrue([for cidr in var.api_server.cidrs : can(cidrhost(cidr, 0))])
-    error_message = "api_server.cidrs must hold at least one range, such as \"10.245.0.1/32\"."
+    condition     = alltrue([for cidr in var.api_server.cidrs : can(cidrhost(cidr, 0))])
+    error_message = "api_server.cidrs must hold ranges, such as \"10.245.0.1/32\"."
   }
 
   validation {

@@ -1,5 +1,5 @@
-# What stands in front of the Worker (Access, the host name) and behind it (the VPC service, the KV namespace).
-# The Worker's code itself is deployed by wrangler.
+# What stands in front of the Worker (Access) and behind it (the VPC service, the KV namespace). The Worker itself and its
+# host names are deployed by wrangler.
 
 locals {
   people = concat(
@@ -7,11 +7,8 @@ locals {
     [for domain in var.allow.email_domains : { email_domain = { domain = domain } }],
     [for id in var.allow.group_ids : { group = { id = id } }],
   )
-  machines = [for id in var.allow.service_token_ids : { service_token = { token_id = id } }]
-
-  policies = concat(cloudflare_zero_trust_access_policy.people[*].id, cloudflare_zero_trust_access_policy.machines[*].id)
-
-  worker_is_deployed = contains(data.cloudflare_workers_scripts.account.result[*].id, var.worker_name)
+  is_by_name = var.kube_api_host == "localhost"
+  machines   = [for id in var.allow.service_token_ids : { service_token = { token_id = id } }]
 }
 
 resource "cloudflare_zero_trust_access_policy" "people" {
@@ -24,6 +21,11 @@ resource "cloudflare_zero_trust_access_policy" "people" {
 
   # Unset, the API answers "" and every later plan shows a difference.
   session_duration = var.session_duration
+
+  # Cloudflare keeps a policy that an application uses: the application lets go first.
+  lifecycle {
+    create_before_destroy = true
+  }
 }
 
 resource "cloudflare_zero_trust_access_policy" "machines" {
@@ -34,6 +36,10 @@ resource "cloudflare_zero_trust_access_policy" "machines" {
   decision         = "non_identity"
   include          = local.machines
   session_duration = var.session_duration
+
+  lifecycle {
+    create_before_destroy = true
+  }
 }
 
 # An application on the host name. One on the Worker itself would answer 403 to every WebSocket: no exec, no
@@ -44,27 +50,48 @@ resource "cloudflare_zero_trust_access_application" "this" {
   type             = "self_hosted"
   destinations     = [{ type = "public", uri = var.hostname }]
   session_duration = var.session_duration
-  policies         = [for index, id in local.policies : { id = id, precedence = index + 1 }]
+  policies         = [for id in cloudflare_zero_trust_access_policy.people[*].id : { id = id, precedence = 1 }]
 
+  # null leaves it to the account.
   allow_authenticate_via_warp = var.warp_authentication
   # A binding cookie would lock out clients that keep no cookies; kubectl is one.
   enable_binding_cookie = false
   # A page from a pod, shown through the API server's proxy, must not read the session.
   http_only_cookie_attribute = true
-  # A program with a bad service token gets 401, not the login page.
+  # A program without a session gets 401, not the login page.
   service_auth_401_redirect = true
   app_launcher_visible      = false
+}
+
+# Service tokens have a host name of their own: the sign-in by WARP is for applications with Allow and Block policies only.
+resource "cloudflare_zero_trust_access_application" "machines" {
+  count = var.machines_hostname == null ? 0 : 1
+
+  account_id       = var.account_id
+  name             = "${var.worker_name} machines"
+  type             = "self_hosted"
+  destinations     = [{ type = "public", uri = var.machines_hostname }]
+  session_duration = var.session_duration
+  policies         = [for id in cloudflare_zero_trust_access_policy.machines[*].id : { id = id, precedence = 1 }]
+
+  enable_binding_cookie      = false
+  http_only_cookie_attribute = true
+  service_auth_401_redirect  = true
+  app_launcher_visible       = false
 }
 
 resource "cloudflare_connectivity_directory_service" "kube_api" {
   account_id = var.account_id
   name       = var.worker_name
   type       = "http"
-  # `kubectl proxy` listens on the pod's own loopback; with only this port, https to it is refused.
+  # The last hop listens on the pod's own loopback; with only this port, https to it is refused.
   http_port = var.api_port
+  # An address is reached by the tunnel's network, a name is resolved at the tunnel's end.
   host = {
-    ipv4    = "127.0.0.1"
-    network = { tunnel_id = var.tunnel_id }
+    ipv4             = local.is_by_name ? null : var.kube_api_host
+    network          = local.is_by_name ? null : { tunnel_id = var.tunnel_id }
+    hostname         = local.is_by_name ? var.kube_api_host : null
+    resolver_network = local.is_by_name ? { tunnel_id = var.tunnel_id } : null
   }
 }
 
@@ -75,20 +102,11 @@ resource "cloudflare_workers_kv_namespace" "identities" {
   title      = "${var.worker_name} identities"
 }
 
-data "cloudflare_workers_scripts" "account" {
-  account_id = var.account_id
-  max_items  = 10000
-}
+# The host name was Terraform's once. Where it still is, the apply that hands it to `npm run deploy` takes it away from nobody.
+removed {
+  from = cloudflare_workers_custom_domain.this
 
-# A host name can only be given to a Worker that exists, and the Worker can only be deployed once the VPC service
-# exists. So the first apply leaves it out, and the apply after `npm run deploy` finds the Worker and adds it.
-resource "cloudflare_workers_custom_domain" "this" {
-  count = local.worker_is_deployed ? 1 : 0
-
-  account_id = var.account_id
-  hostname   = var.hostname
-  service    = var.worker_name
-
-  # Never on the internet without Access in front.
-  depends_on = [cloudflare_zero_trust_access_application.this]
+  lifecycle {
+    destroy = false
+  }
 }

@@ -3,6 +3,11 @@ output "aud" {
   value       = cloudflare_zero_trust_access_application.this.aud
 }
 
+output "machines_aud" {
+  description = "The audience tag of the machines' application, or null."
+  value       = one(cloudflare_zero_trust_access_application.machines[*].aud)
+}
+
 output "kv_namespace_id" {
   description = "ID of the KV namespace, or null."
   value       = one(cloudflare_workers_kv_namespace.identities[*].id)
@@ -11,9 +16,4 @@ output "kv_namespace_id" {
 output "vpc_service_id" {
   description = "ID of the VPC service, the Worker's way to the API server."
   value       = cloudflare_connectivity_directory_service.kube_api.service_id
-}
-
-output "worker_is_deployed" {
-  description = "Whether the Worker existed when Terraform looked, and so has its host name."
-  value       = local.worker_is_deployed
 }

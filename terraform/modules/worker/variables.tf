@@ -18,6 +18,22 @@ variable "hostname" {
   }
 }
 
+variable "machines_hostname" {
+  description = "The host name that programs with a service token call, or null: without one they cannot pass Access."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.machines_hostname == null || (can(regex("^([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\\.)+([a-z]{2,63}|xn--[a-z0-9-]{0,58}[a-z0-9])$", var.machines_hostname)) && !endswith(coalesce(var.machines_hostname, "-"), ".workers.dev"))
+    error_message = "machines_hostname must be a bare host name in lower case, such as \"kube-ci.example.com\": no scheme, port, path or wildcard, and not under workers.dev."
+  }
+
+  validation {
+    condition     = var.machines_hostname != var.hostname
+    error_message = "machines_hostname must be another name than hostname: people sign in by WARP there, which an application for service tokens cannot have."
+  }
+}
+
 variable "worker_name" {
   description = "The Worker's name, as in wrangler.toml."
   type        = string
@@ -39,12 +55,23 @@ variable "tunnel_id" {
 }
 
 variable "api_port" {
-  description = "Port on which `kubectl proxy` listens inside the gateway pod."
+  description = "Port on which the last hop listens inside the gateway pod."
   type        = number
 
   validation {
     condition     = var.api_port >= 1 && var.api_port <= 65535 && floor(var.api_port) == var.api_port
     error_message = "api_port must be a whole number from 1 to 65535."
+  }
+}
+
+variable "kube_api_host" {
+  description = "How the tunnel finds the last hop in its own pod: by address, \"127.0.0.1\", or by name, \"localhost\"."
+  type        = string
+  default     = "127.0.0.1"
+
+  validation {
+    condition     = contains(["127.0.0.1", "localhost"], var.kube_api_host)
+    error_message = "kube_api_host must be \"127.0.0.1\" or \"localhost\": the last hop listens nowhere else."
   }
 }
 
@@ -79,6 +106,11 @@ variable "allow" {
     ])
     error_message = "allow.group_ids and allow.service_token_ids must hold IDs (UUIDs), not names or client IDs."
   }
+
+  validation {
+    condition     = length(var.allow.service_token_ids) == 0 || var.machines_hostname != null
+    error_message = "allow.service_token_ids needs machines_hostname, a host name for programs alone, such as \"kube-ci.example.com\": the one of the people has the sign-in by WARP."
+  }
 }
 
 variable "session_duration" {
@@ -92,8 +124,9 @@ variable "session_duration" {
 }
 
 variable "warp_authentication" {
-  description = "Accept the sign-in of the Cloudflare One Client (WARP)."
+  description = "Accept the sign-in of the Cloudflare One Client (WARP). null leaves it to the account."
   type        = bool
+  default     = null
 }
 
 variable "identities_kv" {

@@ -42,7 +42,7 @@ async function fails(args: string[], words: RegExp): Promise<Outcome> {
   return outcome;
 }
 
-test("kubectl proxy is killed in the middle of a watch and started again", async () => {
+test("the last hop is killed in the middle of a watch and started again", async () => {
   const watch = bob.start(["get", "pods", "--watch"]);
   const follow = bob.start(["logs", "-f", "web"]);
   const shell = bob.start(["exec", "shell", "--", "sh", "-c", "echo started; sleep 60"]);
@@ -52,7 +52,7 @@ test("kubectl proxy is killed in the middle of a watch and started again", async
     const [, , status] = await Promise.all([watch.end(HANG_MS), follow.end(HANG_MS), shell.end(HANG_MS)]);
     assert.notEqual(status, 0, "a command that was cut off has not succeeded");
     assert.match(shell.stderr, /error/);
-    const words = /kubectl proxy does not answer behind the tunnel|the connection to the cluster broke/;
+    const words = /the last hop does not answer behind the tunnel|the connection to the cluster broke/;
     await Promise.all([
       fails(["get", "--raw", "/api/v1/namespaces/default/pods?limit=1"], words),
       fails(["get", "--raw", "/version"], words),

@@ -103,7 +103,7 @@ async function mayImpersonate(what: string, name: string): Promise<boolean> {
 }
 
 test("case 132: kubectl proxy lets exec and attach pass, answers no other Host, and listens on loopback alone", async () => {
-  const { port } = site.cluster.proxy;
+  const { port } = site.kubectlProxy;
   assert.equal(await statusOf("/version", { host: `127.0.0.1:${port}` }), 200);
   assert.equal(await statusOf("/version", { host: "localhost" }), 200);
   for (const host of ["kube.example.com", "evil.test", "127.0.0.1.evil.test", "10.0.0.1", "localhost.evil.test"]) {
@@ -124,7 +124,7 @@ test("case 132: kubectl proxy lets exec and attach pass, answers no other Host, 
 
 function statusOf(path: string, headers: Record<string, string>): Promise<number | undefined> {
   return new Promise((resolve, reject) => {
-    const { host, port } = site.cluster.proxy;
+    const { host, port } = site.kubectlProxy;
     request({ host, port, path, headers }, (response) => {
       response.resume();
       resolve(response.statusCode);

@@ -21,6 +21,8 @@ export interface Site {
   /** kubectl past the gateway, as somebody who may do everything. */
   admin: Kubectl;
   audit: AuditLog;
+  /** `kubectl proxy` as the gateway's account, whichever the gateway's own last hop is. */
+  kubectlProxy: { host: string; port: number };
   /** The service account's own credential, which nobody may ever see. */
   gatewayToken: string;
   stop(): Promise<void>;
@@ -43,6 +45,7 @@ export async function startSite(vars: Record<string, string> = {}): Promise<Site
       vars: { LOG_LEVEL: "debug", ENABLE_K8S_LOGGING: "true", ...vars },
     });
     const { access } = stack;
+    const kubectlProxy = lastHop === "guarded" ? await cluster.addLastHop("kubectl-proxy") : cluster.proxy;
     for (const { name, namespace } of localUsers) {
       const user = { name, namespace, token: access.session(name) };
       await writeFile(join(dir, `${name}.kubeconfig`), kubeconfig(access.url, access.ca, [user]), { mode: 0o600 });
@@ -54,6 +57,7 @@ export async function startSite(vars: Record<string, string> = {}): Promise<Site
       as: (user, binary = cluster.kubectl) => new Kubectl(binary, join(dir, `${user}.kubeconfig`), dir),
       admin: new Kubectl(cluster.kubectl, cluster.adminKubeconfig, dir),
       audit: new AuditLog(cluster.auditLog),
+      kubectlProxy,
       gatewayToken: parse(await readFile(join(cluster.dir, "gateway.kubeconfig"), "utf8")).users[0].user.token,
       stop: async () => {
         stopListening();

@@ -261,7 +261,7 @@ test("nothing listens where the cluster should be: 502, and service resumes by i
   await own.upstream.stop();
   for (const call of [{}, exec()]) {
     const answer = await own.call(call);
-    assertRefused(answer, 502, /kubectl proxy does not answer|connection to the cluster broke/);
+    assertRefused(answer, 502, /the last hop does not answer|connection to the cluster broke/);
   }
   const again = await startRecorder(port);
   t.after(() => again.stop());
