@@ -3,12 +3,13 @@
 import { readFile, rename, rm, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
-import { readBindings, root } from "./outputs.ts";
+import { type Made, readMade, root } from "./outputs.ts";
 import { unifiedDiff } from "./unified-diff.ts";
 import { bind } from "./wrangler-toml.ts";
 
-const help = `Writes Terraform's outputs into wrangler.toml: the Worker's name, the Access team and audience, the VPC service, and the
-KV namespace (without one the binding IDENTITIES is commented out). All else stays as it is, further audiences too. Running it again changes nothing.
+const help = `Writes Terraform's outputs into wrangler.toml: the account, the Worker's name and host names, the Access team and audiences,
+the VPC service, and the KV namespace (without one the binding IDENTITIES is commented out). All else stays as it is, further
+audiences too. Running it again changes nothing.
 
   npm run deploy:bind                  write
   npm run deploy:bind -- --dry-run     show the difference, write nothing
@@ -25,15 +26,15 @@ export interface Bound {
 }
 
 /** What the file would become. */
-export async function boundConfig(file = wranglerToml): Promise<Bound> {
+export async function boundConfig(file: string, { bindings }: Made): Promise<Bound> {
   const before = await readFile(file, "utf8");
-  const after = bind(before, await readBindings());
+  const after = bind(before, bindings);
   return { before, after, diff: unifiedDiff("wrangler.toml", before, after) };
 }
 
 /** Binds the file; says whether it had to be changed. */
-export async function bindConfig(file = wranglerToml): Promise<boolean> {
-  const { before, after } = await boundConfig(file);
+export async function bindConfig(file: string, made: Made): Promise<boolean> {
+  const { before, after } = await boundConfig(file, made);
   if (after !== before) {
     await replace(file, after);
   }
@@ -62,10 +63,11 @@ async function main(): Promise<void> {
   if (values.help) {
     process.stdout.write(help);
   } else if (values["dry-run"]) {
-    const { diff } = await boundConfig(values.config);
+    const { diff } = await boundConfig(values.config, await readMade());
     process.stdout.write(diff || "wrangler.toml is up to date.\n");
   } else {
-    console.log((await bindConfig(values.config)) ? "wrangler.toml is bound." : "wrangler.toml is up to date.");
+    const isNew = await bindConfig(values.config, await readMade());
+    console.log(isNew ? "wrangler.toml is bound." : "wrangler.toml is up to date.");
   }
 }
 

@@ -1,19 +1,22 @@
 // `npm run deploy`: binds wrangler.toml to what Terraform made, then lets wrangler build and upload the Worker.
 
 import { spawnSync } from "node:child_process";
-import { rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { parseArgs } from "node:util";
 import { bindConfig, boundConfig, wranglerToml } from "./bind.ts";
-import { root, terraformDir } from "./outputs.ts";
+import { type Made, readMade, root, terraformDir } from "./outputs.ts";
 
-const help = `Builds and deploys the Worker, bound to what Terraform made.
+const help = `Builds and deploys the Worker, bound to what Terraform made, and gives it its host names.
 
   npm run deploy                  bind wrangler.toml, build, upload
   npm run deploy -- --dry-run     show what binding would change, build, upload nothing
-  npm run deploy -- --bootstrap   from nothing: terraform apply, deploy, and terraform apply again, which gives the Worker that
-                                  now exists its host name. Terraform asks before each apply.
+  npm run deploy -- --bootstrap   from nothing: terraform init and apply, then the above. Terraform asks before it applies.
+  npm run deploy -- --destroy     all of it away: wrangler delete, then terraform destroy. Both ask.
   --config FILE                   another file than wrangler.toml
+
+A host name that has a DNS record of its own, or leads to another Worker, is asked about; without a terminal it is taken over.
 `;
 
 async function main(): Promise<void> {
@@ -21,35 +24,82 @@ async function main(): Promise<void> {
     options: {
       config: { type: "string", default: wranglerToml },
       bootstrap: { type: "boolean", default: false },
+      destroy: { type: "boolean", default: false },
       "dry-run": { type: "boolean", default: false },
       help: { type: "boolean", short: "h", default: false },
     },
   });
+  const { config } = values;
+  const [one, other] = (["dry-run", "bootstrap", "destroy"] as const).filter((name) => values[name]);
   if (values.help) {
     process.stdout.write(help);
-  } else if (values["dry-run"] && values.bootstrap) {
-    throw new Error("--bootstrap has no dry run: `terraform -chdir=terraform plan` shows its first step.");
+  } else if (other) {
+    throw new Error(
+      `--${one} and --${other} exclude each other: terraform -chdir=terraform plan shows what the latter would begin with.`,
+    );
   } else if (values["dry-run"]) {
-    await rehearse(values.config);
+    await rehearse(config, await readMade());
+  } else if (values.destroy) {
+    await destroy(config);
   } else if (values.bootstrap) {
     terraform("init", "-input=false");
     terraform("apply");
-    await deploy(values.config);
-    terraform("apply");
+    await deploy(config);
     terraform("output", "-raw", "next_steps");
   } else {
-    await deploy(values.config);
+    await deploy(config);
   }
 }
 
 async function deploy(config: string): Promise<void> {
-  console.log((await bindConfig(config)) ? "wrangler.toml is bound." : "wrangler.toml is up to date.");
-  wrangler("deploy", "--config", config);
+  const made = await readMade();
+  await bound(config, made);
+  if (!process.stdout.isTTY) {
+    const names = made.bindings.routes.map(({ pattern }) => pattern).join(" and ");
+    console.log(
+      `There is no terminal to ask on: another DNS record of ${names}, or another Worker's claim to it, is replaced.`,
+    );
+  }
+  // With the code, so that there is no moment in which one is without the other.
+  withSecrets(made, (secrets) => wrangler("deploy", "--config", config, ...secrets));
+}
+
+/** Cloudflare keeps a VPC service that a Worker binds: so the Worker goes first, and takes its host names with it. */
+async function destroy(config: string): Promise<void> {
+  await bound(config, await readMade());
+  try {
+    wrangler("delete", "--config", config);
+  } catch (error) {
+    throw new Error(
+      `${(error as Error).message}\nWhere they say that there is no such Worker, go on with: terraform -chdir=terraform destroy`,
+    );
+  }
+  terraform("destroy");
+}
+
+async function bound(config: string, made: Made): Promise<void> {
+  console.log((await bindConfig(config, made)) ? "wrangler.toml is bound." : "wrangler.toml is up to date.");
+}
+
+/** Hands wrangler the Worker's secrets in a file that only this user can read, and that is gone afterwards. */
+function withSecrets({ lastHopKey }: Made, work: (args: string[]) => void): void {
+  if (lastHopKey === undefined) {
+    work([]);
+    return;
+  }
+  const dir = mkdtempSync(join(tmpdir(), "kube-access-deploy-"));
+  try {
+    const file = join(dir, "secrets.json");
+    writeFileSync(file, JSON.stringify({ LAST_HOP_KEY: lastHopKey }), { mode: 0o600 });
+    work(["--secrets-file", file]);
+  } finally {
+    rmSync(dir, { recursive: true, force: true });
+  }
 }
 
 /** The bound configuration as a file of its own, beside wrangler.toml because its paths are relative. */
-async function rehearse(config: string): Promise<void> {
-  const { after, diff } = await boundConfig(config);
+async function rehearse(config: string, made: Made): Promise<void> {
+  const { after, diff } = await boundConfig(config, made);
   process.stdout.write(diff || "wrangler.toml is up to date.\n");
   const file = join(dirname(config), "wrangler.dry-run.toml");
   writeFileSync(file, after);

@@ -2,19 +2,30 @@
 
 import { execFile } from "node:child_process";
 import { join, resolve } from "node:path";
-import type { Bindings } from "./wrangler-toml.ts";
+import type { Bindings, Route } from "./wrangler-toml.ts";
 
 export const root = resolve(import.meta.dirname, "..");
 export const terraformDir = join(root, "terraform");
 
 const APPLY = "terraform -chdir=terraform init && terraform -chdir=terraform apply";
 
-/** Asks Terraform. Every error says which command comes next. */
-export async function readBindings(): Promise<Bindings> {
-  return toBindings(JSON.parse(await terraformOutput()));
+type Outputs = Record<string, { value: unknown } | undefined>;
+
+/** What Terraform made for the Worker: what stands in wrangler.toml, and what must not. */
+export interface Made {
+  bindings: Bindings;
+  /** What requests are signed by, with the guarded last hop. */
+  lastHopKey: string | undefined;
 }
 
-export function toBindings(outputs: Record<string, { value: unknown } | undefined>): Bindings {
+/** Asks Terraform. Every error says which command comes next. */
+export async function readMade(): Promise<Made> {
+  const outputs: Outputs = JSON.parse(await terraformOutput());
+  const key = outputs.last_hop_key?.value;
+  return { bindings: toBindings(outputs), lastHopKey: typeof key === "string" ? key : undefined };
+}
+
+export function toBindings(outputs: Outputs): Bindings {
   if (Object.keys(outputs).length === 0) {
     throw new Error(`Terraform has made nothing yet. Run:\n  ${APPLY}`);
   }
@@ -25,13 +36,19 @@ export function toBindings(outputs: Record<string, { value: unknown } | undefine
     }
     return value;
   };
+  // Terraform leaves an output that is null out of the list.
+  const optional = (name: string) => (outputs[name]?.value ? text(name) : undefined);
+  const isThere = (value: string | undefined) => value !== undefined;
+  const zoneId = optional("zone_id");
+  const route = (pattern: string): Route => ({ pattern, custom_domain: true, ...(zoneId && { zone_id: zoneId }) });
   return {
+    accountId: text("account_id"),
     workerName: text("worker_name"),
+    routes: [text("hostname"), optional("machines_hostname")].filter(isThere).map(route),
     teamDomain: text("access_team_domain"),
-    aud: text("access_aud"),
+    auds: [text("access_aud"), optional("access_machines_aud")].filter(isThere),
     vpcServiceId: text("vpc_service_id"),
-    // Terraform leaves an output that is null out of the list.
-    kvNamespaceId: outputs.identities_kv_id?.value ? text("identities_kv_id") : undefined,
+    kvNamespaceId: optional("identities_kv_id"),
   };
 }
 

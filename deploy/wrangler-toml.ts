@@ -1,22 +1,36 @@
 // Writes what Terraform made into wrangler.toml, value by value: all else stays as it is, byte for byte.
 
+import { isDeepStrictEqual } from "node:util";
 import type { AST } from "toml-eslint-parser";
-import { isAt, type Path, readToml } from "./toml.ts";
+import { isAt, type Path, readToml, tomlValue } from "./toml.ts";
+
+/** A host name that wrangler gives to the Worker, with its DNS record and certificate. */
+export interface Route {
+  pattern: string;
+  custom_domain: true;
+  zone_id?: string;
+}
 
 export interface Bindings {
+  accountId: string;
   workerName: string;
+  routes: Route[];
   teamDomain: string;
-  aud: string;
+  /** The audience tags of Terraform's applications: the people's, and the machines' where they have one. */
+  auds: string[];
   vpcServiceId: string;
   /** undefined: the Worker has no KV namespace. */
   kvNamespaceId: string | undefined;
 }
 
 /** wrangler.toml with the bindings in it. Throws when the file is written in a way that this cannot edit safely. */
-export function bind(toml: string, { workerName, teamDomain, aud, vpcServiceId, kvNamespaceId }: Bindings): string {
+export function bind(toml: string, bindings: Bindings): string {
+  const { accountId, workerName, routes, teamDomain, auds, vpcServiceId, kvNamespaceId } = bindings;
   let text = set(toml, ["name"], workerName);
+  text = set(text, ["account_id"], accountId);
+  text = setRoutes(text, routes);
   text = set(text, ["vars", "ACCESS_TEAM_DOMAIN"], teamDomain);
-  text = setAudience(text, aud);
+  text = auds.reduce(setAudience, text);
   text = setInEntry(text, "vpc_services", "KUBE_API", "service_id", vpcServiceId);
   return kvNamespaceId === undefined
     ? commentIdentities(text)
@@ -24,21 +38,43 @@ export function bind(toml: string, { workerName, teamDomain, aud, vpcServiceId, 
 }
 
 function set(text: string, path: Path, value: string): string {
+  return setLiteral(text, path, JSON.stringify(value));
+}
+
+function setLiteral(text: string, path: Path, literal: string): string {
   const present = find(text, path);
-  return present ? replace(text, present, JSON.stringify(value)) : insert(text, path, value);
+  return present ? replace(text, present, literal) : insert(text, path, literal);
+}
+
+/** All of them are Terraform's: a host name without Access in front would be a way past it. */
+function setRoutes(text: string, routes: Route[]): string {
+  if (isDeepStrictEqual(tomlValue(text).routes, routes)) {
+    return text;
+  }
+  const isTable = readToml(text).tables.some(({ resolvedKey }) => resolvedKey[0] === "routes");
+  if (isTable || find(text, ["route"])) {
+    throw new Error(
+      "wrangler.toml has route or [[routes]]: take it out. The host names are Terraform's, and are written as one value, routes = […].",
+    );
+  }
+  const inline = (route: Route) =>
+    `{ ${Object.entries(route)
+      .map(([key, value]) => `${key} = ${JSON.stringify(value)}`)
+      .join(", ")} }`;
+  return setLiteral(text, ["routes"], `[${routes.map(inline).join(", ")}]`);
 }
 
 /**
- * Terraform knows of one audience. A single one in the file is Terraform's, or was; among several, in one string or in a
- * list, it is one more.
+ * Terraform knows of its own audiences. A single one in the file is its first, or was; among several, in one string or in a
+ * list, each is one more.
  */
-function setAudience(text: string, aud: string): string {
+function setAudience(text: string, aud: string, index: number): string {
   const path = ["vars", "ACCESS_AUD"];
   const present = find(text, path);
   const elements = present?.type === "TOMLArray" ? present.elements : [];
   const tags = present ? (present.type === "TOMLArray" ? elements.map(textOf) : textOf(present).split(",")) : [];
   const placeholder = tags.findIndex((tag) => tag.trim().startsWith("<"));
-  const replaced = tags.length === 1 ? 0 : placeholder;
+  const replaced = tags.length === 1 && index === 0 ? 0 : placeholder;
   if (present && tags.some((tag) => tag.trim() === aud)) {
     return text;
   }
@@ -105,9 +141,9 @@ function tableAt(text: string, wanted: Path): AST.TOMLTable | undefined {
 }
 
 /** A new line: after the last one of its table, or in a table of its own. */
-function insert(text: string, path: Path, value: string): string {
+function insert(text: string, path: Path, literal: string): string {
   const table = path.slice(0, -1);
-  const line = `${path.at(-1)} = ${JSON.stringify(value)}`;
+  const line = `${path.at(-1)} = ${literal}`;
   const { tables, top } = readToml(text);
   if (table.length === 0) {
     const last = top.body.findLast((part) => part.type === "TOMLKeyValue");

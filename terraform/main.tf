@@ -59,6 +59,9 @@ module "k8s" {
   kv_groups            = var.kv_groups
   cloudflared_image    = var.cloudflared_image
   kubectl_image        = var.kubectl_image
+  node_image           = var.node_image
+  last_hop             = var.last_hop
+  last_hop_key_edition = var.last_hop_key_edition
   replicas             = var.replicas
   wait_for_rollout     = var.wait_for_rollout
   network_policy       = var.network_policy

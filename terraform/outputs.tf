@@ -50,6 +50,12 @@ output "zone_id" {
   value       = var.zone_id
 }
 
+output "last_hop_key" {
+  description = "What the guarded last hop wants requests to be signed by: the Worker's secret LAST_HOP_KEY. null with `kubectl proxy`."
+  value       = module.k8s.last_hop_key
+  sensitive   = true
+}
+
 output "admin_kubeconfig" {
   description = "The new cluster's administrator, for giving the mapped groups their rights; null for a cluster of your own. Not for daily use."
   value       = one(module.digitalocean[*].kubeconfig)

@@ -205,9 +205,27 @@ variable "cloudflared_image" {
 }
 
 variable "kubectl_image" {
-  description = "Image whose kubectl serves as the last hop (`kubectl proxy`), pinned by digest."
+  description = "Image whose kubectl serves as the last hop (`kubectl proxy`) unless that is the guarded one, pinned by digest."
   type        = string
   default     = "registry.k8s.io/kubectl:v1.37.0@sha256:5ed410ebac5dc976cc717098994dcdb29bbbd38f6bd65f582311f5be4ba719cf"
+}
+
+variable "node_image" {
+  description = "Image of Node.js 22 or newer, which runs the guarded last hop, pinned by digest."
+  type        = string
+  default     = "docker.io/library/node:24.21.0-bookworm-slim@sha256:0e0ff40c39bc087845bfb27465a0df4ea419520094bc35842ff83dd8cbe6f9b6"
+}
+
+variable "last_hop" {
+  description = "What carries requests to the API server: \"kubectl-proxy\", or \"guarded\", which takes only what the Worker signed and loses no byte when one side of a stream ends first."
+  type        = string
+  default     = "kubectl-proxy"
+}
+
+variable "last_hop_key_edition" {
+  description = "Another number makes another key for the guarded last hop; run `npm run deploy` right after that apply."
+  type        = number
+  default     = 1
 }
 
 variable "replicas" {

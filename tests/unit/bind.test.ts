@@ -11,10 +11,13 @@ import { type Bindings, bind } from "../../deploy/wrangler-toml.ts";
 
 const root = resolve(import.meta.dirname, "../..");
 
+const aud = "4714c1358e65fe4b408ad6d432a5f878f08194bdb4752441fd56faefa9b2b6f2";
 const bindings: Bindings = {
+  accountId: "0123456789abcdef0123456789abcdef",
   workerName: "kube-access",
+  routes: [{ pattern: "kube.example.com", custom_domain: true }],
   teamDomain: "https://acme.cloudflareaccess.com",
-  aud: "4714c1358e65fe4b408ad6d432a5f878f08194bdb4752441fd56faefa9b2b6f2",
+  auds: [aud],
   vpcServiceId: "0194b1e8-7b0c-7d4a-9f3e-1f6a3f6f5d10",
   kvNamespaceId: undefined,
 };
@@ -22,8 +25,10 @@ const withKv: Bindings = { ...bindings, kvNamespaceId: "0f2ac74b498b48028cb68387
 
 const sample = `# The Worker.
 name = "something-else"   # its name
+account_id = "" # the account
 main = "build/index.js"
 compatibility_date = "2026-07-01"
+routes = [{ pattern = "old.example.com", custom_domain = true }] # the names
 
 [vars]
 # The team.
@@ -54,8 +59,10 @@ describe("bind", () => {
     const changed = lineChanges(sample, bind(sample, bindings));
     assert.deepEqual(changed, [
       'name = "kube-access"   # its name',
+      `account_id = "${bindings.accountId}" # the account`,
+      'routes = [{ pattern = "kube.example.com", custom_domain = true }] # the names',
       `ACCESS_TEAM_DOMAIN = "${bindings.teamDomain}"`,
-      `ACCESS_AUD = "${bindings.aud}" # the audience`,
+      `ACCESS_AUD = "${aud}" # the audience`,
       `service_id = "${bindings.vpcServiceId}"`,
     ]);
   });
@@ -89,7 +96,7 @@ describe("bind", () => {
         const config = await readAsWranglerDoes(bound);
         assert.equal(config.name, wanted.workerName);
         assert.equal(config.vars.ACCESS_TEAM_DOMAIN, wanted.teamDomain);
-        assert.equal(config.vars.ACCESS_AUD, wanted.aud);
+        assert.equal(config.vars.ACCESS_AUD, aud);
         const service = config.vpc_services.find(({ binding }) => binding === "KUBE_API");
         assert.equal(service?.service_id, wanted.vpcServiceId);
         assert.deepEqual(
@@ -111,37 +118,52 @@ describe("bind", () => {
   });
 
   for (const [written, bound] of [
-    ["'<AUD_TAG>'", `"${bindings.aud}"`],
-    ['""', `"${bindings.aud}"`],
-    ['"an-older-one"', `"${bindings.aud}"`],
-    [`"${bindings.aud}"`, `"${bindings.aud}"`],
-    ['"another,third"', `"${bindings.aud},another,third"`],
-    ['"<AUD_TAG>,another"', `"${bindings.aud},another"`],
-    [`"another, ${bindings.aud}"`, `"another, ${bindings.aud}"`],
-    [`'''another,${bindings.aud}'''`, `'''another,${bindings.aud}'''`],
-    ["[]", `"${bindings.aud}"`],
-    ['["an-older-one"]', `["${bindings.aud}"]`],
-    ['["another", "<AUD_TAG>"]', `["another", "${bindings.aud}"]`],
-    [
-      '[ # ours\n  "another", # staging\n  "third",\n]',
-      `[ # ours\n  "${bindings.aud}", "another", # staging\n  "third",\n]`,
-    ],
-    [`["another", '${bindings.aud}']`, `["another", '${bindings.aud}']`],
+    ["'<AUD_TAG>'", `"${aud}"`],
+    ['""', `"${aud}"`],
+    ['"an-older-one"', `"${aud}"`],
+    [`"${aud}"`, `"${aud}"`],
+    ['"another,third"', `"${aud},another,third"`],
+    ['"<AUD_TAG>,another"', `"${aud},another"`],
+    [`"another, ${aud}"`, `"another, ${aud}"`],
+    [`'''another,${aud}'''`, `'''another,${aud}'''`],
+    ["[]", `"${aud}"`],
+    ['["an-older-one"]', `["${aud}"]`],
+    ['["another", "<AUD_TAG>"]', `["another", "${aud}"]`],
+    ['[ # ours\n  "another", # staging\n  "third",\n]', `[ # ours\n  "${aud}", "another", # staging\n  "third",\n]`],
+    [`["another", '${aud}']`, `["another", '${aud}']`],
   ] as const) {
     test(`case 177: ACCESS_AUD = ${written} loses no audience`, async () => {
-      const toml = bind("", bindings).replace(`"${bindings.aud}"`, () => `${written} # the audience`);
+      const toml = bind("", bindings).replace(`"${aud}"`, () => `${written} # the audience`);
       const after = toml.replace(written, () => bound);
       assert.equal(bind(toml, bindings), after);
       assert.equal(bind(after, bindings), after);
       const read = [(await readAsWranglerDoes(after)).vars.ACCESS_AUD].flat().join();
-      assert.ok(read.includes(bindings.aud), read);
+      assert.ok(read.includes(aud), read);
     });
   }
+
+  test("two audiences of Terraform's stand beside each other, once", async () => {
+    const both = { ...bindings, auds: [aud, "machines"] };
+    for (const written of ['"<AUD_TAG>"', '"an-older-one"', '["an-older-one"]', `"${aud}"`, `["machines", "${aud}"]`]) {
+      const bound = bind(bind("", bindings).replace(`"${aud}"`, written), both);
+      const read = [(await readAsWranglerDoes(bound)).vars.ACCESS_AUD].flat().join().split(",").sort();
+      assert.deepEqual(read, [aud, "machines"], written);
+      assert.equal(bind(bound, both), bound);
+    }
+  });
+
+  test("routes that are Terraform's already stay as they are written, and others are refused", () => {
+    const written = 'routes = [\n  # ours\n  { custom_domain = true, pattern = "kube.example.com" },\n]\n';
+    assert.ok(bind(written, bindings).startsWith(written));
+    for (const others of ['route = "kube.example.com/*"\n', '[[routes]]\npattern = "kube.example.com"\n']) {
+      assert.throws(() => bind(others, bindings), /has route or \[\[routes\]\]: take it out/);
+    }
+  });
 
   test("case 177: foreign tables, long strings, comments and Windows line ends stay byte for byte", () => {
     const foreign = `# no table: [vars]
 "quoted key" = 'ACCESS_AUD = "x"'
-route = { pattern = "kube.example.com", custom_domain = true } # inline
+limits = { cpu_ms = 50 } # inline
 
 [vars] # ours
 ACCESS_TEAM_DOMAIN   =   "<TEAM_DOMAIN>"\t# aligned
@@ -168,13 +190,18 @@ binding = 'KUBE_API'
 service_id = "<VPC_SERVICE_ID>" # ours
 remote = true
 `;
+    const top = [
+      `name = "${bindings.workerName}"`,
+      `account_id = "${bindings.accountId}"`,
+      'routes = [{ pattern = "kube.example.com", custom_domain = true }]',
+    ];
     for (const toml of [foreign, foreign.replaceAll("\n", "\r\n"), foreign.trimEnd()]) {
       const end = toml.includes("\r") ? "\r\n" : "\n";
       const wanted = toml
         .replace("<TEAM_DOMAIN>", bindings.teamDomain)
-        .replace("<AUD_TAG>", bindings.aud)
+        .replace("<AUD_TAG>", aud)
         .replace("<VPC_SERVICE_ID>", bindings.vpcServiceId)
-        .replace("# inline", `# inline${end}name = "${bindings.workerName}"`);
+        .replace("# inline", ["# inline", ...top].join(end));
       assert.equal(bind(toml, bindings), wanted);
       const brought = `[[kv_namespaces]]${end}binding = "IDENTITIES"${end}id = "${withKv.kvNamespaceId}"${end}`;
       assert.equal(bind(toml, withKv), `${wanted.trimEnd()}${end}${end}${brought}`);
@@ -187,7 +214,7 @@ vars = { ACCESS_TEAM_DOMAIN = "t", "ACCESS_AUD" = 'a', LOG_LEVEL = "info" }
 vpc_services = [{ binding = "KUBE_API", service_id = "s" }]
 `;
     const config = await readAsWranglerDoes(bind(toml, bindings));
-    assert.equal(config.vars.ACCESS_AUD, bindings.aud);
+    assert.equal(config.vars.ACCESS_AUD, aud);
     assert.equal(config.vars.LOG_LEVEL, "info");
     assert.equal(config.vpc_services[0]?.service_id, bindings.vpcServiceId);
   });
@@ -201,7 +228,7 @@ vpc_services = [{ binding = "KUBE_API", service_id = "s" }]
       services.map(({ binding }) => binding),
       ["METRICS", "KUBE_API"],
     );
-    assert.equal(vars.ACCESS_AUD, bindings.aud);
+    assert.equal(vars.ACCESS_AUD, aud);
   });
 
   test("refuses what it would have to guess", () => {
@@ -214,9 +241,11 @@ vpc_services = [{ binding = "KUBE_API", service_id = "s" }]
 
 describe("outputs", () => {
   const outputs = {
+    account_id: { value: bindings.accountId },
+    hostname: { value: "kube.example.com" },
     worker_name: { value: bindings.workerName },
     access_team_domain: { value: bindings.teamDomain },
-    access_aud: { value: bindings.aud },
+    access_aud: { value: aud },
     vpc_service_id: { value: bindings.vpcServiceId },
   };
 
@@ -224,6 +253,21 @@ describe("outputs", () => {
     assert.deepEqual(toBindings(outputs), bindings);
     assert.deepEqual(toBindings({ ...outputs, identities_kv_id: { value: null } }), bindings);
     assert.deepEqual(toBindings({ ...outputs, identities_kv_id: { value: withKv.kvNamespaceId } }), withKv);
+  });
+
+  test("the machines' host name and audience come after the people's, and a zone with both", () => {
+    const zone_id = "89abcdef0123456789abcdef01234567";
+    const { routes, auds } = toBindings({
+      ...outputs,
+      machines_hostname: { value: "kube-ci.example.com" },
+      access_machines_aud: { value: "machines" },
+      zone_id: { value: zone_id },
+    });
+    assert.deepEqual(routes, [
+      { pattern: "kube.example.com", custom_domain: true, zone_id },
+      { pattern: "kube-ci.example.com", custom_domain: true, zone_id },
+    ]);
+    assert.deepEqual(auds, [aud, "machines"]);
   });
 
   test("that are missing are named, with the command that makes them", () => {
@@ -256,9 +300,11 @@ describe("npm run deploy:bind", () => {
   after(() => rm(dir, { recursive: true, force: true }));
 
   const made = JSON.stringify({
+    account_id: { value: bindings.accountId },
+    hostname: { value: "kube.example.com" },
     worker_name: { value: bindings.workerName },
     access_team_domain: { value: bindings.teamDomain },
-    access_aud: { value: bindings.aud },
+    access_aud: { value: aud },
     vpc_service_id: { value: bindings.vpcServiceId },
   });
 
@@ -268,7 +314,7 @@ describe("npm run deploy:bind", () => {
     assert.equal(code, 0, out);
     assert.match(out, /^--- wrangler\.toml\n\+\+\+ wrangler\.toml\n@@/);
     assert.ok(out.includes("\n-ACCESS_AUD = '<AUD_TAG>' # the audience\n"), out);
-    assert.ok(out.includes(`\n+ACCESS_AUD = "${bindings.aud}" # the audience\n`), out);
+    assert.ok(out.includes(`\n+ACCESS_AUD = "${aud}" # the audience\n`), out);
     assert.equal(await readFile(config, "utf8"), sample);
   });
 

@@ -9,7 +9,9 @@ import { afterEach, beforeEach, test } from "node:test";
 
 const root = resolve(import.meta.dirname, "../..");
 const outputs = JSON.stringify({
+  account_id: { value: "0123456789abcdef0123456789abcdef" },
   worker_name: { value: "kube-access" },
+  hostname: { value: "kube.example.com" },
   access_team_domain: { value: "https://acme.cloudflareaccess.com" },
   access_aud: { value: "the-audience" },
   vpc_service_id: { value: "the-service" },
@@ -39,7 +41,7 @@ test("binds, then deploys what is bound", async () => {
   ]);
 });
 
-test("--bootstrap applies before and after", async () => {
+test("--bootstrap applies, and deploys", async () => {
   const { code } = await deploy("--bootstrap");
   assert.equal(code, 0);
   assert.deepEqual(await calls(), [
@@ -48,7 +50,6 @@ test("--bootstrap applies before and after", async () => {
     "terraform output -json -no-color",
     `wrangler deploy --config ${config}`,
     'ACCESS_AUD = "the-audience"',
-    "terraform apply",
     "terraform output -raw next_steps",
   ]);
 });
@@ -74,8 +75,50 @@ test("an apply that fails ends it before anything is deployed", async () => {
   assert.deepEqual(await calls(), ["terraform init -input=false", "terraform apply"]);
 });
 
-test("--bootstrap cannot be rehearsed", async () => {
-  assert.match((await deploy("--bootstrap", "--dry-run")).err, /--bootstrap has no dry run/);
+test("--destroy takes the Worker away before what it binds", async () => {
+  const { code } = await deploy("--destroy");
+  assert.equal(code, 0);
+  assert.deepEqual(await calls(), [
+    "terraform output -json -no-color",
+    `wrangler delete --config ${config}`,
+    'ACCESS_AUD = "the-audience"',
+    "terraform destroy",
+  ]);
+  await program("wrangler", "exit 1");
+  const { code: status, err } = await deploy("--destroy");
+  assert.equal(status, 1);
+  assert.match(err, /no such Worker, go on with: terraform -chdir=terraform destroy$/m);
+});
+
+test("one thing at a time", async () => {
+  for (const [one, other] of [
+    ["--bootstrap", "--dry-run"],
+    ["--destroy", "--dry-run"],
+    ["--bootstrap", "--destroy"],
+  ] as const) {
+    assert.match((await deploy(one, other)).err, /exclude each other/);
+  }
+  assert.deepEqual(await calls().catch(() => []), []);
+});
+
+test("the last hop's key goes along in a file that nobody else reads, and in no argument and no output", async () => {
+  const key = "the-key-of-the-guarded-last-hop-0123";
+  const guarded = JSON.stringify({ ...JSON.parse(outputs), last_hop_key: { value: key, sensitive: true } });
+  await program("terraform", `case "$*" in *" output -json "*) printf '%s' '${guarded}';; esac`);
+  await program("wrangler", `for file; do :; done; stat -c %a "$file" >> ${dir}/calls; cp "$file" ${dir}/secrets`);
+  const { code, out, err } = await deploy();
+  assert.equal(code, 0);
+  const [, call = "", mode] = await calls();
+  const [, file = ""] = /^wrangler deploy --config \S+ --secrets-file (\S+)$/.exec(call) ?? [];
+  assert.equal(mode, "600");
+  assert.deepEqual(JSON.parse(await readFile(join(dir, "secrets"), "utf8")), { LAST_HOP_KEY: key });
+  await assert.rejects(readFile(file), { code: "ENOENT" });
+  assert.ok(![out, err, await readFile(config, "utf8")].join().includes(key));
+});
+
+test("without a terminal it says what nobody is asked about", async () => {
+  const { out } = await deploy();
+  assert.match(out, /another DNS record of kube\.example\.com, or another Worker's claim to it, is replaced/);
 });
 
 /** A shell script that first writes down its arguments. */

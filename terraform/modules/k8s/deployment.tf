@@ -1,4 +1,4 @@
-# One pod, two containers: cloudflared holds the tunnel, `kubectl proxy` carries what arrives to the API server.
+# One pod, two containers: cloudflared holds the tunnel, the last hop (last-hop.tf) carries what arrives to the API server.
 
 locals {
   token_directory = "/etc/cloudflared"
@@ -35,10 +35,12 @@ resource "kubernetes_deployment_v1" "this" {
     template {
       metadata {
         labels = local.labels
-        annotations = {
-          # A new token rolls the pods. The hash of a long random token tells nothing about it.
-          "kube-access.dev/tunnel-token-sha256" = nonsensitive(sha256(data.cloudflare_zero_trust_tunnel_cloudflared_token.this.token))
-        }
+        # What is new rolls the pods. The hash of a long random text tells nothing about it.
+        annotations = merge(
+          { "kube-access.dev/tunnel-token-sha256" = nonsensitive(sha256(data.cloudflare_zero_trust_tunnel_cloudflared_token.this.token)) },
+          { for map in kubernetes_config_map_v1.last_hop : "kube-access.dev/last-hop-sha256" => sha256(map.data["last-hop.mjs"]) },
+          { for key in random_bytes.last_hop_key : "kube-access.dev/last-hop-key-sha256" => nonsensitive(sha256(key.base64)) },
+        )
       }
 
       spec {
@@ -132,24 +134,19 @@ resource "kubernetes_deployment_v1" "this" {
         }
 
         container {
-          name  = "kubectl-proxy"
-          image = var.kubectl_image
-          # Loopback only: whoever reaches this port is the service account. The default reject-paths would refuse exec
-          # and attach, and "^$" the root of the API, which is matched as an empty path. "^#" refuses nothing.
-          args = [
-            "proxy", "--address=127.0.0.1", "--port=${local.api_port}",
-            "--accept-hosts=^localhost$,^127\\.0\\.0\\.1$", "--reject-paths=^#",
-          ]
+          name    = var.last_hop
+          image   = local.last_hop.image
+          command = local.last_hop.command
+          args    = local.last_hop.args
 
-          # From outside, the kubelet cannot reach loopback; so ask from inside, through the proxy. Every service
-          # account may read these two paths.
+          # From outside, the kubelet cannot reach loopback; so it asks from inside.
           readiness_probe {
             period_seconds    = 15
             timeout_seconds   = 5
             failure_threshold = 3
 
             exec {
-              command = ["kubectl", "--server=http://127.0.0.1:${local.api_port}", "get", "--raw=/readyz"]
+              command = local.last_hop.ready
             }
           }
 
@@ -159,11 +156,11 @@ resource "kubernetes_deployment_v1" "this" {
             failure_threshold = 6
 
             exec {
-              command = ["kubectl", "--server=http://127.0.0.1:${local.api_port}", "get", "--raw=/livez"]
+              command = local.last_hop.live
             }
           }
 
-          # The probes' kubectl runs in this memory too.
+          # The probes' own programs run in this memory too.
           resources {
             requests = { cpu = "50m", memory = "96Mi" }
             limits   = { memory = "256Mi" }
@@ -184,6 +181,16 @@ resource "kubernetes_deployment_v1" "this" {
             mount_path = local.account_directory
             read_only  = true
           }
+
+          dynamic "volume_mount" {
+            for_each = local.last_hop.mounts
+
+            content {
+              name       = volume_mount.key
+              mount_path = volume_mount.value
+              read_only  = true
+            }
+          }
         }
 
         volume {
@@ -192,6 +199,31 @@ resource "kubernetes_deployment_v1" "this" {
           secret {
             secret_name  = kubernetes_secret_v1.tunnel_token.metadata[0].name
             default_mode = "0440"
+          }
+        }
+
+        dynamic "volume" {
+          for_each = kubernetes_config_map_v1.last_hop
+
+          content {
+            name = "last-hop"
+
+            config_map {
+              name = volume.value.metadata[0].name
+            }
+          }
+        }
+
+        dynamic "volume" {
+          for_each = kubernetes_secret_v1.last_hop_key
+
+          content {
+            name = "last-hop-key"
+
+            secret {
+              secret_name  = volume.value.metadata[0].name
+              default_mode = "0440"
+            }
           }
         }
 

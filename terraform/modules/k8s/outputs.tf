@@ -1,5 +1,5 @@
 output "api_port" {
-  description = "Port on which `kubectl proxy` listens inside the pod."
+  description = "Port on which the last hop listens inside the pod."
   value       = local.api_port
 }
 
@@ -10,6 +10,12 @@ output "impersonated" {
     groups = sort(local.groups)
     extras = local.extras
   }
+}
+
+output "last_hop_key" {
+  description = "What the guarded last hop wants requests to be signed by, or null."
+  value       = one(random_bytes.last_hop_key[*].base64)
+  sensitive   = true
 }
 
 output "tunnel_id" {

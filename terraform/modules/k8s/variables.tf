@@ -125,6 +125,38 @@ variable "kubectl_image" {
   }
 }
 
+variable "node_image" {
+  description = "Image of Node.js 22 or newer, for the guarded last hop, pinned by digest."
+  type        = string
+
+  validation {
+    condition     = can(regex("^[a-z0-9.-]+(:[0-9]+)?/[^@\\s]+@sha256:[0-9a-f]{64}$", var.node_image))
+    error_message = "node_image must name a registry and be pinned by digest: docker.io/library/node:VERSION@sha256:DIGEST."
+  }
+}
+
+variable "last_hop" {
+  description = "What carries requests to the API server: \"kubectl-proxy\", or \"guarded\", which takes only what the Worker signed and loses no byte when one side of a stream ends first."
+  type        = string
+  default     = "kubectl-proxy"
+
+  validation {
+    condition     = contains(["kubectl-proxy", "guarded"], var.last_hop)
+    error_message = "last_hop must be \"kubectl-proxy\" or \"guarded\"."
+  }
+}
+
+variable "last_hop_key_edition" {
+  description = "Another number makes another key for the guarded last hop; run `npm run deploy` right after that apply."
+  type        = number
+  default     = 1
+
+  validation {
+    condition     = floor(var.last_hop_key_edition) == var.last_hop_key_edition
+    error_message = "last_hop_key_edition must be a whole number."
+  }
+}
+
 variable "replicas" {
   description = "Number of gateway pods."
   type        = number
