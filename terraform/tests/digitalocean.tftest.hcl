@@ -35,8 +35,8 @@ run "a_cluster_stands_in_a_vpc_of_its_own" {
     error_message = "something that costs money or changes the version by itself is on"
   }
   assert {
-    condition     = length(digitalocean_kubernetes_cluster.this.control_plane_firewall) == 0
-    error_message = "a firewall without addresses would lock Terraform out"
+    condition     = !digitalocean_kubernetes_cluster.this.control_plane_firewall[0].enabled
+    error_message = "a firewall without addresses would lock Terraform out, and one that is left out stays on"
   }
 }
 

@@ -4,6 +4,9 @@ mock_provider "cloudflare" {
   source = "./tests/mocks/cloudflare"
 }
 mock_provider "kubernetes" {}
+mock_provider "random" {
+  source = "./tests/mocks/random"
+}
 
 variables {
   account_id        = "0123456789abcdef0123456789abcdef"
@@ -11,6 +14,7 @@ variables {
   identities        = [{ email = "alice@example.com", user = "alice", groups = ["platform-admins"] }]
   cloudflared_image = "docker.io/cloudflare/cloudflared:1@sha256:1111111111111111111111111111111111111111111111111111111111111111"
   kubectl_image     = "registry.k8s.io/kubectl:v1@sha256:2222222222222222222222222222222222222222222222222222222222222222"
+  node_image        = "docker.io/library/node:24@sha256:3333333333333333333333333333333333333333333333333333333333333333"
   replicas          = 2
 }
 
@@ -182,14 +186,124 @@ run "case_128_nothing_comes_in_and_little_goes_out" {
   }
 
   assert {
-    condition     = toset(kubernetes_network_policy_v1.this.spec[0].policy_types) == toset(["Ingress", "Egress"]) && length(kubernetes_network_policy_v1.this.spec[0].ingress) == 0
+    condition     = toset(kubernetes_network_policy_v1.this[0].spec[0].policy_types) == toset(["Ingress", "Egress"]) && length(kubernetes_network_policy_v1.this[0].spec[0].ingress) == 0
     error_message = "something may come in"
   }
   assert {
     condition = toset(flatten([
-      for rule in kubernetes_network_policy_v1.this.spec[0].egress : [for port in rule.ports : port.port]
-    ])) == toset(["53", "443", "6443", "7844"])
+      for rule in kubernetes_network_policy_v1.this[0].spec[0].egress : [for port in rule.ports : port.port]
+    ])) == toset(["53", "5353", "443", "6443", "7844"])
     error_message = "something else may go out"
+  }
+}
+
+# To Cilium and its like no range of addresses is a node, and on a node the API server may run.
+run "the_api_server_may_be_anywhere_unless_the_operator_says_where" {
+  module {
+    source = "./modules/k8s"
+  }
+
+  assert {
+    condition = length([
+      for rule in kubernetes_network_policy_v1.this[0].spec[0].egress : rule
+      if contains(rule.ports[*].port, "6443") && length(rule.to) == 0
+    ]) == 1
+    error_message = "a range of addresses that nobody gave"
+  }
+}
+
+run "narrowed_addresses_are_the_only_ones" {
+  module {
+    source = "./modules/k8s"
+  }
+
+  variables {
+    api_server = { cidrs = ["10.245.0.1/32"], ports = [443] }
+  }
+
+  assert {
+    condition = one([
+      for rule in kubernetes_network_policy_v1.this[0].spec[0].egress : rule.to[*].ip_block[0].cidr if contains(rule.ports[*].port, "443")
+    ]) == tolist(["10.245.0.1/32"])
+    error_message = "the addresses"
+  }
+}
+
+run "a_policy_of_ones_own_takes_its_place" {
+  module {
+    source = "./modules/k8s"
+  }
+
+  variables {
+    network_policy = false
+  }
+
+  assert {
+    condition     = length(kubernetes_network_policy_v1.this) == 0
+    error_message = "there is a policy"
+  }
+}
+
+run "the_platform_may_choose_the_ids" {
+  module {
+    source = "./modules/k8s"
+  }
+
+  variables {
+    pod_user_id = null
+  }
+
+  assert {
+    condition = (
+      coalesce(kubernetes_deployment_v1.this.spec[0].template[0].spec[0].security_context[0].run_as_user, "-") == "-" &&
+      coalesce(kubernetes_deployment_v1.this.spec[0].template[0].spec[0].security_context[0].fs_group, "-") == "-" &&
+      kubernetes_deployment_v1.this.spec[0].template[0].spec[0].security_context[0].run_as_non_root
+    )
+    error_message = "an ID that OpenShift would refuse"
+  }
+}
+
+run "the_guarded_last_hop_is_the_script_on_the_pinned_node" {
+  module {
+    source = "./modules/k8s"
+  }
+
+  variables {
+    last_hop = "guarded"
+  }
+
+  assert {
+    condition = [
+      for container in kubernetes_deployment_v1.this.spec[0].template[0].spec[0].container : [container.name, container.image]
+    ] == [["cloudflared", var.cloudflared_image], ["guarded", var.node_image]]
+    error_message = "the containers"
+  }
+  assert {
+    condition = one([
+      for container in kubernetes_deployment_v1.this.spec[0].template[0].spec[0].container : concat(container.command, container.args) if container.name == "guarded"
+    ]) == tolist(["node", "/etc/kube-access/last-hop.mjs", "--port=8001", "--account=/var/run/secrets/kubernetes.io/serviceaccount", "--key-file=/etc/kube-access-key/key"])
+    error_message = "the command"
+  }
+  assert {
+    condition = {
+      for container in kubernetes_deployment_v1.this.spec[0].template[0].spec[0].container : container.name => container.volume_mount[*].name
+    } == { cloudflared = tolist(["tunnel-token"]), guarded = tolist(["service-account", "last-hop", "last-hop-key"]) }
+    error_message = "a credential is where it is not used"
+  }
+  assert {
+    condition     = kubernetes_config_map_v1.last_hop[0].data["last-hop.mjs"] == file("modules/k8s/last-hop.mjs")
+    error_message = "another script"
+  }
+  assert {
+    condition     = nonsensitive(kubernetes_secret_v1.last_hop_key[0].data.key) == "the last hop's key in base64" && random_bytes.last_hop_key[0].length == 32
+    error_message = "the key"
+  }
+  assert {
+    condition = alltrue([
+      for container in kubernetes_deployment_v1.this.spec[0].template[0].spec[0].container :
+      container.security_context[0].read_only_root_filesystem && container.security_context[0].capabilities[0].drop == tolist(["ALL"])
+    ])
+    error_message = "a container's security context"
   }
 }
 
@@ -203,11 +317,11 @@ run "metrics_are_for_the_namespace_that_is_named" {
   }
 
   assert {
-    condition     = kubernetes_network_policy_v1.this.spec[0].ingress[0].from[0].namespace_selector[0].match_labels["kubernetes.io/metadata.name"] == "monitoring"
+    condition     = kubernetes_network_policy_v1.this[0].spec[0].ingress[0].from[0].namespace_selector[0].match_labels["kubernetes.io/metadata.name"] == "monitoring"
     error_message = "the namespace"
   }
   assert {
-    condition     = kubernetes_network_policy_v1.this.spec[0].ingress[0].ports[*].port == tolist(["2000"])
+    condition     = kubernetes_network_policy_v1.this[0].spec[0].ingress[0].ports[*].port == tolist(["2000"])
     error_message = "more than the metrics port"
   }
 }

@@ -4,12 +4,16 @@ mock_provider "cloudflare" {
   source = "./tests/mocks/cloudflare"
 }
 mock_provider "kubernetes" {}
+mock_provider "random" {
+  source = "./tests/mocks/random"
+}
 
 variables {
   account_id        = "0123456789abcdef0123456789abcdef"
   tunnel_name       = "kube-access"
   cloudflared_image = "docker.io/cloudflare/cloudflared:1@sha256:0000000000000000000000000000000000000000000000000000000000000000"
   kubectl_image     = "registry.k8s.io/kubectl:v1@sha256:0000000000000000000000000000000000000000000000000000000000000000"
+  node_image        = "docker.io/library/node:24@sha256:3333333333333333333333333333333333333333333333333333333333333333"
   replicas          = 2
   identities = [
     { email = "Alice@Example.com", user = "sso:{email}", groups = ["platform-admins"] },

@@ -7,6 +7,9 @@ mock_provider "digitalocean" {
   source = "./tests/mocks/digitalocean"
 }
 mock_provider "kubernetes" {}
+mock_provider "random" {
+  source = "./tests/mocks/random"
+}
 
 variables {
   account_id      = "0123456789abcdef0123456789abcdef"
@@ -17,20 +20,6 @@ variables {
   # Any file: the provider that would read it is a mock.
   kubeconfig = { path = "tests/identities.yaml", context = "test" }
   allow      = { emails = ["alice@example.com"] }
-}
-
-run "once_the_worker_exists_the_next_steps_use_it" {
-  command = plan
-
-  override_module {
-    target  = module.worker
-    outputs = { worker_is_deployed = true, aud = "aud", vpc_service_id = "id", kv_namespace_id = null }
-  }
-
-  assert {
-    condition     = strcontains(output.next_steps, "auth whoami")
-    error_message = output.next_steps
-  }
 }
 
 run "the_defaults_make_no_cluster_and_no_kv_namespace" {
@@ -47,6 +36,10 @@ run "the_defaults_make_no_cluster_and_no_kv_namespace" {
   assert {
     condition     = output.admin_kubeconfig == null
     error_message = "an administrator's kubeconfig came out for a cluster of one's own"
+  }
+  assert {
+    condition     = output.machines_hostname == null && output.access_machines_aud == null && nonsensitive(output.last_hop_key) == null
+    error_message = "machines or a guarded last hop without being asked for"
   }
   assert {
     condition     = output.worker_name == "kube-access"
@@ -85,10 +78,32 @@ run "outputs_are_what_deploy_bind_reads" {
   }
 }
 
-run "before_the_worker_exists_the_next_steps_deploy_it" {
+run "the_next_steps_deploy_the_worker_and_use_it" {
   assert {
-    condition     = strcontains(output.next_steps, "npm run deploy\nterraform -chdir=terraform apply")
+    condition     = can(regex("(?s)npm run deploy\n.*auth whoami", output.next_steps))
     error_message = output.next_steps
+  }
+}
+
+run "machines_and_a_guarded_last_hop_reach_the_outputs" {
+  variables {
+    machines_hostname = "kube-ci.example.com"
+    last_hop          = "guarded"
+    zone_id           = "0123456789abcdef0123456789abcdef"
+    allow             = { emails = ["alice@example.com"], service_token_ids = ["88888888-8888-4888-8888-888888888888"] }
+  }
+
+  assert {
+    condition     = output.access_machines_aud == "aud-of-the-application" && output.machines_hostname == "kube-ci.example.com"
+    error_message = "the machines' application"
+  }
+  assert {
+    condition     = output.last_hop_key == "the last hop's key in base64"
+    error_message = "the last hop's key"
+  }
+  assert {
+    condition     = output.account_id == var.account_id && output.zone_id == var.zone_id
+    error_message = "account and zone"
   }
 }
 

@@ -83,12 +83,13 @@ run "only_who_is_named_passes" {
   }
 }
 
-run "people_and_machines_have_a_policy_each" {
+run "people_and_machines_have_an_application_each" {
   module {
     source = "./modules/worker"
   }
 
   variables {
+    machines_hostname = "kube-ci.example.com"
     allow = {
       emails            = ["alice@example.com"]
       email_domains     = ["example.com"]
@@ -109,8 +110,51 @@ run "people_and_machines_have_a_policy_each" {
     error_message = "the machines' policy"
   }
   assert {
-    condition     = cloudflare_zero_trust_access_application.this.policies[*].precedence == tolist([1, 2])
-    error_message = "the policies' order"
+    condition     = length(cloudflare_zero_trust_access_application.this.policies) == 1 && length(cloudflare_zero_trust_access_application.machines[0].policies) == 1
+    error_message = "an application has another's policy"
+  }
+  assert {
+    condition = (
+      [for destination in cloudflare_zero_trust_access_application.machines[0].destinations : destination.uri] == ["kube-ci.example.com"] &&
+      cloudflare_zero_trust_access_application.machines[0].allow_authenticate_via_warp == null &&
+      cloudflare_zero_trust_access_application.machines[0].service_auth_401_redirect
+    )
+    error_message = "the machines' application"
+  }
+}
+
+run "without_a_word_the_account_decides_about_warp" {
+  module {
+    source = "./modules/worker"
+  }
+
+  variables {
+    warp_authentication = null
+  }
+
+  assert {
+    condition     = length(cloudflare_zero_trust_access_application.machines) == 0
+    error_message = "a host name for machines that nobody asked for"
+  }
+}
+
+run "the_last_hop_may_be_found_by_its_name" {
+  module {
+    source = "./modules/worker"
+  }
+
+  variables {
+    kube_api_host = "localhost"
+  }
+
+  assert {
+    condition = (
+      cloudflare_connectivity_directory_service.kube_api.host.hostname == "localhost" &&
+      cloudflare_connectivity_directory_service.kube_api.host.resolver_network.tunnel_id == var.tunnel_id &&
+      cloudflare_connectivity_directory_service.kube_api.host.ipv4 == null &&
+      cloudflare_connectivity_directory_service.kube_api.host.network == null
+    )
+    error_message = "the host"
   }
 }
 
@@ -147,16 +191,5 @@ run "the_vpc_service_leads_to_the_pods_loopback_without_tls" {
       cloudflare_connectivity_directory_service.kube_api.host.network.tunnel_id == var.tunnel_id
     )
     error_message = "the host"
-  }
-}
-
-run "a_host_name_waits_for_its_worker" {
-  module {
-    source = "./modules/worker"
-  }
-
-  assert {
-    condition     = length(cloudflare_workers_custom_domain.this) == 0 && !output.worker_is_deployed
-    error_message = "a host name for a Worker that does not exist"
   }
 }

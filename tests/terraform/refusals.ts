@@ -42,6 +42,7 @@ const root: Module = {
       "https://acme.example.com",
       "<TEAM_DOMAIN>",
     ].map((team_domain) => ({ values: { team_domain }, says: 'must be "https://<team>.cloudflareaccess.com"' })),
+    { values: { zone_id: "example.com" }, says: "zone_id must be the zone's 32 hexadecimal digits" },
     { values: { identities_file: "missing.yaml" }, says: "identities_file does not exist" },
     { values: { identities_file: "list.yaml" }, says: 'must be YAML with a list named "identities"' },
     { values: { identities_file: "typing-error.yaml" }, says: "an entry with an unknown field" },
@@ -106,6 +107,8 @@ const digitalocean: Module = {
   ],
 };
 
+const token = "88888888-8888-4888-8888-888888888888";
+
 const worker: Module = {
   path: "modules/worker",
   valid: {
@@ -124,6 +127,10 @@ const worker: Module = {
     { hostname: "kube.xn--mnchen-3ya.example" },
     { hostname: "kube.example.xn--clchc0ea0b2g2a9gcd" },
     { allow: { email_domains: ["example.xn--p1ai", "xn--mnchen-3ya.example"] } },
+    { allow: { service_token_ids: [token] }, machines_hostname: "kube-ci.example.com" },
+    { machines_hostname: "kube-ci.example.com" },
+    { kube_api_host: "localhost" },
+    { warp_authentication: null },
   ],
   refusals: [
     { values: { account_id: "acme" }, says: "account_id must be the account's 32 hexadecimal digits" },
@@ -137,6 +144,13 @@ const worker: Module = {
       "kube.example.xn--",
       "kube.example.xn--p1ai-",
     ].map((hostname) => ({ values: { hostname }, says: "hostname must be a bare host name" })),
+    ...["https://kube-ci.example.com", "kube-ci", "kube-ci.acme.workers.dev"].map((machines_hostname) => ({
+      values: { machines_hostname },
+      says: "machines_hostname must be a bare host name",
+    })),
+    { values: { machines_hostname: "kube.example.com" }, says: "machines_hostname must be another name than hostname" },
+    { values: { allow: { service_token_ids: [token] } }, says: "allow.service_token_ids needs machines_hostname" },
+    { values: { kube_api_host: "10.0.0.1" }, says: 'kube_api_host must be "127.0.0.1" or "localhost"' },
     { values: { worker_name: "Kube Access" }, says: "worker_name must have 1 to 63 lower-case letters" },
     { values: { tunnel_id: "kube-access" }, says: "tunnel_id must be a UUID" },
     { values: { api_port: 0 }, says: "api_port must be a whole number" },
@@ -147,7 +161,7 @@ const worker: Module = {
     { values: { allow: { email_domains: ["*.example.com"] } }, says: "allow.email_domains must hold bare domains" },
     { values: { allow: { group_ids: ["admins"] } }, says: "must hold IDs (UUIDs), not names or client IDs" },
     {
-      values: { allow: { service_token_ids: ["0123456789abcdef.access"] } },
+      values: { allow: { service_token_ids: ["0123456789abcdef.access"] }, machines_hostname: "kube-ci.example.com" },
       says: "must hold IDs (UUIDs), not names or client IDs",
     },
     { values: { session_duration: "1 day" }, says: "session_duration must be hours and minutes" },

@@ -1,0 +1,3 @@
+mock_resource "random_bytes" {
+  defaults = { base64 = "the last hop's key in base64" }
+}
