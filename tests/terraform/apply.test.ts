@@ -4,6 +4,7 @@
 
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
+import { createHmac } from "node:crypto";
 import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
@@ -39,9 +40,10 @@ after(async () => {
   await workspace?.remove();
 });
 
-test("the first apply makes everything but the host name", async () => {
+test("one apply makes everything but the Worker", async () => {
   await run("apply", "-auto-approve");
   assert.deepEqual(collections(), [
+    "access/apps",
     "access/apps",
     "access/policies",
     "access/policies",
@@ -49,7 +51,7 @@ test("the first apply makes everything but the host name", async () => {
     "connectivity/directory/services",
     "storage/kv/namespaces",
   ]);
-  assert.match(await run("output", "-raw", "next_steps"), /^npm run deploy\nterraform -chdir=terraform apply$/m);
+  assert.match(await run("output", "-raw", "next_steps"), /^npm run deploy$/m);
 });
 
 test("a second plan has nothing to do", async () => {
@@ -58,7 +60,8 @@ test("a second plan has nothing to do", async () => {
 
 test("the outputs are Cloudflare's own", async () => {
   const outputs = JSON.parse(await run("output", "-json"));
-  assert.equal(outputs.access_aud.value, made("access/apps").aud);
+  assert.equal(outputs.access_aud.value, application("kube.example.com").aud);
+  assert.equal(outputs.access_machines_aud.value, application("kube-ci.example.com").aud);
   assert.equal(outputs.vpc_service_id.value, made("connectivity/directory/services").service_id);
   assert.equal(outputs.identities_kv_id.value, made("storage/kv/namespaces").id);
   assert.deepEqual(
@@ -68,41 +71,101 @@ test("the outputs are Cloudflare's own", async () => {
   );
 });
 
-test("the application asks for its policies in order, people first", () => {
-  const policies = cloudflare.objects().filter(({ collection }) => collection === "access/policies");
-  const decisions = new Map(policies.map(({ fields }) => [fields.id, fields.decision]));
-  const asked = made("access/apps").policies as { id: string; precedence: number }[];
-  assert.deepEqual(
-    asked.map(({ id, precedence }) => [decisions.get(id), precedence]),
-    [
-      ["allow", 1],
-      ["non_identity", 2],
-    ],
-  );
+test("people and machines have an application each, with a policy of its own, and neither signs in by WARP unasked", () => {
+  assert.deepEqual(decisions("kube.example.com"), ["allow"]);
+  assert.deepEqual(decisions("kube-ci.example.com"), ["non_identity"]);
+  for (const host of ["kube.example.com", "kube-ci.example.com"]) {
+    assert.equal(application(host).allow_authenticate_via_warp, undefined, "the account decides");
+  }
 });
 
-test("once the Worker is deployed, an apply gives it the host name", async () => {
-  cloudflare.deployWorker("kube-access");
+test("the sign-in by WARP wants the account to say how long it counts", async () => {
+  await assert.rejects(run("apply", "-auto-approve", "-var=warp_authentication=true"), /12130/);
+  cloudflare.setWarpDuration("24h");
+  await run("apply", "-auto-approve", "-var=warp_authentication=true");
+  assert.equal(application("kube.example.com").allow_authenticate_via_warp, true);
+  assert.equal(application("kube-ci.example.com").allow_authenticate_via_warp, undefined);
+  await run("plan", "-detailed-exitcode", "-var=warp_authentication=true");
+});
+
+test("the last service token, and the last person, can be taken out", async () => {
+  const allow = JSON.parse(await readFile(join(workspace.dir, "terraform.tfvars.json"), "utf8")).allow;
+  const { service_token_ids, ...people } = allow;
+  for (const [left, policies] of [
+    [people, [["allow"], []]],
+    [{ service_token_ids }, [[], ["non_identity"]]],
+    [allow, [["allow"], ["non_identity"]]],
+  ] as const) {
+    await run("apply", "-auto-approve", `-var=allow=${JSON.stringify(left)}`);
+    assert.deepEqual([decisions("kube.example.com"), decisions("kube-ci.example.com")], policies);
+  }
+});
+
+test("the last hop may be found by its name", async () => {
+  await run("apply", "-auto-approve", "-var=kube_api_host=localhost");
+  assert.deepEqual(made("connectivity/directory/services").host, {
+    hostname: "localhost",
+    resolver_network: { tunnel_id: made("cfd_tunnel").id },
+  });
+  await run("plan", "-detailed-exitcode", "-var=kube_api_host=localhost");
   await run("apply", "-auto-approve");
-  const { hostname, service } = made("workers/domains");
-  assert.deepEqual({ hostname, service }, { hostname: "kube.example.com", service: "kube-access" });
-  await run("plan", "-detailed-exitcode");
-  assert.match(await run("output", "-raw", "next_steps"), /auth whoami/);
+});
+
+test("what another tool left in the environment mixes with nothing", async () => {
+  const stray = {
+    KUBE_HOST: "https://127.0.0.1:1",
+    KUBE_TOKEN: "of-another-cluster",
+    KUBE_USER: "somebody",
+    KUBE_PASSWORD: "secret",
+    KUBE_CTX: "another",
+    KUBE_CTX_CLUSTER: "another",
+    KUBE_CONFIG_PATH: "/nonexistent",
+    KUBE_CONFIG_PATHS: "/nonexistent",
+    KUBE_PROXY_URL: "http://127.0.0.1:1",
+    KUBE_TLS_SERVER_NAME: "another.example.com",
+    KUBE_INSECURE: "true",
+    KUBE_CLUSTER_CA_CERT_DATA: "another",
+    KUBE_CLIENT_CERT_DATA: "another",
+    KUBE_CLIENT_KEY_DATA: "another",
+  };
+  await terraform(workspace.dir, ["plan", "-detailed-exitcode", "-input=false"], { ...environment(), ...stray });
+  await writeEndpoint();
+  const ofEndpoint = ["plan", "-detailed-exitcode", "-input=false", `-var-file=${endpointFile()}`];
+  await terraform(workspace.dir, ofEndpoint, { ...environment(), ...stray });
+  // The one that the provider cannot be told to leave alone.
+  const another = { ...environment(), KUBE_CTX_AUTH_INFO: "another" };
+  const plan = terraform(workspace.dir, ["plan", "-input=false"], another);
+  await assert.rejects(plan, /auth info "another" does not exist/);
 });
 
 test("the same cluster by its address and a command that prints credentials has nothing to do either", async () => {
-  const config = JSON.parse(await kubectl(cluster, ["config", "view", "--raw", "--minify", "-o", "json"]));
-  const status = { token: config.users[0].user.token as string };
-  const credential = { apiVersion: "client.authentication.k8s.io/v1", kind: "ExecCredential", status };
-  const file = join(workspace.dir, "endpoint.json");
-  const endpoint = {
-    host: cluster.server,
-    ca_certificate: await readFile(cluster.caFile, "utf8"),
-    exec: { command: "echo", args: [JSON.stringify(credential)] },
-  };
-  await writeFile(file, JSON.stringify({ cluster: "endpoint", kubeconfig: null, endpoint }));
-  await run("plan", "-detailed-exitcode", `-var-file=${file}`);
+  await writeEndpoint();
+  await run("plan", "-detailed-exitcode", `-var-file=${endpointFile()}`);
 });
+
+test("the same cluster by its address and KUBE_TOKEN has nothing to do either", async () => {
+  const { endpoint, token } = await endpointOf();
+  const file = join(workspace.dir, "token.json");
+  await writeFile(file, JSON.stringify({ cluster: "endpoint", kubeconfig: null, endpoint }));
+  const args = ["plan", "-detailed-exitcode", "-input=false", `-var-file=${file}`];
+  await terraform(workspace.dir, args, { ...environment(), KUBE_TOKEN: token });
+});
+
+async function endpointOf() {
+  const config = JSON.parse(await kubectl(cluster, ["config", "view", "--raw", "--minify", "-o", "json"]));
+  const token = config.users[0].user.token as string;
+  return { endpoint: { host: cluster.server, ca_certificate: await readFile(cluster.caFile, "utf8") }, token };
+}
+
+const endpointFile = () => join(workspace.dir, "endpoint.json");
+
+async function writeEndpoint(): Promise<void> {
+  const { endpoint, token } = await endpointOf();
+  const credential = { apiVersion: "client.authentication.k8s.io/v1", kind: "ExecCredential", status: { token } };
+  const exec = { command: "echo", args: [JSON.stringify(credential)] };
+  const variables = { cluster: "endpoint", kubeconfig: null, endpoint: { ...endpoint, exec } };
+  await writeFile(endpointFile(), JSON.stringify(variables));
+}
 
 test("the Secret holds the tunnel's token", async () => {
   const secret = await get("secret", "tunnel-token");
@@ -145,9 +208,11 @@ test("the probes' own commands succeed through the proxy, with the rights that e
   assert.ok(lastHop);
   for (const [program, ...args] of [lastHop.readinessCommand, lastHop.livenessCommand]) {
     assert.equal(program, "kubectl");
-    const here = args.map((arg) => (arg.startsWith("--server=") ? `--server=${lastHop?.url}` : arg));
     // As in the container: no kubeconfig, and no folder to write to.
-    const { stdout } = await promisify(execFile)(cluster.kubectl, here, { env: { HOME: "/nonexistent" } });
+    const here: string[] = lastHop.here(args);
+    const { stdout } = await promisify(execFile)(cluster.kubectl, here, {
+      env: { HOME: "/nonexistent" },
+    });
     assert.equal(stdout.trim(), "ok");
   }
 });
@@ -197,7 +262,38 @@ test("case 135: nobody is bound to any role but the impersonator's", async () =>
   );
 });
 
-test("case 135: destroy leaves nothing behind, no ClusterRoleBinding either", async () => {
+test("case 126, 127: the guarded last hop carries what is signed by the key that was made, as the same account", async () => {
+  await lastHop?.stop();
+  await run("apply", "-auto-approve", "-var=last_hop=guarded");
+  await run("plan", "-detailed-exitcode", "-var=last_hop=guarded");
+  lastHop = await startLastHop(cluster, namespace);
+  const unsigned = await ask("/api/v1/pods", alice);
+  assert.deepEqual([unsigned.status, JSON.parse(unsigned.text).reason], [403, "Forbidden"]);
+  const { key, ask: askSigned } = lastHop;
+  assert.equal(key, JSON.parse(await run("output", "-json")).last_hop_key.value);
+  const signed = await askSigned("/api/v1/pods", signature(key, "/api/v1/pods"));
+  assert.equal(signed.status, 200, signed.text);
+  for (const [program, ...args] of [lastHop.readinessCommand, lastHop.livenessCommand]) {
+    assert.equal(program, "node");
+    await promisify(execFile)(process.execPath, lastHop.here(args), { env: { HOME: "/nonexistent" } });
+  }
+  const { spec } = await get("deployment", "kube-access");
+  const pod = { apiVersion: "v1", kind: "Pod", metadata: { name: "dry-run", namespace }, spec: spec.template.spec };
+  await kubectl(cluster, ["create", "--dry-run=server", "--warnings-as-errors", "-f", "-"], JSON.stringify(pod));
+});
+
+test("a VPC service that a Worker binds stays: wrangler delete comes before destroy", async () => {
+  cloudflare.bind(String(made("connectivity/directory/services").service_id));
+  const service = "-target=module.worker.cloudflare_connectivity_directory_service.kube_api";
+  await assert.rejects(run("destroy", "-auto-approve", service), /bound by a Worker/);
+  cloudflare.bind(undefined);
+});
+
+test("case 135: destroy ends the pods before their tunnel, and leaves nothing behind, no ClusterRoleBinding either", async () => {
+  cloudflare.connection(async () => {
+    const namespaces = await kubectl(cluster, ["get", "namespaces", "-o", "name"]);
+    return namespaces.includes(`namespace/${namespace}\n`);
+  });
   await withControllers(cluster, namespace, run("destroy", "-auto-approve"));
   assert.deepEqual(collections(), []);
   const roles = await kubectl(cluster, ["get", "clusterroles,clusterrolebindings,namespaces", "-o", "name"]);
@@ -206,8 +302,20 @@ test("case 135: destroy leaves nothing behind, no ClusterRoleBinding either", as
 
 function run(command: string, ...args: string[]): Promise<string> {
   const settings = ["output", "show"].includes(command) ? [] : ["-input=false"];
-  const env = { CLOUDFLARE_BASE_URL: cloudflare.url, CLOUDFLARE_API_TOKEN: cloudflare.apiToken };
-  return terraform(workspace.dir, [command, ...settings, ...args], env);
+  return terraform(workspace.dir, [command, ...settings, ...args], environment());
+}
+
+function environment() {
+  return { CLOUDFLARE_BASE_URL: cloudflare.url, CLOUDFLARE_API_TOKEN: cloudflare.apiToken };
+}
+
+/** What the Worker's signature of a GET for alice would be. */
+function signature(key: string, path: string): object {
+  const seconds = Math.floor(Date.now() / 1000);
+  const names = Object.entries(alice).map(([name, value]) => `${name.toLowerCase()}:${value}`);
+  const text = [seconds, "GET", path, "id-1", ...names].join("\n");
+  const mac = createHmac("sha256", key).update(text).digest("base64url");
+  return { ...alice, "Audit-ID": "id-1", "Kube-Access-Signature": `${seconds} ${mac}` };
 }
 
 async function variables(): Promise<object> {
@@ -215,6 +323,7 @@ async function variables(): Promise<object> {
     account_id: accountId,
     team_domain: "https://acme.cloudflareaccess.com",
     hostname: "kube.example.com",
+    machines_hostname: "kube-ci.example.com",
     identities_file: "tests/identities.yaml",
     identities_kv: true,
     cluster: "kubeconfig",
@@ -268,6 +377,22 @@ function collections(): string[] {
     .objects()
     .map(({ collection }) => collection)
     .sort();
+}
+
+/** The Access application of a host name. */
+function application(host: string): Record<string, unknown> {
+  const found = cloudflare
+    .objects()
+    .find(({ collection, fields }) => collection === "access/apps" && fields.domain === host);
+  assert.ok(found, host);
+  return found.fields;
+}
+
+/** What the policies of an application decide, in their order. */
+function decisions(host: string): unknown[] {
+  const policies = cloudflare.objects().filter(({ collection }) => collection === "access/policies");
+  const asked = application(host).policies as { id: string; precedence: number }[];
+  return asked.map(({ id }) => policies.find(({ fields }) => fields.id === id)?.fields.decision);
 }
 
 /** The one object of a collection. */

@@ -13,15 +13,29 @@ export interface Collection {
   id(): string;
   /** What the API adds to what it was sent. */
   defaults(sent: Fields): Fields;
-  /** Why the API would refuse; undefined when it would not. */
-  refuses?(sent: Fields): string | undefined;
+  /** The field of which the account has each value once. */
+  unique?: string;
+  /** Why the API would refuse what it is sent; undefined when it would not. */
+  refuses?(sent: Fields): Refusal | undefined;
+  /** Why the API would not delete an object. */
+  keeps?(fields: Fields): Refusal | undefined | Promise<Refusal | undefined>;
 }
+
+/** The API's code, and its words; and the status, where it is not 400. The provider goes on asking for minutes after a 409. */
+export type Refusal = [code: number, message: string, status?: 409];
 
 /** What references are checked against. */
 export interface Account {
   id: string;
   has(collection: string, id: string): boolean;
-  hasWorker(name: string): boolean;
+  /** Every object of a collection. */
+  all(collection: string): Fields[];
+  /** Whether a deployed Worker binds this VPC service. */
+  isBound(serviceId: string): boolean;
+  /** Whether somebody runs the tunnel. */
+  isConnected(tunnelId: string): Promise<boolean>;
+  /** How long a sign-in by WARP counts; undefined where the account has not said so. */
+  warpDuration(): string | undefined;
 }
 
 export function collectionsOf(account: Account): Collection[] {
@@ -44,6 +58,11 @@ export function collectionsOf(account: Account): Collection[] {
         status: "inactive",
         tun_type: "cfd_tunnel",
       }),
+      unique: "name",
+      keeps: async ({ id }) =>
+        (await account.isConnected(String(id)))
+          ? [1022, "Cannot delete tunnel because it has active connections"]
+          : undefined,
     },
     {
       path: "connectivity/directory/services",
@@ -51,10 +70,16 @@ export function collectionsOf(account: Account): Collection[] {
       createdBy: "POST",
       id: randomUUID,
       defaults: () => ({ created_at: now(), updated_at: now() }),
+      unique: "name",
       refuses: (sent) => {
-        const { network } = sent.host as { network?: { tunnel_id: string } };
-        return network && account.has("cfd_tunnel", network.tunnel_id) ? undefined : "tunnel not found";
+        const { network, resolver_network } = sent.host as Record<string, { tunnel_id: string } | undefined>;
+        const id = (network ?? resolver_network)?.tunnel_id;
+        return id !== undefined && account.has("cfd_tunnel", id) ? undefined : [5100, "tunnel not found"];
       },
+      keeps: ({ service_id }) =>
+        account.isBound(String(service_id))
+          ? [5104, "the service is bound by a Worker: delete the binding first"]
+          : undefined,
     },
     {
       path: "access/policies",
@@ -70,7 +95,12 @@ export function collectionsOf(account: Account): Collection[] {
         session_duration: "24h",
         updated_at: now(),
       }),
-      refuses: (sent) => ((sent.include as unknown[]).length > 0 ? undefined : "include must not be empty"),
+      refuses: (sent) => ((sent.include as unknown[]).length > 0 ? undefined : [12130, "include must not be empty"]),
+      keeps: ({ id }) => {
+        const apps = account.all("access/apps") as { policies: { id: string }[] }[];
+        const isUsed = apps.some(({ policies }) => policies.some((policy) => policy.id === id));
+        return isUsed ? [12132, "access.api.error.conflict: the policy is in use by an application", 409] : undefined;
+      },
     },
     {
       path: "access/apps",
@@ -95,24 +125,14 @@ export function collectionsOf(account: Account): Collection[] {
           updated_at: now(),
         };
       },
+      unique: "domain",
       refuses: (sent) => {
         const policies = sent.policies as { id: string }[];
-        return policies.every(({ id }) => account.has("access/policies", id)) ? undefined : "policy not found";
+        if (sent.allow_authenticate_via_warp === true && account.warpDuration() === undefined) {
+          return [12130, "access.api.error.invalid_request: the account has no WARP session duration"];
+        }
+        return policies.every(({ id }) => account.has("access/policies", id)) ? undefined : [12130, "policy not found"];
       },
-    },
-    {
-      path: "workers/domains",
-      idField: "id",
-      createdBy: "PUT",
-      id: () => randomBytes(16).toString("hex"),
-      defaults: (sent) => ({
-        cert_id: randomUUID(),
-        environment: "production",
-        zone_id: randomBytes(16).toString("hex"),
-        zone_name: String(sent.hostname).split(".").slice(-2).join("."),
-      }),
-      refuses: (sent) =>
-        account.hasWorker(String(sent.service)) ? undefined : "This Worker does not exist on your account.",
     },
     {
       path: "storage/kv/namespaces",
@@ -120,6 +140,7 @@ export function collectionsOf(account: Account): Collection[] {
       createdBy: "POST",
       id: () => randomBytes(16).toString("hex"),
       defaults: () => ({ supports_url_encoding: true }),
+      unique: "title",
     },
   ];
 }

@@ -4,13 +4,17 @@
 import { randomBytes } from "node:crypto";
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
 import { listen } from "../../dev/listen.ts";
-import { type Collection, collectionsOf, type Fields } from "./cloudflare-collections.ts";
+import { type Collection, collectionsOf, type Fields, type Refusal } from "./cloudflare-collections.ts";
 
 export interface Cloudflare {
   url: string;
   apiToken: string;
-  /** What `wrangler deploy` would do, as far as this API shows it. */
-  deployWorker(name: string): void;
+  /** What `wrangler deploy` and `wrangler delete` would do to a VPC service: what a Worker binds stays. */
+  bind(serviceId: string | undefined): void;
+  /** Whether the tunnel is run; nobody runs it, unless this says so. */
+  connection(isConnected: (tunnelId: string) => Promise<boolean>): void;
+  /** Says how long a sign-in by WARP counts in the account, which a new account does not. */
+  setWarpDuration(duration: string | undefined): void;
   /** Every object there is: its collection and the fields that the API returns. */
   objects(): { collection: string; fields: Fields }[];
   tokenOf(tunnelId: string): string;
@@ -19,23 +23,32 @@ export interface Cloudflare {
 
 class ApiError extends Error {
   readonly status: number;
-  constructor(status: number, message: string) {
+  readonly code: number;
+  constructor(status: number, message: string, code = 1000) {
     super(message);
     this.status = status;
+    this.code = code;
   }
 }
 
 export async function startCloudflare(accountId: string): Promise<Cloudflare> {
   const apiToken = randomBytes(20).toString("hex");
-  const workers = new Set<string>();
+  let bound: string | undefined;
+  let warpDuration: string | undefined;
+  let isConnected = async (_: string) => false;
   const objects = new Map<string, Map<string, Fields>>();
+  /** What the API gave to an object when it was made. */
+  const made = new WeakMap<Fields, Fields>();
   const all = (path: string) => objects.get(path) ?? new Map<string, Fields>();
   const tokenOf = (tunnelId: string) => Buffer.from(JSON.stringify({ a: accountId, t: tunnelId })).toString("base64");
 
   const collections = collectionsOf({
     id: accountId,
     has: (collection, id) => all(collection).has(id),
-    hasWorker: (name) => workers.has(name),
+    all: (collection) => [...all(collection).values()],
+    isBound: (serviceId) => serviceId === bound,
+    isConnected: (tunnelId) => isConnected(tunnelId),
+    warpDuration: () => warpDuration,
   });
 
   const answer = async (request: IncomingMessage): Promise<unknown> => {
@@ -48,10 +61,6 @@ export async function startCloudflare(accountId: string): Promise<Cloudflare> {
       throw new ApiError(404, `no such account: ${path}`);
     }
     const rest = path.slice(inAccount.length);
-    if (rest === "workers/scripts" && request.method === "GET") {
-      const created = new Date().toISOString();
-      return [...workers].map((id) => ({ id, created_on: created, modified_on: created }));
-    }
     const [, tunnelId] = /^cfd_tunnel\/([^/]+)\/token$/.exec(rest) ?? [];
     if (tunnelId && all("cfd_tunnel").has(tunnelId)) {
       return tokenOf(tunnelId);
@@ -69,13 +78,15 @@ export async function startCloudflare(accountId: string): Promise<Cloudflare> {
       throw new ApiError(405, `${request.method} ${collection.path}`);
     }
     const sent = await body(request);
-    const reason = collection.refuses?.(sent);
-    if (reason) {
-      throw new ApiError(400, reason);
+    refuseIf(collection.refuses?.(sent));
+    const given = { ...collection.defaults(sent), [collection.idField]: collection.id() };
+    const fields: Fields = { ...given, ...sent };
+    const { unique } = collection;
+    if (unique && [...all(collection.path).values()].some((other) => other[unique] === fields[unique])) {
+      throw new ApiError(409, `You already have a ${collection.path} with this ${unique}.`, 1013);
     }
-    const id = collection.id();
-    const fields = { ...collection.defaults(sent), ...sent, [collection.idField]: id };
-    objects.set(collection.path, all(collection.path).set(id, fields));
+    made.set(fields, given);
+    objects.set(collection.path, all(collection.path).set(String(fields[collection.idField]), fields));
     return fields;
   };
 
@@ -85,9 +96,19 @@ export async function startCloudflare(accountId: string): Promise<Cloudflare> {
       throw new ApiError(404, `${collection.path} ${id} not found`);
     }
     if (request.method === "DELETE") {
+      refuseIf(await collection.keeps?.(found));
       all(collection.path).delete(id);
     } else if (request.method !== "GET") {
-      Object.assign(found, await body(request));
+      const sent = await body(request);
+      refuseIf(collection.refuses?.({ ...found, ...sent }));
+      if (request.method === "PUT") {
+        // A PUT leaves nothing of what was sent before.
+        for (const name of Object.keys(found)) {
+          delete found[name];
+        }
+        Object.assign(found, made.get(found));
+      }
+      Object.assign(found, sent);
     }
     return found;
   };
@@ -97,7 +118,8 @@ export async function startCloudflare(accountId: string): Promise<Cloudflare> {
       (result) => reply(response, 200, { success: true, errors: [], messages: [], result }),
       (error: Error) => {
         const status = error instanceof ApiError ? error.status : 500;
-        reply(response, status, { success: false, errors: [{ code: 1000, message: error.message }], messages: [] });
+        const code = error instanceof ApiError ? error.code : 1000;
+        reply(response, status, { success: false, errors: [{ code, message: error.message }], messages: [] });
       },
     );
   });
@@ -105,7 +127,15 @@ export async function startCloudflare(accountId: string): Promise<Cloudflare> {
   return {
     url: `http://${listening.host}:${listening.port}/client/v4`,
     apiToken,
-    deployWorker: (name) => workers.add(name),
+    bind: (serviceId) => {
+      bound = serviceId;
+    },
+    connection: (next) => {
+      isConnected = next;
+    },
+    setWarpDuration: (duration) => {
+      warpDuration = duration;
+    },
     objects: () =>
       [...objects].flatMap(([collection, found]) => [...found.values()].map((fields) => ({ collection, fields }))),
     tokenOf,
@@ -113,8 +143,17 @@ export async function startCloudflare(accountId: string): Promise<Cloudflare> {
   };
 }
 
+function refuseIf(refusal: Refusal | undefined): void {
+  if (refusal) {
+    const [code, message, status = 400] = refusal;
+    throw new ApiError(status, message, code);
+  }
+}
+
+/** What is sent; null says that there is to be nothing. */
 async function body(request: IncomingMessage): Promise<Fields> {
-  return JSON.parse(Buffer.concat(await request.toArray()).toString()) as Fields;
+  const text = Buffer.concat(await request.toArray()).toString();
+  return JSON.parse(text, (_, value) => value ?? undefined) as Fields;
 }
 
 function reply(response: ServerResponse, status: number, value: unknown): void {
