@@ -24,6 +24,7 @@ interface Rule {
 }
 
 interface Entry {
+  email?: string;
   user: string;
   groups?: string[];
 }
@@ -67,7 +68,7 @@ export function aggregate(roles: (KubernetesObject & { rules?: Rule[] })[]): Kub
 
 /** The gateway may impersonate whom identities.yaml names, and do nothing else: the same rule as in production. */
 function gatewayAccount(entries: Entry[]): KubernetesObject[] {
-  const users = new Set(entries.map((entry) => entry.user));
+  const users = new Set(entries.map(({ user, email = "{email}" }) => user.replace("{email}", email.toLowerCase())));
   const groups = new Set(entries.flatMap((entry) => entry.groups ?? []));
   const anyUser = [...users].some((user) => user.includes("{email}"));
   const rules: Rule[] = [

@@ -77,41 +77,10 @@ test("case 27: an address is compared whole, and only its letter case is forgive
   assert.deepEqual(theOnly(stage.upstream.received).values("impersonate-user"), ["alice"]);
 });
 
-test("case 27: an address that only looks like the administrator's is somebody else", async () => {
-  for (const [email, user] of [
-    ["evil+alice@example.com", "evil+alice@example.com"],
-    ["alice@x@example.com", undefined],
-    ["\u0430lice@example.com", undefined],
-  ] as const) {
-    stage.upstream.reset();
-    const answer = await stage.call({ token: await stage.token("alice", { claims: { email } }) });
-    if (answer.status === 200) {
-      const request = theOnly(stage.upstream.received);
-      assert.deepEqual(request.values("impersonate-user"), [user]);
-      assert.deepEqual(request.values("impersonate-group"), ["developers"]);
-    } else {
-      assertStopped(stage, answer, answer.status === 401 ? 401 : 403);
-    }
-  }
-});
-
 test("case 43: names that mean something to JavaScript mean nothing here", async () => {
   for (const name of ["__proto__", "constructor", "toString", "hasOwnProperty"]) {
     assertStopped(stage, await stage.call({ token: await stage.token("ci", { claims: { common_name: name } }) }), 403);
     const email = `x@${name}`;
     assertStopped(stage, await stage.call({ token: await stage.token("bob", { claims: { email } }) }), 403);
-  }
-});
-
-test("case 34, 36: no address makes a reserved user, or a second header line", async () => {
-  for (const email of [
-    "system:admin@example.com",
-    "x\r\nImpersonate-Group: system:masters@example.com",
-    "x\0@example.com",
-    `${"x".repeat(300)}@example.com`,
-  ]) {
-    stage.upstream.reset();
-    const answer = await stage.call({ token: await stage.token("bob", { claims: { email } }) });
-    assertStopped(stage, answer, answer.status === 401 ? 401 : 403);
   }
 });

@@ -81,6 +81,8 @@ export interface StageOptions {
   certs?: Certs;
   /** What Workers KV holds at first; without it KV is not bound. */
   identities?: Record<string, string>;
+  /** Where another Worker is than the one in build/. */
+  worker?: string;
   /** Lets the test move the Worker's clock, and hurry its timers. */
   hasClock?: boolean;
 }
@@ -103,6 +105,7 @@ export async function startStage(options: StageOptions = {}): Promise<Stage> {
     teamDomain: options.teamDomain ?? teamDomain,
     vars: options.vars ?? {},
     ...(options.identities && { identities: options.identities }),
+    ...(options.worker && { worker: options.worker }),
     ...(clock && { worker: clock.worker }),
   }).catch(async (error) => {
     // What still listens would keep the test from ending.
