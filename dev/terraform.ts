@@ -1,7 +1,5 @@
-// `npm run test:terraform`: the Terraform modules, as far as this machine can test them. `--write` renews the READMEs' tables.
-//
-// Format, READMEs, every refusal and the reading of identities.yaml need terraform alone. Validation, plans and the apply to a real API server need the
-// providers, which `terraform init` fetches: where it cannot, one line says so, and TERRAFORM_TESTS=required fails.
+// `npm run test:terraform`: the Terraform modules, as far as this machine can test them. What needs the providers, which
+// `terraform init` fetches, is left out where they cannot be had, and one line says so.
 
 import { spawnSync } from "node:child_process";
 import { resolve } from "node:path";
@@ -11,21 +9,48 @@ import { progress } from "./progress.ts";
 import { outdatedReadmes } from "./terraform-docs.ts";
 import { openWorkspace, ProvidersOutOfReach, showTerraform, terraformIsInstalled } from "./terraform-workspace.ts";
 
+const USAGE = `usage: npm run test:terraform -- [options]
+
+Tests the Terraform modules: their format, their READMEs' tables, every refusal of a value, how they read identities.yaml; and, where
+the providers can be had, validate, the tests in terraform/tests, and an apply and a destroy of the whole to a local API server and a
+stand-in for Cloudflare's API.
+
+  --write  renews the tables in the READMEs
+  --help   this text
+
+Environment:
+  TERRAFORM_TESTS=required  fails where terraform or a provider cannot be had, instead of saying so`;
+
 const root = resolve(import.meta.dirname, "..");
 const modules = ["", "modules/digitalocean", "modules/k8s", "modules/worker"].map((path) =>
   resolve(root, "terraform", path),
 );
 
 async function main(): Promise<void> {
-  const { values } = parseArgs({ options: { write: { type: "boolean", default: false } } });
+  const { write } = readOptions();
   if (!terraformIsInstalled()) {
     return leaveOut("terraform is not installed, so nothing of terraform/ is tested");
   }
   check("fmt", showTerraform(resolve(root, "terraform"), ["fmt", "-check", "-diff", "-recursive"]));
-  await checkReadmes(values.write);
+  await checkReadmes(write);
   check("refusals", nodeTest("tests/terraform/refusals.test.ts"));
   check("identities", succeeds("cargo", ["test", "--quiet", "--test", "identities", "--", "--ignored"]));
   await checkWithProviders();
+}
+
+function readOptions(): { write: boolean } {
+  try {
+    const options = { write: { type: "boolean", default: false }, help: { type: "boolean", default: false } } as const;
+    const { write, help } = parseArgs({ options }).values;
+    if (help) {
+      console.log(USAGE);
+      process.exit(0);
+    }
+    return { write };
+  } catch (error) {
+    console.error(`${(error as Error).message}\n\n${USAGE}`);
+    process.exit(2);
+  }
 }
 
 async function checkReadmes(write: boolean): Promise<void> {

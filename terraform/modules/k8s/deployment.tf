@@ -163,7 +163,7 @@ resource "kubernetes_deployment_v1" "this" {
           # The probes' own programs run in this memory too.
           resources {
             requests = { cpu = "50m", memory = "96Mi" }
-            limits   = { memory = "256Mi" }
+            limits   = { memory = local.last_hop.memory }
           }
 
           security_context {

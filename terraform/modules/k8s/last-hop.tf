@@ -19,6 +19,7 @@ locals {
       ready  = ["kubectl", "--server=http://127.0.0.1:${local.api_port}", "get", "--raw=/readyz"]
       live   = ["kubectl", "--server=http://127.0.0.1:${local.api_port}", "get", "--raw=/livez"]
       mounts = {}
+      memory = "256Mi"
     }
     guarded = {
       image   = var.node_image
@@ -27,6 +28,7 @@ locals {
       ready   = ["node", local.script, "--port=${local.api_port}", "--probe=/.last-hop/ready"]
       live    = ["node", local.script, "--port=${local.api_port}", "--probe=/.last-hop/live"]
       mounts  = { last-hop = local.script_directory, last-hop-key = local.key_directory }
+      memory  = "512Mi"
     }
   }
   last_hop = local.last_hops[var.last_hop]
