@@ -24,8 +24,11 @@ Carries requests from a port of the loopback to the Kubernetes API server.
 const SIGNATURE_MS = 30_000;
 /** How often token and authority are read: the kubelet puts new ones into their place when the old are still good for a while. */
 const CREDENTIALS_MS = 1_000;
-/** What is read of one side of a stream before the other has taken it. */
-const READ_AHEAD = 1024 * 1024;
+/**
+ * What is read of one side of a stream before the other has taken it: of each, of all together, and of each in any case. When a command
+ * ends while its output waits at the API server, that forgets some of it, and says "Success"; so little is left waiting there.
+ */
+const [AHEAD, AHEAD_IN_ALL, AHEAD_ALWAYS] = [64, 192, 1].map((megabytes) => megabytes * 1024 * 1024);
 /** How long a client may go on sending when the API server is gone and all that it said is with the client. */
 const DRAIN_MS = 30_000;
 /** As long as an API server keeps an idle connection, and a little less; cloudflared keeps those to here for 90 seconds. */
@@ -235,19 +238,30 @@ function couple(client, cluster, clientHead, clusterHead) {
   client.on("close", () => cluster.destroy());
 }
 
+/** What all streams together have read ahead, in bytes. */
+let aheadInAll = 0;
+
 /** Copies what one side sends, ahead of the other. */
 function pump(from, to) {
+  let ahead = 0;
+  const count = () => {
+    const before = ahead;
+    ahead = to.destroyed ? 0 : to.writableLength;
+    aheadInAll += ahead - before;
+    if (ahead > AHEAD_ALWAYS && (ahead > AHEAD || aheadInAll > AHEAD_IN_ALL)) {
+      from.pause();
+    } else {
+      from.resume();
+    }
+  };
   from.on("data", (chunk) => {
     if (to.writable) {
-      to.write(chunk);
-      if (to.writableLength > READ_AHEAD) {
-        from.pause();
-      }
+      to.write(chunk, count);
+      count();
     }
   });
   from.on("end", () => to.end());
-  to.on("drain", () => from.resume());
-  to.on("close", () => from.resume());
+  to.on("close", count);
 }
 
 /**
