@@ -21,6 +21,17 @@ export const remedies: [sentence: string, fix: string][] = [
     "the keys of Cloudflare Access cannot be had",
     "See that ACCESS_TEAM_DOMAIN in wrangler.toml is the team's origin, and whether https://www.cloudflarestatus.com knows more.",
   ],
+  // How the tunnel finds the last hop in its own pod is Cloudflare's to say: an address, or a name.
+  ...["destination_ip_prohibited", "destination_ip_unroutable"].map((code): [string, string] => [
+    code,
+    'Workers VPC does not take the address of the last hop: set kube_api_host = "localhost" in terraform.tfvars (or "127.0.0.1", if that ' +
+      "is what it says), then `terraform -chdir=terraform apply`.",
+  ]),
+  [
+    "dns_error",
+    'The tunnel\'s end does not know the name of the last hop: set kube_api_host = "127.0.0.1" in terraform.tfvars, then ' +
+      "`terraform -chdir=terraform apply`.",
+  ],
   [
     "the tunnel to the cluster is down",
     "Look at the pods: `kubectl -n kube-access get pods` and `kubectl -n kube-access logs deployment/kube-access -c cloudflared`. " +
@@ -49,6 +60,16 @@ export const remedies: [sentence: string, fix: string][] = [
   [
     "Workers VPC refuses to carry this request",
     "See the VPC service's host and port, and that no rule of the account or of the tunnel forbids them.",
+  ],
+  [
+    "the last hop carries only what this gateway's Worker signed",
+    "The Worker's key is not the last hop's, or a clock is wrong by half a minute: run `npm run deploy`, which hands the Worker the key that " +
+      "Terraform made, and see that the nodes' clocks are right.",
+  ],
+  [
+    "the last hop cannot reach the API server",
+    "See whether the API server answers inside the cluster, and whether the NetworkPolicy of namespace kube-access lets the pods reach it: " +
+      "`api_server` and `network_policy` in Terraform.",
   ],
   [
     "the way to the cluster failed",

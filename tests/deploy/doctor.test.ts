@@ -363,7 +363,8 @@ test("a command line that is wrong is explained, with exit status 2", async () =
 test("the sentences by which the gateway is recognised are those it speaks", async () => {
   const paths = ["refusal", "answer/error", "identity", "upstream", "target", "protocol", "browser"];
   const sources = paths.map((path) => readFile(join(root, "src", `${path}.rs`), "utf8"));
-  const source = (await Promise.all(sources)).join("\n");
+  const lastHop = readFile(join(root, "terraform/modules/k8s/last-hop.mjs"), "utf8");
+  const source = (await Promise.all([...sources, lastHop])).join("\n");
   for (const [sentence] of [...remedies, [noToken], [impersonationRefused]]) {
     const isOurs = sentence !== "cannot impersonate"; // the API server's
     assert.equal(source.includes(sentence ?? ""), isOurs, sentence);
