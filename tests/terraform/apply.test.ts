@@ -283,10 +283,12 @@ test("case 126, 127: the guarded last hop carries what is signed by the key that
 });
 
 test("a VPC service that a Worker binds stays: wrangler delete comes before destroy", async () => {
-  cloudflare.bind(String(made("connectivity/directory/services").service_id));
+  const { service_id } = made("connectivity/directory/services");
+  const binding = { type: "vpc_service", name: "KUBE_API", service_id };
+  cloudflare.workers.set("kube-access", { modules: {}, bindings: [binding], domains: [] });
   const service = "-target=module.worker.cloudflare_connectivity_directory_service.kube_api";
   await assert.rejects(run("destroy", "-auto-approve", service), /bound by a Worker/);
-  cloudflare.bind(undefined);
+  cloudflare.workers.clear();
 });
 
 test("case 135: destroy ends the pods before their tunnel, and leaves nothing behind, no ClusterRoleBinding either", async () => {

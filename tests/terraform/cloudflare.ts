@@ -5,12 +5,14 @@ import { randomBytes } from "node:crypto";
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
 import { listen } from "../../dev/listen.ts";
 import { type Collection, collectionsOf, type Fields, type Refusal } from "./cloudflare-collections.ts";
+import { ApiError } from "./cloudflare-error.ts";
+import { type Deployed, workersApi } from "./cloudflare-workers.ts";
 
 export interface Cloudflare {
   url: string;
   apiToken: string;
-  /** What `wrangler deploy` and `wrangler delete` would do to a VPC service: what a Worker binds stays. */
-  bind(serviceId: string | undefined): void;
+  /** What wrangler has deployed, by name. */
+  workers: Map<string, Deployed>;
   /** Whether the tunnel is run; nobody runs it, unless this says so. */
   connection(isConnected: (tunnelId: string) => Promise<boolean>): void;
   /** Says how long a sign-in by WARP counts in the account, which a new account does not. */
@@ -21,19 +23,10 @@ export interface Cloudflare {
   stop(): Promise<void>;
 }
 
-class ApiError extends Error {
-  readonly status: number;
-  readonly code: number;
-  constructor(status: number, message: string, code = 1000) {
-    super(message);
-    this.status = status;
-    this.code = code;
-  }
-}
-
 export async function startCloudflare(accountId: string): Promise<Cloudflare> {
   const apiToken = randomBytes(20).toString("hex");
-  let bound: string | undefined;
+  const workers = new Map<string, Deployed>();
+  const ofWorkers = workersApi(workers);
   let warpDuration: string | undefined;
   let isConnected = async (_: string) => false;
   const objects = new Map<string, Map<string, Fields>>();
@@ -46,7 +39,8 @@ export async function startCloudflare(accountId: string): Promise<Cloudflare> {
     id: accountId,
     has: (collection, id) => all(collection).has(id),
     all: (collection) => [...all(collection).values()],
-    isBound: (serviceId) => serviceId === bound,
+    isBound: (serviceId) =>
+      [...workers.values()].some(({ bindings }) => bindings.some(({ service_id }) => service_id === serviceId)),
     isConnected: (tunnelId) => isConnected(tunnelId),
     warpDuration: () => warpDuration,
   });
@@ -65,15 +59,22 @@ export async function startCloudflare(accountId: string): Promise<Cloudflare> {
     if (tunnelId && all("cfd_tunnel").has(tunnelId)) {
       return tokenOf(tunnelId);
     }
+    const ofWorker = await ofWorkers(rest, request);
+    if (ofWorker !== undefined) {
+      return ofWorker;
+    }
     const collection = collections.find((one) => rest === one.path || rest.startsWith(`${one.path}/`));
     if (!collection) {
       throw new ApiError(404, `no such route: ${request.method} ${path}`);
     }
     const id = rest.slice(collection.path.length + 1);
-    return id === "" ? create(collection, request) : one(collection, id, request);
+    return id === "" ? createOrList(collection, request) : one(collection, id, request);
   };
 
-  const create = async (collection: Collection, request: IncomingMessage): Promise<Fields> => {
+  const createOrList = async (collection: Collection, request: IncomingMessage): Promise<Fields | Fields[]> => {
+    if (request.method === "GET") {
+      return [...all(collection.path).values()];
+    }
     if (request.method !== collection.createdBy) {
       throw new ApiError(405, `${request.method} ${collection.path}`);
     }
@@ -127,9 +128,7 @@ export async function startCloudflare(accountId: string): Promise<Cloudflare> {
   return {
     url: `http://${listening.host}:${listening.port}/client/v4`,
     apiToken,
-    bind: (serviceId) => {
-      bound = serviceId;
-    },
+    workers,
     connection: (next) => {
       isConnected = next;
     },

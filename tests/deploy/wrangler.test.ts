@@ -1,0 +1,120 @@
+// `npm run deploy` with wrangler itself, to a stand-in for Cloudflare's API: what is deployed, as what, and where it is reached.
+
+import assert from "node:assert/strict";
+import { execFile } from "node:child_process";
+import { copyFile, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { delimiter, join, resolve } from "node:path";
+import { after, before, test } from "node:test";
+import { MODULES } from "../../dev/build.ts";
+import { type Cloudflare, startCloudflare } from "../terraform/cloudflare.ts";
+
+const root = resolve(import.meta.dirname, "../..");
+const accountId = "0123456789abcdef0123456789abcdef";
+const key = "the-key-of-the-guarded-last-hop-0123";
+const zone_id = "89abcdef0123456789abcdef01234567";
+const outputs = {
+  account_id: accountId,
+  worker_name: "kube-access",
+  hostname: "kube.example.com",
+  machines_hostname: "kube-ci.example.com",
+  zone_id,
+  access_team_domain: "https://acme.cloudflareaccess.com",
+  access_aud: "the-audience",
+  access_machines_aud: "the-machines-audience",
+  vpc_service_id: "0194b1e8-7b0c-7d4a-9f3e-1f6a3f6f5d10",
+  last_hop_key: key,
+};
+
+let cloudflare: Cloudflare;
+let dir: string;
+/** Beside the real one, because its paths are relative. */
+const config = join(root, `wrangler.${process.pid}.test.toml`);
+
+before(async () => {
+  cloudflare = await startCloudflare(accountId);
+  dir = await mkdtemp(join(tmpdir(), "kube-access-wrangler-"));
+  await copyFile(join(root, "wrangler.toml"), config);
+  const values = JSON.stringify(Object.fromEntries(Object.entries(outputs).map(([name, value]) => [name, { value }])));
+  await writeFile(
+    join(dir, "terraform"),
+    `#!/bin/sh\necho "$@" >> ${dir}/calls\ncase "$*" in *" output -json "*) printf '%s' '${values}';; esac\n`,
+    { mode: 0o755 },
+  );
+});
+
+after(async () => {
+  await rm(config, { force: true });
+  await rm(dir, { recursive: true, force: true });
+  await cloudflare.stop();
+});
+
+test("the Worker is deployed byte for byte, bound to what Terraform made, and given its host names", async () => {
+  const { code, text } = await deploy();
+  assert.equal(code, 0, text);
+  const { modules, bindings, domains } = cloudflare.workers.get("kube-access") ?? assert.fail("nothing is deployed");
+  for (const name of MODULES) {
+    assert.ok(modules[name]?.equals(await readFile(join(root, "build", name))), name);
+  }
+  assert.deepEqual(Object.keys(modules).sort(), [...MODULES].sort());
+  const bound = Object.fromEntries(bindings.map(({ name, text, service_id }) => [name, text ?? service_id]));
+  assert.equal(bound.KUBE_API, outputs.vpc_service_id);
+  assert.equal(bound.ACCESS_TEAM_DOMAIN, outputs.access_team_domain);
+  assert.deepEqual(String(bound.ACCESS_AUD).split(",").sort(), ["the-audience", "the-machines-audience"]);
+  assert.equal(bound.LAST_HOP_KEY, key);
+  assert.equal(bindings.find(({ name }) => name === "LAST_HOP_KEY")?.type, "secret_text");
+  assert.deepEqual(
+    domains.map(({ hostname, zone_id }) => [hostname, zone_id]),
+    [
+      ["kube.example.com", zone_id],
+      ["kube-ci.example.com", zone_id],
+    ],
+  );
+  assert.ok(!text.includes(key), "no output holds the key");
+});
+
+test("a second deployment changes nothing, and keeps the secret", async () => {
+  const before = structuredClone(cloudflare.workers.get("kube-access")?.bindings);
+  const { code, text } = await deploy();
+  assert.equal(code, 0, text);
+  assert.match(text, /wrangler\.toml is up to date/);
+  assert.deepEqual(cloudflare.workers.get("kube-access")?.bindings, before);
+});
+
+test("--destroy takes the Worker away, then what it was bound to", async () => {
+  const { code, text } = await deploy("--destroy");
+  assert.equal(code, 0, text);
+  assert.equal(cloudflare.workers.size, 0);
+  const calls = (await readFile(join(dir, "calls"), "utf8")).trim().split("\n");
+  assert.match(calls.at(-1) ?? "", /destroy$/);
+});
+
+test("--destroy without a Worker says how to go on", async () => {
+  const { code, text } = await deploy("--destroy");
+  assert.equal(code, 1);
+  assert.match(text, /go on with: terraform -chdir=terraform destroy/);
+});
+
+function deploy(...args: string[]): Promise<{ code: number; text: string }> {
+  const env = {
+    ...process.env,
+    PATH: [dir, join(root, "node_modules/.bin"), process.env.PATH].join(delimiter),
+    // Nothing of this machine's own settings, and nobody to talk to but the stand-in.
+    HOME: dir,
+    XDG_CONFIG_HOME: dir,
+    XDG_CACHE_HOME: process.env.XDG_CACHE_HOME || join(process.env.HOME ?? "", ".cache"),
+    CARGO_HOME: process.env.CARGO_HOME || join(process.env.HOME ?? "", ".cargo"),
+    RUSTUP_HOME: process.env.RUSTUP_HOME || join(process.env.HOME ?? "", ".rustup"),
+    CLOUDFLARE_API_BASE_URL: cloudflare.url,
+    CLOUDFLARE_API_TOKEN: cloudflare.apiToken,
+    WRANGLER_SEND_METRICS: "false",
+    WRANGLER_HIDE_BANNER: "true",
+    npm_config_registry: "http://127.0.0.1:9/",
+  };
+  return new Promise((done) => {
+    const script = [join(root, "deploy/deploy.ts"), ...args, "--config", config];
+    execFile(process.execPath, script, { env, maxBuffer: 1 << 26 }, (error, out, err) =>
+      done({ code: Number(error?.code ?? 0), text: out + err }),
+    );
+  });
+}

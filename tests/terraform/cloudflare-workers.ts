@@ -1,0 +1,99 @@
+// The part of Cloudflare's REST API that `wrangler deploy` and `wrangler delete` use of Workers: what was uploaded, with which bindings,
+// and which host names lead to it.
+
+import type { IncomingMessage } from "node:http";
+import { ApiError } from "./cloudflare-error.ts";
+
+/** A deployed Worker. */
+export interface Deployed {
+  /** The modules, byte for byte, by name. */
+  modules: Record<string, Buffer>;
+  /** As wrangler sends them; of a secret, its text. */
+  bindings: { type: string; name: string; [field: string]: unknown }[];
+  /** The host names that lead to it, with their zone where it was said. */
+  domains: { hostname: string; zone_id?: string }[];
+}
+
+/** Answers what is below /accounts/ACCOUNT/workers/; `undefined` for a route that it does not know. */
+export function workersApi(workers: Map<string, Deployed>) {
+  return async (path: string, request: IncomingMessage): Promise<unknown> => {
+    const [, kind = "", name = "", rest = ""] =
+      /^workers\/(scripts|services|workers|tails\/by-consumer)\/([^/?]+)\/?(.*)$/.exec(path) ?? [];
+    const worker = workers.get(name);
+    switch (`${request.method} ${kind}/${rest}`) {
+      case "GET services/":
+        return { default_environment: { script: { last_deployed_from: "wrangler" } }, ...required(worker) };
+      case "GET workers/":
+        required(worker);
+        return { id: name, name, subdomain: { enabled: false, previews_enabled: false } };
+      case "DELETE services/":
+        required(worker);
+        workers.delete(name);
+        return null;
+      case "PUT scripts/":
+        workers.set(name, { ...(await upload(request)), domains: worker?.domains ?? [] });
+        return {
+          id: name,
+          startup_time_ms: 5,
+          deployment_id: "1",
+          etag: "1",
+          pipeline_hash: "1",
+          mutable_pipeline_id: "1",
+        };
+      case "POST scripts/versions":
+        workers.set(name, { ...(await upload(request)), domains: required(worker).domains });
+        return { id: "2", startup_time_ms: 5, resources: { script: { etag: "2" } } };
+      case "POST scripts/deployments":
+      case "PATCH scripts/script-settings":
+        return { id: "2" };
+      case "GET scripts/secrets":
+        return required(worker).bindings.filter(({ type }) => type === "secret_text");
+      case "GET scripts/deployments":
+        return { deployments: [] };
+      case "GET scripts/references":
+        return {
+          services: { incoming: [], outgoing: [], pages_function: false },
+          durable_objects: [],
+          dispatch_outbounds: [],
+        };
+      case "GET tails/by-consumer/":
+        return [];
+      case "GET scripts/subdomain":
+      case "POST scripts/subdomain":
+        return { enabled: false, previews_enabled: false };
+      case "POST scripts/domains/changeset":
+        return { added: await json(request), removed: [], updated: [], conflicting: [] };
+      case "PUT scripts/domains/records":
+        required(worker).domains = ((await json(request)) as { origins: Deployed["domains"] }).origins;
+        return null;
+      default:
+        return undefined;
+    }
+  };
+}
+
+function required(worker: Deployed | undefined): Deployed {
+  if (!worker) {
+    throw new ApiError(404, "workers.api.error.service_not_found", 10090);
+  }
+  return worker;
+}
+
+async function upload(request: IncomingMessage): Promise<Omit<Deployed, "domains">> {
+  const headers = { "content-type": request.headers["content-type"] ?? "" };
+  const form = await new Response(Buffer.concat(await request.toArray()), { headers }).formData();
+  const modules: Deployed["modules"] = {};
+  let bindings: Deployed["bindings"] = [];
+  for (const [name, part] of form) {
+    if (name === "metadata") {
+      bindings = JSON.parse(typeof part === "string" ? part : await part.text()).bindings;
+    } else if (typeof part !== "string") {
+      modules[name] = Buffer.from(await part.arrayBuffer());
+    }
+  }
+  return { modules, bindings };
+}
+
+async function json(request: IncomingMessage): Promise<unknown> {
+  return JSON.parse(Buffer.concat(await request.toArray()).toString());
+}
