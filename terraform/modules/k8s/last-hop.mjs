@@ -39,7 +39,7 @@ const HEAD_BYTES = 256 * 1024;
 const FAREWELL_MS = 35_000;
 
 /** What belongs to one connection. What `Connection` names is not dropped: it could name the identity. */
-const HOP_BY_HOP = new Set(["connection", "keep-alive", "proxy-connection", "upgrade"]);
+const HOP_BY_HOP = new Set(["connection", "keep-alive", "proxy-connection", "te", "trailer", "upgrade"]);
 const CHUNKED = new Set(["transfer-encoding"]);
 const OWN = new Set(["host", "authorization", "expect", "kube-access-signature"]);
 const HOSTS = /^(localhost|127\.0\.0\.1|\[::1\])(:\d+)?$/i;
@@ -65,18 +65,18 @@ function serve() {
       const { type, body } = inWords(request, status, message);
       response.writeHead(status, { "content-type": type }).end(body);
     };
-    if (request.url.startsWith("/.last-hop/")) {
-      answerProbe(request, answer);
-    } else if (admit(request, answer)) {
-      forward(request, response, answer);
-    }
+    attempt(answer, () => {
+      if (request.url.startsWith("/.last-hop/")) {
+        answerProbe(request, answer);
+      } else if (admit(request, answer)) {
+        forward(request, response, answer);
+      }
+    });
   });
   server.on("upgrade", (request, client, head) => {
     client.on("error", () => client.destroy());
     const answer = (status, message) => client.end(asText(request, status, message));
-    if (admit(request, answer)) {
-      upgrade(request, client, head, answer);
-    }
+    attempt(answer, () => admit(request, answer) && upgrade(request, client, head, answer));
   });
   server.on("clientError", (error, client) => {
     if (client.writable && error.code !== "ECONNRESET") {
@@ -91,6 +91,16 @@ function serve() {
       server.close(() => process.exit(0));
       setTimeout(() => process.exit(0), FAREWELL_MS).unref();
     });
+  }
+}
+
+/** What Node.js will not send is this request's fault, and must not end the streams of others. */
+function attempt(answer, work) {
+  try {
+    work();
+  } catch (error) {
+    log("error", `a request cannot be carried: ${error.message}`);
+    answer(400, `the last hop cannot carry this: ${error.message}`);
   }
 }
 
@@ -167,12 +177,14 @@ function forward(request, response, answer, isRepeated = false) {
     headers: linesFor(request, authorization),
   });
   up.on("response", (from) => {
-    response.sendDate = false;
-    response.writeHead(from.statusCode, from.statusMessage, without(from.rawHeaders, HOP_BY_HOP, CHUNKED));
-    response.flushHeaders();
-    from.pipe(response);
     // What breaks off must not look whole.
     from.on("error", () => response.socket?.resetAndDestroy());
+    response.sendDate = false;
+    attempt(answer, () => {
+      response.writeHead(from.statusCode, from.statusMessage, without(from.rawHeaders, HOP_BY_HOP, CHUNKED));
+      response.flushHeaders();
+      from.pipe(response);
+    });
   });
   up.on("error", (error) => {
     const hasBody = "transfer-encoding" in headers || "content-length" in headers;

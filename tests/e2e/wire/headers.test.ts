@@ -8,7 +8,7 @@ import { after, before, beforeEach, test } from "node:test";
 import { parse } from "yaml";
 import { cluster, kinds, withLines } from "./kinds.ts";
 import type { Received } from "./recorder.ts";
-import { type Answer, assertStopped, type Call, type Stage, startStage, theOnly } from "./stage.ts";
+import { type Answer, assertStopped, type Call, randomly, type Stage, startStage, theOnly } from "./stage.ts";
 
 let stage: Stage;
 let token: string;
@@ -395,15 +395,6 @@ test("case 72: no request takes over a header of another, whoever sends it and w
     }
   }
 });
-
-/** Whole numbers below a limit, the same in each run. */
-function randomly(): (limit: number) => number {
-  let seed = 20_260_101;
-  return (limit) => {
-    seed = (Math.imul(seed, 1_103_515_245) + 12_345) >>> 0;
-    return (seed >>> 8) % limit;
-  };
-}
 
 function assertAlice(request: Received, context: string): void {
   const identity = request.head.lines.filter((line) => /^(impersonate|x-remote)/i.test(line));

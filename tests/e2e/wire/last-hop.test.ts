@@ -13,7 +13,7 @@ import { serverCertificate } from "../../../dev/certificates.ts";
 import { guardedLastHop } from "../../../dev/cluster-config.ts";
 import { freePorts, Service } from "../../../dev/cluster-service.ts";
 import { type Recorder, startRecorder } from "./recorder.ts";
-import { type Answer, eventually, readAnswer, theOnly } from "./stage.ts";
+import { type Answer, eventually, randomly, readAnswer, theOnly } from "./stage.ts";
 import { readHead, Wire } from "./wire.ts";
 
 const TOKEN = "the-account-s-own-token";
@@ -365,6 +365,94 @@ test("a head that is too large or no HTTP is refused, and the next request is se
   assert.equal((await ask(open, "GET http://127.0.0.1/api", alice)).status, 400);
   assert.equal((await ask(open, `GET ${pods}`, alice)).status, 200);
 });
+
+test("whatever is sent, nothing of it ends what others have open", async () => {
+  api.script(async (request) => {
+    if (request.values("upgrade").length === 0) {
+      request.answer("200 OK");
+    } else {
+      request.begin("101 Switching Protocols", upgrade);
+      await request.wire.some();
+      request.wire.write("alive");
+    }
+  });
+  const stream = await send(open, `GET ${exec}`, [...alice, ...upgrade]);
+  await readHead(stream);
+  const random = randomly();
+  const pick = <Item>(items: readonly Item[]): Item => items[random(items.length)] as Item;
+  const odd = (count: number) => Array.from({ length: random(count) }, () => pick(oddities));
+  const one = async (text: string) => {
+    const socket = connect(open.port, "127.0.0.1");
+    socket.on("error", () => {});
+    socket.end(Buffer.from(text, "latin1"));
+    socket.resume();
+    const timer = setTimeout(() => socket.destroy(), 200);
+    await heard(socket, "close");
+    clearTimeout(timer);
+  };
+  for (let round = 0; round < 40; round++) {
+    const texts = Array.from({ length: 20 }, () =>
+      random(2) === 0
+        ? odd(12).join(pick([" ", "\r\n", ""]))
+        : `${pick(["GET", "POST", "HEAD", "OPTIONS", "QUERY"])} ${pick(["/", "/a b", "/\xff", pods, "*", "//", "/%"])} HTTP/1.1\r\n` +
+          `${["Host: localhost", ...alice, ...odd(8)].join("\r\n")}\r\n\r\nabcde`,
+    );
+    await Promise.all(texts.map(one));
+  }
+  assert.ok(open.service.isRunning);
+  stream.write("?");
+  assert.equal((await rest(stream)).toString(), "alive");
+});
+
+/** What a head may be made of that Node.js, HTTP or this program may stumble over. */
+const oddities = [
+  ...[
+    "GET",
+    "CONNECT",
+    " ",
+    "/",
+    pods,
+    "/.last-hop/ready",
+    "\x00",
+    "\x7f",
+    "\xff",
+    "\r\n",
+    "\n",
+    "HTTP/1.1",
+    "HTTP/1.0",
+    "HTTP/9.9",
+  ],
+  ...[
+    "Host: localhost",
+    "Impersonate-User: \xff",
+    "Connection: Upgrade",
+    "Upgrade: websocket",
+    "Upgrade: h2c",
+    "Connection: close",
+  ],
+  ...[
+    "Content-Length: 5",
+    "Content-Length: -1",
+    "Transfer-Encoding: chunked",
+    "Transfer-Encoding: gzip",
+    "Expect: 100-continue",
+  ],
+  ...[
+    "5\r\nabcde\r\n0\r\n\r\n",
+    "abc",
+    "?",
+    "#",
+    "%",
+    "%zz",
+    "Trailer: x",
+    "TE: trailers",
+    "*",
+    "Date: x",
+    "Keep-Alive: 1",
+    ": x",
+    "a: b",
+  ],
+];
 
 test("told to end, it takes no more, and lets running streams finish", async () => {
   const hop = await startHop("ending");

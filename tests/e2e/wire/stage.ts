@@ -242,3 +242,12 @@ async function clockedWorker(): Promise<{ worker: string; remove(): Promise<void
   await writeFile(join(worker, "entry.js"), entry.replace("export default", "const unclocked =") + clock);
   return { worker, remove: () => rm(worker, { recursive: true, force: true }) };
 }
+
+/** Whole numbers below a limit, the same in each run. */
+export function randomly(): (limit: number) => number {
+  let seed = 20_260_101;
+  return (limit) => {
+    seed = (Math.imul(seed, 1_103_515_245) + 12_345) >>> 0;
+    return (seed >>> 8) % limit;
+  };
+}
