@@ -47,6 +47,19 @@ run "the_defaults_make_no_cluster_and_no_kv_namespace" {
   }
 }
 
+run "the_shipped_map_needs_no_right_to_be_anybody" {
+  command = plan
+
+  variables {
+    identities_file = "../identities.yaml"
+  }
+
+  assert {
+    condition     = toset(output.impersonated.users) == toset(["alice", "bob@example.com", "ci-deployer"])
+    error_message = "the gateway may impersonate others than the map names"
+  }
+}
+
 run "outputs_are_what_deploy_bind_reads" {
   variables {
     identities_kv = true
