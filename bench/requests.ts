@@ -3,8 +3,9 @@
 import type { AccessKeys } from "../dev/access-keys.ts";
 import { localApplication } from "../dev/users.ts";
 
-export function mint(keys: AccessKeys, email: string): Promise<string> {
-  return keys.token({ name: email, email }, localApplication);
+/** A token of a person of the map; another `name` is another person to Access, at the same address. */
+export function mint(keys: AccessKeys, email: string, name = email): Promise<string> {
+  return keys.token({ name, email }, localApplication);
 }
 
 export function httpRequest(path: string, token: string): string {

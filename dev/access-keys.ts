@@ -86,8 +86,8 @@ export class AccessKeys {
     if ("commonName" in user) {
       return { common_name: user.commonName, sub: "" };
     }
-    const session = this.#sessions.get(user.email) ?? { sub: randomUUID(), nonce: randomUUID().slice(0, 16) };
-    this.#sessions.set(user.email, session);
+    const session = this.#sessions.get(user.name) ?? { sub: randomUUID(), nonce: randomUUID().slice(0, 16) };
+    this.#sessions.set(user.name, session);
     return { email: user.email, nbf: now, identity_nonce: session.nonce, sub: session.sub, country: "DE" };
   }
 }
