@@ -314,7 +314,7 @@ test("a service account that may do more, and one that may do too little", async
     `${await readFile(join(root, "identities.yaml"), "utf8")}\n  - { email: eve@corp.test, user: eve, groups: [auditors] }`,
   );
   const late = await doctor(door.url, { args: [...args, "--identities", identities] });
-  assert.equal(late.detail("account"), "it may not impersonate group auditors");
+  assert.equal(late.detail("account"), "it may not impersonate user eve, group auditors");
   const unreadable = await doctor(door.url, { args: ["--kubeconfig", join(dir, "none")] });
   assert.match(unreadable.detail("account"), /^kubectl get: /);
   assert.match(unreadable.fix("account"), /may list roles and bindings/);

@@ -105,7 +105,7 @@ test("callers reach the cluster of a context as themselves, and nothing is left 
 test("credentials that may not impersonate everybody are named, with what to do", async () => {
   const program = start("limited");
   await program.prints(/export KUBECONFIG=/, UP_MS);
-  assert.match(program.stdout, /WARNING: these credentials may not impersonate all groups/);
+  assert.match(program.stdout, /WARNING: these credentials may not impersonate all users and groups/);
   assert.match(program.stdout, /Use the context of an administrator/);
   program.child.kill("SIGINT");
   assert.equal(await program.end(LIMIT_MS), 0);
