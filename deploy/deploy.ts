@@ -6,7 +6,7 @@ import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { parseArgs } from "node:util";
 import { bindConfig, boundConfig, wranglerToml } from "./bind.ts";
-import { type Made, readMade, root, terraformDir } from "./outputs.ts";
+import { type Made, NotMade, readMade, root, terraformDir } from "./outputs.ts";
 
 const help = `Builds and deploys the Worker, bound to what Terraform made, and gives it its host names.
 
@@ -18,6 +18,9 @@ const help = `Builds and deploys the Worker, bound to what Terraform made, and g
 
 A host name that has a DNS record of its own, or leads to another Worker, is asked about; without a terminal it is taken over.
 `;
+
+// The API's own words for a Worker, and for a script, that is not there.
+const NO_SUCH_WORKER = /\[code: (10007|10090)\]/;
 
 async function main(): Promise<void> {
   const { values } = parseArgs({
@@ -54,10 +57,12 @@ async function main(): Promise<void> {
 async function deploy(config: string): Promise<void> {
   const made = await readMade();
   await bound(config, made);
-  if (!process.stdout.isTTY) {
+  // As wrangler sees it.
+  const isAsked = process.stdin.isTTY && process.stdout.isTTY && !process.env.CI;
+  if (!isAsked) {
     const names = made.bindings.routes.map(({ pattern }) => pattern).join(" and ");
     console.log(
-      `There is no terminal to ask on: another DNS record of ${names}, or another Worker's claim to it, is replaced.`,
+      `Nobody can be asked here: another DNS record of ${names}, or another Worker's claim to it, is replaced.`,
     );
   }
   // With the code, so that there is no moment in which one is without the other.
@@ -66,13 +71,18 @@ async function deploy(config: string): Promise<void> {
 
 /** Cloudflare keeps a VPC service that a Worker binds: so the Worker goes first, and takes its host names with it. */
 async function destroy(config: string): Promise<void> {
-  await bound(config, await readMade());
   try {
-    wrangler("delete", "--config", config);
+    await bound(config, await readMade());
   } catch (error) {
-    throw new Error(
-      `${(error as Error).message}\nWhere they say that there is no such Worker, go on with: terraform -chdir=terraform destroy`,
-    );
+    if (!(error instanceof NotMade)) {
+      throw error;
+    }
+    console.log("Terraform has no outputs left: the Worker is the one that wrangler.toml names.");
+  }
+  const { status, stderr } = start("wrangler", ["delete", "--config", config], "pipe");
+  process.stderr.write(stderr);
+  if (status !== 0 && !NO_SUCH_WORKER.test(stderr)) {
+    throw new Error("wrangler delete failed; its messages are above.");
   }
   terraform("destroy");
 }
@@ -120,13 +130,17 @@ function terraform(...args: string[]): void {
 }
 
 function run(program: string, args: string[]): void {
-  const { status, error } = spawnSync(program, args, { cwd: root, stdio: "inherit" });
-  if (error) {
-    throw new Error(`${program} does not start: ${error.message}`);
-  }
-  if (status !== 0) {
+  if (start(program, args, "inherit").status !== 0) {
     throw new Error(`${program} ${args.join(" ")} failed; its messages are above.`);
   }
+}
+
+function start(program: string, args: string[], stderr: "inherit" | "pipe") {
+  const result = spawnSync(program, args, { cwd: root, stdio: ["inherit", "inherit", stderr], encoding: "utf8" });
+  if (result.error) {
+    throw new Error(`${program} does not start: ${result.error.message}`);
+  }
+  return result;
 }
 
 await main().catch((error: Error) => {

@@ -18,6 +18,9 @@ export interface Made {
   lastHopKey: string | undefined;
 }
 
+/** There is nothing to read yet, or no more. */
+export class NotMade extends Error {}
+
 /** Asks Terraform. Every error says which command comes next. */
 export async function readMade(): Promise<Made> {
   const outputs: Outputs = JSON.parse(await terraformOutput());
@@ -27,12 +30,12 @@ export async function readMade(): Promise<Made> {
 
 export function toBindings(outputs: Outputs): Bindings {
   if (Object.keys(outputs).length === 0) {
-    throw new Error(`Terraform has made nothing yet. Run:\n  ${APPLY}`);
+    throw new NotMade(`Terraform has made nothing yet. Run:\n  ${APPLY}`);
   }
   const text = (name: string): string => {
     const value = outputs[name]?.value;
     if (typeof value !== "string" || value === "") {
-      throw new Error(`Terraform's output "${name}" is missing: the last apply did not finish. Run:\n  ${APPLY}`);
+      throw new NotMade(`Terraform's output "${name}" is missing: the last apply did not finish. Run:\n  ${APPLY}`);
     }
     return value;
   };

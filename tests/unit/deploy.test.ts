@@ -84,10 +84,29 @@ test("--destroy takes the Worker away before what it binds", async () => {
     'ACCESS_AUD = "the-audience"',
     "terraform destroy",
   ]);
-  await program("wrangler", "exit 1");
-  const { code: status, err } = await deploy("--destroy");
-  assert.equal(status, 1);
-  assert.match(err, /no such Worker, go on with: terraform -chdir=terraform destroy$/m);
+});
+
+test("--destroy goes on without a Worker, and not when the Worker cannot be deleted", async () => {
+  for (const [says, code, last] of [
+    ["workers.api.error.service_not_found [code: 10090]", 0, "terraform destroy"],
+    ["This Worker does not exist on your account. [code: 10007]", 0, "terraform destroy"],
+    ["Authentication error [code: 10000]", 1, `wrangler delete --config ${config}`],
+  ] as const) {
+    await program("wrangler", `echo '${says}' >&2; exit 1`);
+    const { code: status, err } = await deploy("--destroy");
+    assert.equal(status, code, says);
+    assert.ok(err.includes(says), err);
+    assert.equal((await calls()).at(-1), last);
+  }
+});
+
+test("--destroy without outputs deletes the Worker that wrangler.toml names", async () => {
+  await program("terraform", `case "$*" in *" output -json "*) echo '{}';; esac`);
+  const { code, out } = await deploy("--destroy");
+  assert.equal(code, 0);
+  assert.match(out, /^Terraform has no outputs left/m);
+  assert.equal(await readFile(config, "utf8"), unbound);
+  assert.equal((await calls()).at(-1), "terraform destroy");
 });
 
 test("one thing at a time", async () => {
@@ -116,7 +135,7 @@ test("the last hop's key goes along in a file that nobody else reads, and in no 
   assert.ok(![out, err, await readFile(config, "utf8")].join().includes(key));
 });
 
-test("without a terminal it says what nobody is asked about", async () => {
+test("without anybody to ask it says what nobody is asked about", async () => {
   const { out } = await deploy();
   assert.match(out, /another DNS record of kube\.example\.com, or another Worker's claim to it, is replaced/);
 });
