@@ -35,12 +35,7 @@ before(async () => {
   cloudflare = await startCloudflare(accountId);
   dir = await mkdtemp(join(tmpdir(), "kube-access-wrangler-"));
   await copyFile(join(root, "wrangler.toml"), config);
-  const values = JSON.stringify(Object.fromEntries(Object.entries(outputs).map(([name, value]) => [name, { value }])));
-  await writeFile(
-    join(dir, "terraform"),
-    `#!/bin/sh\necho "$@" >> ${dir}/calls\ncase "$*" in *" output -json "*) printf '%s' '${values}';; esac\n`,
-    { mode: 0o755 },
-  );
+  await made(outputs);
 });
 
 after(async () => {
@@ -81,19 +76,62 @@ test("a second deployment changes nothing, and keeps the secret", async () => {
   assert.deepEqual(cloudflare.workers.get("kube-access")?.bindings, before);
 });
 
+test("under another name the Worker takes the host names over, and one that has a DNS record, saying so before", async () => {
+  cloudflare.dnsRecords.add("kube-two.example.com");
+  await made({ ...outputs, worker_name: "kube-gate", machines_hostname: "kube-two.example.com" });
+  const { code, text } = await deploy();
+  assert.equal(code, 0, text);
+  const said = text.indexOf(
+    "another DNS record of kube.example.com and kube-two.example.com, or another Worker's claim to it, is replaced",
+  );
+  assert.ok(said >= 0 && said < text.indexOf("Uploaded"), text);
+  assert.deepEqual(names("kube-gate"), ["kube.example.com", "kube-two.example.com"]);
+  assert.deepEqual(names("kube-access"), ["kube-ci.example.com"]);
+  assert.deepEqual([...cloudflare.dnsRecords], []);
+});
+
 test("--destroy takes the Worker away, then what it was bound to", async () => {
   const { code, text } = await deploy("--destroy");
   assert.equal(code, 0, text);
-  assert.equal(cloudflare.workers.size, 0);
-  const calls = (await readFile(join(dir, "calls"), "utf8")).trim().split("\n");
-  assert.match(calls.at(-1) ?? "", /destroy$/);
+  assert.deepEqual([...cloudflare.workers.keys()], ["kube-access"]);
+  assert.match(await lastCall(), /destroy$/);
 });
 
-test("--destroy without a Worker says how to go on", async () => {
+test("--destroy goes on where there is no Worker", async () => {
   const { code, text } = await deploy("--destroy");
-  assert.equal(code, 1);
-  assert.match(text, /go on with: terraform -chdir=terraform destroy/);
+  assert.equal(code, 0, text);
+  assert.match(text, /\[code: 100\d\d\]/);
+  assert.match(await lastCall(), /destroy$/);
 });
+
+test("--destroy goes on where terraform destroy was begun with: the Worker is the one that was deployed last", async () => {
+  await made(outputs);
+  assert.equal((await deploy()).code, 0);
+  await made({});
+  const { code, text } = await deploy("--destroy");
+  assert.equal(code, 0, text);
+  assert.equal(cloudflare.workers.size, 0);
+  assert.match(await lastCall(), /destroy$/);
+});
+
+/** What Terraform is to say that it made. */
+async function made(values: object): Promise<void> {
+  const said = JSON.stringify(Object.fromEntries(Object.entries(values).map(([name, value]) => [name, { value }])));
+  await writeFile(
+    join(dir, "terraform"),
+    `#!/bin/sh\necho "$@" >> ${dir}/calls\ncase "$*" in *" output -json "*) printf '%s' '${said}';; esac\n`,
+    { mode: 0o755 },
+  );
+}
+
+async function lastCall(): Promise<string> {
+  const calls = (await readFile(join(dir, "calls"), "utf8")).trim().split("\n");
+  return calls.at(-1) ?? "";
+}
+
+function names(worker: string): string[] | undefined {
+  return cloudflare.workers.get(worker)?.domains.map(({ hostname }) => hostname);
+}
 
 function deploy(...args: string[]): Promise<{ code: number; text: string }> {
   const env = {

@@ -15,7 +15,10 @@ export interface Deployed {
 }
 
 /** Answers what is below /accounts/ACCOUNT/workers/; `undefined` for a route that it does not know. */
-export function workersApi(workers: Map<string, Deployed>) {
+export function workersApi(workers: Map<string, Deployed>, dnsRecords: Set<string>) {
+  /** Another Worker that a host name leads to. */
+  const other = (name: string, hostname: string) =>
+    [...workers].find(([one, { domains }]) => one !== name && domains.some((domain) => domain.hostname === hostname));
   return async (path: string, request: IncomingMessage): Promise<unknown> => {
     const [, kind = "", name = "", rest = ""] =
       /^workers\/(scripts|services|workers|tails\/by-consumer)\/([^/?]+)\/?(.*)$/.exec(path) ?? [];
@@ -51,6 +54,7 @@ export function workersApi(workers: Map<string, Deployed>) {
       case "GET scripts/deployments":
         return { deployments: [] };
       case "GET scripts/references":
+        required(worker, 10007);
         return {
           services: { incoming: [], outgoing: [], pages_function: false },
           durable_objects: [],
@@ -61,20 +65,47 @@ export function workersApi(workers: Map<string, Deployed>) {
       case "GET scripts/subdomain":
       case "POST scripts/subdomain":
         return { enabled: false, previews_enabled: false };
-      case "POST scripts/domains/changeset":
-        return { added: await json(request), removed: [], updated: [], conflicting: [] };
-      case "PUT scripts/domains/records":
-        required(worker).domains = ((await json(request)) as { origins: Deployed["domains"] }).origins;
+      case "POST scripts/domains/changeset": {
+        const origins = (await json(request)) as Deployed["domains"];
+        const taken = origins.filter(({ hostname }) => other(name, hostname));
+        return {
+          added: origins,
+          removed: [],
+          updated: taken.map(({ hostname }) => ({ id: hostname, hostname, modified: true })),
+          conflicting: origins.filter(({ hostname }) => dnsRecords.has(hostname)),
+        };
+      }
+      case "PUT scripts/domains/records": {
+        const { origins, ...may } = (await json(request)) as { origins: Deployed["domains"] } & Record<string, boolean>;
+        for (const { hostname } of origins) {
+          const [, loser] = other(name, hostname) ?? [];
+          if (loser && !may.override_existing_origin) {
+            throw new ApiError(409, `Hostname '${hostname}' already in use by another Worker.`, 100116);
+          }
+          if (dnsRecords.has(hostname) && !may.override_existing_dns_record) {
+            throw new ApiError(409, `Hostname '${hostname}' already has externally managed DNS records.`, 100117);
+          }
+          if (loser) {
+            loser.domains = loser.domains.filter((domain) => domain.hostname !== hostname);
+          }
+          dnsRecords.delete(hostname);
+        }
+        required(worker).domains = origins;
         return null;
+      }
       default:
         return undefined;
     }
   };
 }
 
-function required(worker: Deployed | undefined): Deployed {
+function required(worker: Deployed | undefined, code: 10007 | 10090 = 10090): Deployed {
   if (!worker) {
-    throw new ApiError(404, "workers.api.error.service_not_found", 10090);
+    throw new ApiError(
+      404,
+      code === 10090 ? "workers.api.error.service_not_found" : "This Worker does not exist on your account.",
+      code,
+    );
   }
   return worker;
 }

@@ -13,6 +13,8 @@ export interface Cloudflare {
   apiToken: string;
   /** What wrangler has deployed, by name. */
   workers: Map<string, Deployed>;
+  /** Host names that have a DNS record of another making. */
+  dnsRecords: Set<string>;
   /** Whether the tunnel is run; nobody runs it, unless this says so. */
   connection(isConnected: (tunnelId: string) => Promise<boolean>): void;
   /** Says how long a sign-in by WARP counts in the account, which a new account does not. */
@@ -26,7 +28,8 @@ export interface Cloudflare {
 export async function startCloudflare(accountId: string): Promise<Cloudflare> {
   const apiToken = randomBytes(20).toString("hex");
   const workers = new Map<string, Deployed>();
-  const ofWorkers = workersApi(workers);
+  const dnsRecords = new Set<string>();
+  const ofWorkers = workersApi(workers, dnsRecords);
   let warpDuration: string | undefined;
   let isConnected = async (_: string) => false;
   const objects = new Map<string, Map<string, Fields>>();
@@ -129,6 +132,7 @@ export async function startCloudflare(accountId: string): Promise<Cloudflare> {
     url: `http://${listening.host}:${listening.port}/client/v4`,
     apiToken,
     workers,
+    dnsRecords,
     connection: (next) => {
       isConnected = next;
     },
