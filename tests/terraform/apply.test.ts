@@ -5,7 +5,7 @@
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
 import { createHmac } from "node:crypto";
-import { readFile, writeFile } from "node:fs/promises";
+import { readFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { promisify } from "node:util";
@@ -80,7 +80,13 @@ test("people and machines have an application each, with a policy of its own, an
 });
 
 test("the sign-in by WARP wants the account to say how long it counts", async () => {
-  await assert.rejects(run("apply", "-auto-approve", "-var=warp_authentication=true"), /12130/);
+  const readme = (await readFile(join(workspace.dir, "README.md"), "utf8")).replaceAll(/\s+/g, " ");
+  const refusal = (await failure(run("apply", "-auto-approve", "-var=warp_authentication=true"))).replaceAll(
+    /\s+/g,
+    " ",
+  );
+  const [, words = ""] = /"code":12130,"message":"(.*?)"/.exec(refusal) ?? assert.fail(refusal);
+  assert.ok(readme.includes(words), "README quotes the API");
   cloudflare.setWarpDuration("24h");
   await run("apply", "-auto-approve", "-var=warp_authentication=true");
   assert.equal(application("kube.example.com").allow_authenticate_via_warp, true);
@@ -99,6 +105,45 @@ test("the last service token, and the last person, can be taken out", async () =
     await run("apply", "-auto-approve", `-var=allow=${JSON.stringify(left)}`);
     assert.deepEqual([decisions("kube.example.com"), decisions("kube-ci.example.com")], policies);
   }
+});
+
+test("a tunnel and an application that there are already are refused a second time, and imported as README says", async () => {
+  const readme = await readFile(join(workspace.dir, "README.md"), "utf8");
+  const [, imports = ""] = /^ *```hcl\n( *import .*?)^ *```/ms.exec(readme) ?? [];
+  const ids = {
+    ACCOUNT_ID: accountId,
+    TUNNEL_ID: made("cfd_tunnel").id,
+    APPLICATION_ID: application("kube.example.com").id,
+  };
+  const lost = [...imports.matchAll(/to = (.*)/g)].map(([, address = ""]) => address);
+  assert.equal(lost.length, 2);
+  await run("state", "rm", ...lost);
+  const refusal = await failure(run("apply", "-auto-approve"));
+  assert.match(refusal, /"code":1013/);
+  assert.match(refusal, /"code":11010/);
+  const file = join(workspace.dir, "import.tf");
+  await writeFile(
+    file,
+    imports.replaceAll(/[A-Z]+_ID/g, (name) => String(ids[name as keyof typeof ids])),
+  );
+  await run("apply", "-auto-approve");
+  assert.equal(made("cfd_tunnel").id, ids.TUNNEL_ID);
+  assert.equal(application("kube.example.com").id, ids.APPLICATION_ID);
+  await run("plan", "-detailed-exitcode");
+  await rm(file);
+});
+
+test("a host name that an earlier version gave to the Worker is forgotten, and taken away from nobody", async () => {
+  const state = JSON.parse(await run("state", "pull"));
+  const provider = 'provider["registry.terraform.io/cloudflare/cloudflare"]';
+  const fields = { id: "the-domain", account_id: accountId, hostname: "kube.example.com", service: "kube-access" };
+  const custom = { mode: "managed", type: "cloudflare_workers_custom_domain", name: "this", provider };
+  state.resources.push({ module: "module.worker", ...custom, instances: [{ schema_version: 0, attributes: fields }] });
+  const file = join(workspace.dir, "earlier.json");
+  await writeFile(file, JSON.stringify({ ...state, serial: state.serial + 1 }));
+  await run("state", "push", file);
+  assert.match(await run("apply", "-auto-approve"), /0 destroyed/);
+  assert.doesNotMatch(await run("state", "list"), /custom_domain/);
 });
 
 test("the last hop may be found by its name", async () => {
@@ -303,8 +348,13 @@ test("case 135: destroy ends the pods before their tunnel, and leaves nothing be
 });
 
 function run(command: string, ...args: string[]): Promise<string> {
-  const settings = ["output", "show"].includes(command) ? [] : ["-input=false"];
+  const settings = ["output", "show", "state"].includes(command) ? [] : ["-input=false"];
   return terraform(workspace.dir, [command, ...settings, ...args], environment());
+}
+
+/** What a command that must fail says. */
+function failure(command: Promise<unknown>): Promise<string> {
+  return command.then(() => assert.fail("it succeeded"), String);
 }
 
 function environment() {

@@ -1,4 +1,5 @@
-// What the stand-in keeps: which fields the API adds to each kind of object, and what it refuses.
+// What the stand-in keeps: which fields the API adds to each kind of object, and what it refuses. The codes and words are the API's own,
+// as people have reported them; nobody has reported those of a VPC service, of a policy in use and of a policy that is not there.
 
 import { randomBytes, randomUUID } from "node:crypto";
 
@@ -8,20 +9,18 @@ export interface Collection {
   /** Below /accounts/ACCOUNT/. */
   path: string;
   idField: string;
-  /** Cloudflare makes a custom domain by PUT to the collection. */
-  createdBy: "POST" | "PUT";
   id(): string;
   /** What the API adds to what it was sent. */
   defaults(sent: Fields): Fields;
-  /** The field of which the account has each value once. */
-  unique?: string;
+  /** The field of which the account has each value once, and what the API says to the second one. */
+  unique?: { field: string; refusal: Refusal };
   /** Why the API would refuse what it is sent; undefined when it would not. */
   refuses?(sent: Fields): Refusal | undefined;
   /** Why the API would not delete an object. */
   keeps?(fields: Fields): Refusal | undefined | Promise<Refusal | undefined>;
 }
 
-/** The API's code, and its words; and the status, where it is not 400. The provider goes on asking for minutes after a 409. */
+/** The API's code, and its words; and the status, where it is not 400. */
 export type Refusal = [code: number, message: string, status?: 409];
 
 /** What references are checked against. */
@@ -43,7 +42,6 @@ export function collectionsOf(account: Account): Collection[] {
     {
       path: "cfd_tunnel",
       idField: "id",
-      createdBy: "POST",
       id: randomUUID,
       defaults: (sent) => ({
         account_tag: account.id,
@@ -58,7 +56,10 @@ export function collectionsOf(account: Account): Collection[] {
         status: "inactive",
         tun_type: "cfd_tunnel",
       }),
-      unique: "name",
+      unique: {
+        field: "name",
+        refusal: [1013, "You already have a tunnel with this name. Please choose another name.", 409],
+      },
       keeps: async ({ id }) =>
         (await account.isConnected(String(id)))
           ? [1022, "Cannot delete tunnel because it has active connections"]
@@ -67,10 +68,9 @@ export function collectionsOf(account: Account): Collection[] {
     {
       path: "connectivity/directory/services",
       idField: "service_id",
-      createdBy: "POST",
       id: randomUUID,
       defaults: () => ({ created_at: now(), updated_at: now() }),
-      unique: "name",
+      unique: { field: "name", refusal: [5101, "a service of this name exists already"] },
       refuses: (sent) => {
         const { network, resolver_network } = sent.host as Record<string, { tunnel_id: string } | undefined>;
         const id = (network ?? resolver_network)?.tunnel_id;
@@ -84,7 +84,6 @@ export function collectionsOf(account: Account): Collection[] {
     {
       path: "access/policies",
       idField: "id",
-      createdBy: "POST",
       id: randomUUID,
       defaults: () => ({
         app_count: 0,
@@ -105,7 +104,6 @@ export function collectionsOf(account: Account): Collection[] {
     {
       path: "access/apps",
       idField: "id",
-      createdBy: "POST",
       id: randomUUID,
       defaults: (sent) => {
         const [first] = sent.destinations as { uri: string }[];
@@ -125,11 +123,15 @@ export function collectionsOf(account: Account): Collection[] {
           updated_at: now(),
         };
       },
-      unique: "domain",
+      unique: { field: "domain", refusal: [11010, "access.api.error.application_already_exists", 409] },
       refuses: (sent) => {
         const policies = sent.policies as { id: string }[];
         if (sent.allow_authenticate_via_warp === true && account.warpDuration() === undefined) {
-          return [12130, "access.api.error.invalid_request: the account has no WARP session duration"];
+          return [
+            12130,
+            "access.api.error.invalid_request: allow_authenticate_via_warp cannot be set if the Warp Auth Session Duration is not set for " +
+              "the account",
+          ];
         }
         return policies.every(({ id }) => account.has("access/policies", id)) ? undefined : [12130, "policy not found"];
       },
@@ -137,10 +139,9 @@ export function collectionsOf(account: Account): Collection[] {
     {
       path: "storage/kv/namespaces",
       idField: "id",
-      createdBy: "POST",
       id: () => randomBytes(16).toString("hex"),
       defaults: () => ({ supports_url_encoding: true }),
-      unique: "title",
+      unique: { field: "title", refusal: [10014, "a namespace with this account ID and title already exists"] },
     },
   ];
 }

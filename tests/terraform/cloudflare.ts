@@ -78,16 +78,16 @@ export async function startCloudflare(accountId: string): Promise<Cloudflare> {
     if (request.method === "GET") {
       return [...all(collection.path).values()];
     }
-    if (request.method !== collection.createdBy) {
+    if (request.method !== "POST") {
       throw new ApiError(405, `${request.method} ${collection.path}`);
     }
     const sent = await body(request);
     refuseIf(collection.refuses?.(sent));
     const given = { ...collection.defaults(sent), [collection.idField]: collection.id() };
     const fields: Fields = { ...given, ...sent };
-    const { unique } = collection;
-    if (unique && [...all(collection.path).values()].some((other) => other[unique] === fields[unique])) {
-      throw new ApiError(409, `You already have a ${collection.path} with this ${unique}.`, 1013);
+    const { path, unique } = collection;
+    if (unique && [...all(path).values()].some((other) => other[unique.field] === fields[unique.field])) {
+      refuseIf(unique.refusal);
     }
     made.set(fields, given);
     objects.set(collection.path, all(collection.path).set(String(fields[collection.idField]), fields));
@@ -160,5 +160,7 @@ async function body(request: IncomingMessage): Promise<Fields> {
 }
 
 function reply(response: ServerResponse, status: number, value: unknown): void {
-  response.writeHead(status, { "content-type": "application/json" }).end(JSON.stringify(value));
+  // After a 409 the provider goes on asking for minutes, unless it is told that this is in vain.
+  const headers = { "content-type": "application/json", "x-should-retry": "false" };
+  response.writeHead(status, headers).end(JSON.stringify(value));
 }
