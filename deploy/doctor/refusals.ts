@@ -5,6 +5,10 @@ import type { Answer } from "./door.ts";
 export const noToken = "no valid Cloudflare Access token came with this request";
 export const impersonationRefused = "this gateway does not take impersonation from its callers";
 
+const reachesNoApiServer =
+  "See whether the API server answers inside the cluster, and whether the NetworkPolicy of namespace kube-access lets the pods reach it: " +
+  "`api_server` and `network_policy` in Terraform.";
+
 /** The start of a sentence, and the way out. */
 export const remedies: [sentence: string, fix: string][] = [
   [
@@ -39,8 +43,15 @@ export const remedies: [sentence: string, fix: string][] = [
   ],
   [
     "the last hop does not answer",
-    "Look at the pods: `kubectl -n kube-access get pods` and `kubectl -n kube-access logs deployment/kube-access --all-containers`.",
+    "Look at the pods: `kubectl -n kube-access get pods` and `kubectl -n kube-access logs deployment/kube-access --all-containers`. With " +
+      'kube_api_host = "localhost" the name may lead to ::1, where it does not listen: set "127.0.0.1", then `terraform -chdir=terraform apply`.',
   ],
+  [
+    "took no connection in time",
+    "Look at the pods: `kubectl -n kube-access get pods`. If they are well, set the other kube_api_host in terraform.tfvars, " +
+      '"127.0.0.1" or "localhost", then `terraform -chdir=terraform apply`.',
+  ],
+  ["kube-apiserver does not answer", reachesNoApiServer],
   [
     "the connection to the cluster broke",
     "Try again. If it persists, look at the logs of both containers of deployment/kube-access in namespace kube-access.",
@@ -66,11 +77,7 @@ export const remedies: [sentence: string, fix: string][] = [
     "The Worker's key is not the last hop's, or a clock is wrong by half a minute: run `npm run deploy`, which hands the Worker the key that " +
       "Terraform made, and see that the nodes' clocks are right.",
   ],
-  [
-    "the last hop cannot reach the API server",
-    "See whether the API server answers inside the cluster, and whether the NetworkPolicy of namespace kube-access lets the pods reach it: " +
-      "`api_server` and `network_policy` in Terraform.",
-  ],
+  ["the last hop cannot reach the API server", reachesNoApiServer],
   [
     "the way to the cluster failed",
     "Try again. If it persists, look at https://www.cloudflarestatus.com and at the logs of deployment/kube-access.",

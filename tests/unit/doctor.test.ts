@@ -10,6 +10,7 @@ import type { Check, Outcome } from "../../deploy/doctor/check.ts";
 import type { Answer, Door, Question } from "../../deploy/doctor/door.ts";
 import { entranceChecks } from "../../deploy/doctor/entrance.ts";
 import { type Project, readProject } from "../../deploy/doctor/project.ts";
+import { remedyFor } from "../../deploy/doctor/refusals.ts";
 
 const root = resolve(import.meta.dirname, "../..");
 const noDoor = {} as Door;
@@ -123,6 +124,22 @@ describe("browsers", () => {
     const ask = async (_: string, { headers = {} }: Question) => ({ headers: {}, ...answer(headers) });
     return outcome(callerChecks({ ask } as unknown as Door, {} as Project), "browsers");
   }
+});
+
+test("how the tunnel finds the last hop is put right by what Workers VPC says of it", () => {
+  const fix = (sentence: string) => remedyFor({ status: 502, headers: {}, text: sentence });
+  for (const code of ["destination_ip_prohibited", "destination_ip_unroutable"]) {
+    const sentences = ["Workers VPC refuses to carry this request", "the tunnel to the cluster is down"];
+    for (const sentence of sentences) {
+      assert.match(fix(`${sentence} (${code}): look`), /kube_api_host = "localhost"/);
+    }
+  }
+  assert.match(fix("the tunnel to the cluster is down (dns_error): is it?"), /kube_api_host = "127\.0\.0\.1"/);
+  assert.match(fix("the tunnel to the cluster is down (destination_unavailable): is it?"), /^Look at the pods/);
+  assert.match(
+    fix("the last hop does not answer behind the tunnel (connection_refused): is it?"),
+    /::1.*"127\.0\.0\.1"/,
+  );
 });
 
 function outcome(checks: Check[], wanted: string): Promise<Outcome> {
