@@ -136,7 +136,10 @@ test("a tunnel and an application that there are already are refused a second ti
 test("a host name that an earlier version gave to the Worker is forgotten, and taken away from nobody", async () => {
   const state = JSON.parse(await run("state", "pull"));
   const provider = 'provider["registry.terraform.io/cloudflare/cloudflare"]';
-  const fields = { id: "the-domain", account_id: accountId, hostname: "kube.example.com", service: "kube-access" };
+  const hostname = "kube.example.com";
+  const domains = [{ hostname }];
+  cloudflare.workers.set("kube-access", { modules: {}, bindings: [], domains });
+  const fields = { id: hostname, account_id: accountId, hostname, service: "kube-access" };
   const custom = { mode: "managed", type: "cloudflare_workers_custom_domain", name: "this", provider };
   state.resources.push({ module: "module.worker", ...custom, instances: [{ schema_version: 0, attributes: fields }] });
   const file = join(workspace.dir, "earlier.json");
@@ -144,6 +147,8 @@ test("a host name that an earlier version gave to the Worker is forgotten, and t
   await run("state", "push", file);
   assert.match(await run("apply", "-auto-approve"), /0 destroyed/);
   assert.doesNotMatch(await run("state", "list"), /custom_domain/);
+  assert.deepEqual(domains, [{ hostname }]);
+  cloudflare.workers.clear();
 });
 
 test("the last hop may be found by its name", async () => {

@@ -19,7 +19,23 @@ export function workersApi(workers: Map<string, Deployed>, dnsRecords: Set<strin
   /** Another Worker that a host name leads to. */
   const other = (name: string, hostname: string) =>
     [...workers].find(([one, { domains }]) => one !== name && domains.some((domain) => domain.hostname === hostname));
+  /** One host name of a Worker, which is its ID here. */
+  const customDomain = (hostname: string, method: string) => {
+    const [name, worker] = other("", hostname) ?? [];
+    const { domains } = required(worker);
+    if (method === "DELETE") {
+      domains.splice(
+        domains.findIndex((domain) => domain.hostname === hostname),
+        1,
+      );
+    }
+    return { id: hostname, hostname, service: name, environment: "production" };
+  };
   return async (path: string, request: IncomingMessage): Promise<unknown> => {
+    const [, domain] = /^workers\/domains\/(.+)$/.exec(path) ?? [];
+    if (domain) {
+      return customDomain(domain, request.method ?? "");
+    }
     const [, kind = "", name = "", rest = ""] =
       /^workers\/(scripts|services|workers|tails\/by-consumer)\/([^/?]+)\/?(.*)$/.exec(path) ?? [];
     const worker = workers.get(name);
