@@ -32,7 +32,7 @@ export function workersApi(workers: Map<string, Deployed>, dnsRecords: Set<strin
     return { id: hostname, hostname, service: name, environment: "production" };
   };
   return async (path: string, request: IncomingMessage): Promise<unknown> => {
-    const [, domain] = /^workers\/domains\/(.+)$/.exec(path) ?? [];
+    const [, domain] = /^workers\/domains\/(?:records\/)?(.+)$/.exec(path) ?? [];
     if (domain) {
       return customDomain(domain, request.method ?? "");
     }
