@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
+import { spawnSync } from "node:child_process";
 import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { join, resolve } from "node:path";
 import { after, before, describe, test } from "node:test";
 import { outdatedReadmes, readBlocks } from "../../dev/terraform-docs.ts";
 
@@ -101,4 +102,15 @@ describe("outdatedReadmes", () => {
       (error: Error) => error.message,
     );
   }
+});
+
+test("npm run test:terraform has a --help, and takes no option that it does not know", () => {
+  const script = resolve(import.meta.dirname, "../../dev/terraform.ts");
+  const asked = (option: string) => spawnSync(process.execPath, [script, option], { encoding: "utf8" });
+  const help = asked("--help");
+  assert.equal(help.status, 0, help.stderr);
+  assert.match(help.stdout, /^usage: npm run test:terraform/);
+  const unknown = asked("--wirte");
+  assert.equal(unknown.status, 2);
+  assert.match(unknown.stderr, /--wirte/);
 });
