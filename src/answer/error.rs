@@ -25,7 +25,7 @@ pub enum Error {
     #[error("the last hop does not answer behind the tunnel ({0}): is its container running?")]
     ProxyDown(String),
     /// Nothing took the connection in time: the request went nowhere.
-    #[error("kubectl proxy took no connection in time ({0}): is its container running?")]
+    #[error("the last hop took no connection in time ({0}): is its container running?")]
     Unreachable(String),
     /// `kubectl proxy` finds no API server: the request went nowhere.
     #[error("kube-apiserver does not answer kubectl proxy: is the API server running, and reachable from the pod?")]
