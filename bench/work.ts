@@ -110,7 +110,7 @@ function column(rounds: number[][], index: number): number[] {
   return rounds.map((figures) => figures[index] ?? Number.NaN);
 }
 
-function spread(values: number[]): Spread {
+export function spread(values: number[]): Spread {
   const sorted = values.toSorted((a, b) => a - b);
   const quantile = (part: number) => {
     const place = (sorted.length - 1) * part;

@@ -40,9 +40,7 @@ const parts: Part[] = [
     what: "the Worker in workerd, and kubectl through it to a real cluster",
     limitMs: 90 * MINUTE_MS,
     run: async () => {
-      const log = progress();
-      await buildWorker({ log });
-      await buildCluster(log);
+      await buildStack();
       await nodeTest("tests/{e2e,deploy}/**/*.test.ts");
     },
   },
@@ -51,9 +49,7 @@ const parts: Part[] = [
     what: "kubectl to a real cluster once more, behind the guarded last hop",
     limitMs: 60 * MINUTE_MS,
     run: async () => {
-      const log = progress();
-      await buildWorker({ log });
-      await buildCluster(log);
+      await buildStack();
       await nodeTest("tests/e2e/cluster/**/*.test.ts", { LAST_HOP: "guarded" });
     },
   },
@@ -63,9 +59,7 @@ const parts: Part[] = [
     limitMs: 20 * MINUTE_MS,
     run: async () => {
       findChromium();
-      const log = progress();
-      await buildWorker({ log });
-      await buildCluster(log);
+      await buildStack();
       await nodeTest("tests/browser/**/*.test.ts");
     },
   },
@@ -119,6 +113,13 @@ async function failureOf({ limitMs, run }: Part): Promise<string | undefined> {
   } finally {
     clearTimeout(timer);
   }
+}
+
+/** What the tests of a Worker in front of a cluster need. */
+async function buildStack(): Promise<void> {
+  const log = progress();
+  await buildWorker({ log });
+  await buildCluster(log);
 }
 
 function nodeTest(pattern: string, env: Record<string, string> = {}): Promise<void> {

@@ -5,6 +5,7 @@ import { writeFile } from "node:fs/promises";
 import { resolve } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { request as ask, Pool } from "undici";
+import { spread } from "../../bench/work.ts";
 import { buildWorker } from "../../dev/build.ts";
 import { LAST_HOPS, type LastHop, startCluster } from "../../dev/cluster.ts";
 import { kubeconfig } from "../../dev/kubeconfig.ts";
@@ -41,7 +42,7 @@ interface Way {
   isGateway: boolean;
   /** kubectl's arguments that take this way. */
   args: string[];
-  /** [times, what went wrong] of each test. */
+  /** How often each thing went wrong. */
   lost: Record<"head" | "words" | "code" | "cut" | "silent", number>;
 }
 
@@ -121,7 +122,7 @@ async function endsEarly({ args, lost }: Way): Promise<void> {
 /** Reads at 4 MB/s what a command prints at once before it ends. What is cut short must not end with exit code 0. */
 async function slowReader({ args, lost }: Way): Promise<void> {
   const script = `head -c ${SLOW_BYTES} /dev/zero; exit ${CODE}`;
-  const child = spawn(cluster.kubectl, [...args, "exec", "shell", "--", "sh", "-c", script], environment("ignore"));
+  const child = spawn(cluster.kubectl, [...args, "exec", "shell", "--", "sh", "-c", script], environment());
   let bytes = 0;
   const ended = new Promise<number | null>((done) => child.on("close", done));
   for await (const chunk of child.stdout ?? []) {
@@ -137,7 +138,7 @@ async function slowReader({ args, lost }: Way): Promise<void> {
 async function kubectl(args: string[], command: string[], input: string): Promise<{ code: number; stdout: string }> {
   // The shell's pipe, so that kubectl's stdin is a real one that never waits for this process.
   const quoted = [cluster.kubectl, ...args, ...command].map((arg) => `'${arg.replaceAll("'", `'\\''`)}'`).join(" ");
-  const child = spawn("bash", ["-c", `${input} | ${quoted}; exit "\${PIPESTATUS[1]}"`], environment("ignore"));
+  const child = spawn("bash", ["-c", `${input} | ${quoted}; exit "\${PIPESTATUS[1]}"`], environment());
   let stdout = "";
   child.stdout?.on("data", (chunk) => {
     stdout += chunk;
@@ -147,9 +148,9 @@ async function kubectl(args: string[], command: string[], input: string): Promis
   return { code: code ?? -1, stdout };
 }
 
-function environment(stdin: "ignore") {
+function environment() {
   const env = { PATH: process.env.PATH ?? "", HOME: cluster.dir };
-  return { env, stdio: [stdin, "pipe", "pipe"] as ["ignore", "pipe", "pipe"] };
+  return { env, stdio: ["ignore", "pipe", "pipe"] as ["ignore", "pipe", "pipe"] };
 }
 
 interface Speeds {
@@ -186,8 +187,8 @@ async function speedsOf(hops: Hops): Promise<Speeds> {
   const ratios = perSecond.guarded.map((value, round) => value / (perSecond["kubectl-proxy"][round] ?? 1));
   return {
     perSecond,
-    ratio: median(ratios),
-    milliseconds: await ofEach((kind) => median(times[kind])),
+    ratio: spread(ratios).median,
+    milliseconds: await ofEach((kind) => spread(times[kind]).median),
     megabytesPerSecond: await ofEach((kind) => throughput(hops[kind])),
     residentMegabytes: await ofEach(async (kind) => (await residentBytes(hops[kind].pid())) / MB),
   };
@@ -222,11 +223,7 @@ async function throughput({ host, port }: { host: string; port: number }): Promi
     const { byteLength } = await body.bytes();
     rates.push(byteLength / MB / ((performance.now() - started) / 1000));
   }
-  return median(rates);
-}
-
-function median(numbers: number[]): number {
-  return numbers.toSorted((one, other) => one - other)[Math.floor(numbers.length / 2)] ?? Number.NaN;
+  return spread(rates).median;
 }
 
 function document(
@@ -245,7 +242,10 @@ function document(
   });
   const numbers = (of: Record<LastHop, number>, digits: number) =>
     LAST_HOPS.map((kind) => of[kind].toFixed(digits)).join(" | ");
-  const rate = { "kubectl-proxy": median(perSecond["kubectl-proxy"]), guarded: median(perSecond.guarded) };
+  const rate = {
+    "kubectl-proxy": spread(perSecond["kubectl-proxy"]).median,
+    guarded: spread(perSecond.guarded).median,
+  };
   return `# What the last hop loses, and what it takes
 
 Written by \`npm run last-hop\`: kubectl and kube-apiserver of one version, every way in turn, on one machine in the same minutes. Do not

@@ -224,9 +224,7 @@ test("the Secret holds the tunnel's token", async () => {
 });
 
 test("the API server takes the pod template under the restricted standard without a warning", async () => {
-  const { spec } = await get("deployment", "kube-access");
-  const pod = { apiVersion: "v1", kind: "Pod", metadata: { name: "dry-run", namespace }, spec: spec.template.spec };
-  await kubectl(cluster, ["create", "--dry-run=server", "--warnings-as-errors", "-f", "-"], JSON.stringify(pod));
+  await assertPodIsTaken();
 });
 
 test("case 129: without Impersonate-User the service account may do nothing", async () => {
@@ -327,9 +325,7 @@ test("case 126, 127: the guarded last hop carries what is signed by the key that
     assert.equal(program, "node");
     await promisify(execFile)(process.execPath, lastHop.here(args), { env: { HOME: "/nonexistent" } });
   }
-  const { spec } = await get("deployment", "kube-access");
-  const pod = { apiVersion: "v1", kind: "Pod", metadata: { name: "dry-run", namespace }, spec: spec.template.spec };
-  await kubectl(cluster, ["create", "--dry-run=server", "--warnings-as-errors", "-f", "-"], JSON.stringify(pod));
+  await assertPodIsTaken();
 });
 
 test("a VPC service that a Worker binds stays: wrangler delete comes before destroy", async () => {
@@ -351,6 +347,13 @@ test("case 135: destroy ends the pods before their tunnel, and leaves nothing be
   const roles = await kubectl(cluster, ["get", "clusterroles,clusterrolebindings,namespaces", "-o", "name"]);
   assert.doesNotMatch(roles, /kube-access/);
 });
+
+/** The API server takes the pod template under the restricted standard, without a warning. */
+async function assertPodIsTaken(): Promise<void> {
+  const { spec } = await get("deployment", "kube-access");
+  const pod = { apiVersion: "v1", kind: "Pod", metadata: { name: "dry-run", namespace }, spec: spec.template.spec };
+  await kubectl(cluster, ["create", "--dry-run=server", "--warnings-as-errors", "-f", "-"], JSON.stringify(pod));
+}
 
 function run(command: string, ...args: string[]): Promise<string> {
   const settings = ["output", "show", "state"].includes(command) ? [] : ["-input=false"];

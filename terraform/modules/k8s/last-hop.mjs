@@ -56,9 +56,7 @@ serve();
 
 function serve() {
   credentials();
-  const server = createServer({
-    ...{ maxHeaderSize: HEAD_BYTES, requestTimeout: 0, keepAliveTimeout: IDLE_MS, noDelay: true },
-  });
+  const server = createServer({ maxHeaderSize: HEAD_BYTES, requestTimeout: 0, keepAliveTimeout: IDLE_MS });
   server.maxHeadersCount = 0;
   server.on("request", (request, response) => {
     const answer = (status, message) => {

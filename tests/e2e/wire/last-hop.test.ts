@@ -12,10 +12,12 @@ import { after, afterEach, before, test } from "node:test";
 import { serverCertificate } from "../../../dev/certificates.ts";
 import { guardedLastHop } from "../../../dev/cluster-config.ts";
 import { freePorts, Service } from "../../../dev/cluster-service.ts";
+import { until } from "../cluster/until.ts";
 import { type Recorder, startRecorder } from "./recorder.ts";
 import { type Answer, eventually, randomly, readAnswer, theOnly } from "./stage.ts";
 import { readHead, Wire } from "./wire.ts";
 
+const LIMIT_MS = 60_000;
 const TOKEN = "the-account-s-own-token";
 const KEY = randomBytes(32).toString("base64");
 const pods = "/api/v1/namespaces/default/pods";
@@ -178,7 +180,7 @@ test("case 128, 132: it answers on its own address, to its own names", async () 
 
 test("a new token is used within seconds, and one that cannot be read leaves the old one", async () => {
   await writeFile(join(dir, "token"), "the-next-token");
-  await eventuallyAsync("the next token is used", async () => {
+  await until("the next token is used", LIMIT_MS, async () => {
     api.reset();
     await ask(open, `GET ${pods}`, alice);
     return theOnly(api.received).values("authorization")[0] === "Bearer the-next-token";
@@ -295,7 +297,7 @@ test("case 115: clients that do not read cost a bounded memory", async () => {
     socket.pause();
   }
   let before = -1;
-  await eventuallyAsync("the API server has to wait", async () => {
+  await until("the API server has to wait", LIMIT_MS, async () => {
     const isStill = before === sent && sent > 0;
     before = sent;
     await new Promise((done) => setTimeout(done, 300));
@@ -307,7 +309,7 @@ test("case 115: clients that do not read cost a bounded memory", async () => {
   for (const { socket } of wires) {
     socket.destroy();
   }
-  await eventuallyAsync("the next stream may read ahead again", async () => {
+  await until("the next stream may read ahead again", LIMIT_MS, async () => {
     sent = 0;
     const wire = await send(open, `GET ${exec}`, [...alice, ...upgrade]);
     wire.socket.pause();
@@ -464,7 +466,7 @@ test("told to end, it takes no more, and lets running streams finish", async () 
   const wire = await send(hop, `GET ${exec}`, [...alice, ...upgrade]);
   await readHead(wire);
   process.kill(hop.service.pid, "SIGTERM");
-  await eventuallyAsync("nobody new is let in", () => isRefused(hop.port));
+  await until("nobody new is let in", LIMIT_MS, () => isRefused(hop.port));
   wire.write("go");
   assert.equal((await rest(wire)).toString(), "said");
   wire.socket.end();
@@ -585,14 +587,6 @@ function assertRefused(answer: Answer, sentence: RegExp, what = "", code = 403):
   const status = JSON.parse(answer.text);
   assert.deepEqual([answer.status, status.kind, status.code], [code, "Status", code], `${what}: ${answer.text}`);
   assert.match(status.message, sentence, what);
-}
-
-async function eventuallyAsync(what: string, isTrue: () => Promise<boolean>): Promise<void> {
-  const deadline = performance.now() + 60_000;
-  while (!(await isTrue())) {
-    assert.ok(performance.now() < deadline, `not within a minute: ${what}`);
-    await new Promise((done) => setTimeout(done, 50));
-  }
 }
 
 async function probe(port: number, path: string): Promise<number | null> {
