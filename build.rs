@@ -1,9 +1,6 @@
-//! Compiles `identities.yaml` into the tables that `src/identity.rs` reads. An invalid map stops the build.
+//! Compiles `identities.yaml` into the tables that `src/identity.rs` and `src/guard.rs` read. An invalid one stops the build.
 
-#[path = "src/identity/name.rs"]
-#[allow(dead_code, unreachable_pub, reason = "shared with the library, which uses and tests all of it")]
-mod name;
-#[path = "policy/identities.rs"]
+#[path = "policy/source.rs"]
 mod source;
 
 use std::path::Path;
@@ -30,6 +27,8 @@ fn compile(path: &str) -> Result<(), String> {
         ("emails.tsv", tables.emails),
         ("email_domains.tsv", tables.email_domains),
         ("service_tokens.tsv", tables.service_tokens),
+        ("idp_groups.tsv", tables.idp_groups),
+        ("guards.tsv", tables.guards),
     ] {
         fs::write(Path::new(&dir).join(name), table).map_err(|error| format!("{dir}/{name}: {error}"))?;
     }

@@ -231,6 +231,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
+    use crate::guard::Held;
     use crate::identity::tests_support::identity;
     use crate::keys::KeysError;
     use crate::{identity, protocol, token};
@@ -255,7 +256,7 @@ mod tests {
 
     #[test]
     fn case_137_an_event_says_who_asked_what_and_what_became_of_it() {
-        let caller = Caller::new(identity());
+        let caller = Caller::new(identity(), Held::default());
         let event = event(EXEC, Some(&caller), None);
         assert_eq!(event["apiVersion"], "audit.k8s.io/v1");
         assert_eq!(event["auditID"], "id-1");
@@ -288,7 +289,7 @@ mod tests {
 
     #[test]
     fn case_138_no_secret_is_in_any_line() {
-        let caller = Caller::new(identity());
+        let caller = Caller::new(identity(), Held::default());
         let spdy = Refusal::from(protocol::Error::Spdy);
         for refusal in [None, Some(&spdy)] {
             for path in ["/exec?", "//exec?", "/proxy/x?command=SECRET&", "?access_token=SECRET&SECRET&"] {

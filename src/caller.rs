@@ -1,13 +1,15 @@
 //! Who was recognised already: verified tokens, remembered until they expire.
 //!
 //! A token is its own key, whole: nothing but the same bytes finds it. What is remembered is bounded, and is forgotten
-//! when its signing key is withdrawn.
+//! when its signing key is withdrawn. So is, for a few seconds, whom the API server let somebody act as.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 use std::rc::Rc;
 
+use crate::guard::Held;
 use crate::identity::Identity;
+use crate::impersonation::{self, Impersonated};
 use crate::keys::{Key, Keys};
 
 /// The most tokens of one generation. There are two, of at most 2 x 8192 tokens, about 1 KiB each as Access signs them.
@@ -16,11 +18,27 @@ const MAX_TOKENS: usize = 8192;
 /// The most bytes of one generation: of its tokens, and twice of its callers' lines, once as lines and once as their parts.
 const MAX_BYTES: usize = 16 * 1024 * 1024;
 
-/// A recognised caller: its identity, and the header lines that say so.
+/// The most callers who are remembered as somebody else: a list is looked through, and those of the last seconds are few.
+const MAX_ACTING: usize = 256;
+
+/// A recognised caller: its identity, the guards that hold for it, whom it acts as, and the header lines that say so.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Caller {
     identity: Identity,
+    held: Held,
+    acts_as: Option<Impersonated>,
     lines: String,
+}
+
+/// Callers who act as somebody else, as the API server let them.
+#[derive(Debug, Default)]
+pub struct Acting(Vec<Permitted>);
+
+#[derive(Debug)]
+struct Permitted {
+    caller: Rc<Caller>,
+    as_other: Rc<Caller>,
+    until: u64,
 }
 
 /// The tokens that this isolate has verified. The older generation is dropped whole when the younger one is full.
@@ -64,15 +82,51 @@ struct Remembered {
 impl Caller {
     /// A caller of this identity.
     #[must_use]
-    pub fn new(identity: Identity) -> Self {
-        let lines = lines(&identity);
-        Self { identity, lines }
+    pub fn new(identity: Identity, held: Held) -> Self {
+        let mut lines = Lines::of(identity.user(), identity.groups());
+        for (extra, value) in identity.extras() {
+            lines.push_extra(extra.key(), value);
+        }
+        Self { lines: lines.text, identity, held, acts_as: None }
+    }
+
+    /// The same caller as somebody else. The extras of both are ordered by the names of their headers.
+    #[must_use]
+    pub fn acting_as(&self, impersonated: Impersonated) -> Self {
+        let mut lines = Lines::of(&impersonated.user, &impersonated.groups);
+        let own = self.identity.extras().iter().map(|(extra, value)| (extra.key(), value));
+        let others = impersonated.extras.iter().map(|(key, value)| (key.as_str(), value));
+        let mut extras: Vec<(String, &String)> = Vec::new();
+        for (key, value) in own.chain(others) {
+            let name = name_of(key);
+            let place = extras.partition_point(|(known, _)| *known <= name);
+            extras.insert(place, (name, value));
+        }
+        for (name, value) in extras {
+            lines.push(&name, value);
+        }
+        if let Some(uid) = &impersonated.uid {
+            lines.push("Impersonate-Uid", uid);
+        }
+        Self { identity: self.identity.clone(), held: self.held.clone(), acts_as: Some(impersonated), lines: lines.text }
     }
 
     /// Who the caller is to the API server.
     #[must_use]
     pub fn identity(&self) -> &Identity {
         &self.identity
+    }
+
+    /// The guards that hold for the caller.
+    #[must_use]
+    pub fn held(&self) -> &Held {
+        &self.held
+    }
+
+    /// Whom the caller acts as, if not as themselves.
+    #[must_use]
+    pub fn acts_as(&self) -> Option<&Impersonated> {
+        self.acts_as.as_ref()
     }
 
     /// The header lines that say who the caller is: one `Impersonate-User`, one `Impersonate-Group` for each group, the extras.
@@ -83,17 +137,50 @@ impl Caller {
     }
 }
 
+struct Lines {
+    text: String,
+}
+
+impl Lines {
+    fn of(user: &str, groups: &[String]) -> Self {
+        let mut lines = Self { text: String::with_capacity(256) };
+        lines.push("Impersonate-User", user);
+        for group in groups {
+            lines.push("Impersonate-Group", group);
+        }
+        lines
+    }
+
+    fn push_extra(&mut self, key: &str, value: &str) {
+        self.push(&name_of(key), value);
+    }
+
+    fn push(&mut self, name: &str, value: &str) {
+        self.text.extend([name, ":", value, "\n"]);
+    }
+}
+
 /// An extra's key is percent-encoded in the header's name, as client-go does it.
-fn lines(identity: &Identity) -> String {
-    let mut lines = format!("Impersonate-User:{}\n", identity.user());
-    for group in identity.groups() {
-        lines.extend(["Impersonate-Group:", group, "\n"]);
+fn name_of(key: &str) -> String {
+    ["Impersonate-Extra-", &key.replace('/', "%2F")].concat()
+}
+
+impl Acting {
+    /// A caller as somebody else, if the API server has said so a moment ago. `now` is in seconds since the Unix epoch.
+    #[must_use]
+    pub fn recall(&self, caller: &Caller, as_other: &Caller, now: u64) -> Option<Rc<Caller>> {
+        let is_known = |known: &&Permitted| known.until > now && *known.caller == *caller && *known.as_other == *as_other;
+        self.0.iter().find(is_known).map(|known| Rc::clone(&known.as_other))
     }
-    for (extra, value) in identity.extras() {
-        let key = extra.key().replace('/', "%2F");
-        lines.extend(["Impersonate-Extra-", &key, ":", value, "\n"]);
+
+    /// Remembers what the API server said.
+    pub fn remember(&mut self, caller: Rc<Caller>, as_other: Rc<Caller>, now: u64) {
+        self.0.retain(|known| known.until > now);
+        if self.0.len() >= MAX_ACTING {
+            self.0.clear();
+        }
+        self.0.push(Permitted { caller, as_other, until: now + impersonation::SECONDS });
     }
-    lines
 }
 
 impl Callers {
@@ -147,7 +234,7 @@ mod tests {
     fn callers(tokens: &[(&str, u64)]) -> Callers {
         let mut callers = Callers::default();
         for (token, expires) in tokens {
-            callers.remember(token, Rc::new(Caller::new(identity())), key("a"), *expires);
+            callers.remember(token, Rc::new(Caller::new(identity(), Held::default())), key("a"), *expires);
         }
         callers
     }
@@ -157,7 +244,7 @@ mod tests {
         let lines = "Impersonate-User:alice\nImpersonate-Group:admins\nImpersonate-Group:devs\n\
             Impersonate-Extra-kube-access.dev%2Femail:alice@example.com\n\
             Impersonate-Extra-kube-access.dev%2Fsubject:id-1\n";
-        assert_eq!(Caller::new(identity()).lines(), lines);
+        assert_eq!(Caller::new(identity(), Held::default()).lines(), lines);
     }
 
     #[test]
@@ -191,7 +278,7 @@ mod tests {
     fn case_145_what_is_remembered_is_bounded_and_what_is_used_stays() {
         let mut callers = callers(&[("used", 10)]);
         for index in 0..3 * MAX_TOKENS {
-            callers.remember(&format!("token-{index}"), Rc::new(Caller::new(identity())), key("a"), 10);
+            callers.remember(&format!("token-{index}"), Rc::new(Caller::new(identity(), Held::default())), key("a"), 10);
             if index % 1000 == 0 {
                 assert!(callers.recall("used", 9).is_some());
             }
@@ -200,7 +287,7 @@ mod tests {
         assert!(callers.recall("token-0", 9).is_none());
         let large = "x".repeat(MAX_BYTES / 4);
         for index in 0..9 {
-            callers.remember(&format!("{large}{index}"), Rc::new(Caller::new(identity())), key("a"), 10);
+            callers.remember(&format!("{large}{index}"), Rc::new(Caller::new(identity(), Held::default())), key("a"), 10);
         }
         assert!(callers.young.bytes <= MAX_BYTES && callers.old.bytes <= MAX_BYTES);
     }

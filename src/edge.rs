@@ -17,7 +17,9 @@ use crate::answer::{self, BEGINNING_BYTES, Outline};
 use crate::audit::{self, Entry, Record};
 use crate::config::Level;
 use crate::gateway::{self, Gateway, Journey, Plan, Step};
+use crate::guard::{self, Guards};
 use crate::identity::COMPILED;
+use crate::identity::membership::Person;
 use crate::refusal::Refusal;
 use crate::request::Request;
 
@@ -30,6 +32,7 @@ mod vars;
 struct Isolate {
     gateway: Option<Gateway<'static>>,
     renewal: Option<Promise>,
+    memberships: Vec<(Person, Promise)>,
 }
 
 thread_local! {
@@ -218,7 +221,7 @@ fn with_gateway<T>(env: &JsValue, work: impl FnOnce(&mut Gateway<'static>) -> T)
     ISOLATE.with_borrow_mut(|isolate| {
         let gateway = isolate.gateway.get_or_insert_with(|| {
             let (config, has_store) = vars::read(env);
-            Gateway::new(config, COMPILED, has_store)
+            Gateway::new(config, COMPILED, Guards::parse(guard::COMPILED), has_store)
         });
         work(gateway)
     })

@@ -9,10 +9,14 @@ use std::rc::Rc;
 use crate::answer;
 use crate::audit::{Entry, Record};
 use crate::browser;
-use crate::caller::{Caller, Callers};
+use crate::caller::{Acting, Caller, Callers};
 use crate::config::{Config, ConfigError, Level};
-use crate::identity::entry::{self, Verdict};
-use crate::identity::{self, Identity, IdentityMap};
+use crate::guard::Guards;
+use crate::identity::entry::{self, Stored, Verdict};
+use crate::identity::membership::{self, Membership, Memberships, Person};
+use crate::head::Head;
+use crate::identity::{self, IdentityMap};
+use crate::impersonation::{self, Name, Ruling, Wish};
 use crate::keys::{self, Key, KeyRing, Keys, KeysError};
 use crate::protocol::{self, Protocol};
 use crate::refusal::Refusal;
@@ -35,18 +39,21 @@ const UPGRADE_MILLISECONDS: u32 = 30_000;
 /// own limit (`--request-timeout`, a minute), which then speaks first.
 const ANSWER_MILLISECONDS: u32 = 65_000;
 
-/// How long a caller is remembered where Workers KV is bound, in seconds. The store itself may answer what was true a
-/// minute ago.
-const REMEMBER_SECONDS: u64 = 60;
+/// How long a caller is remembered where Workers KV is bound, in seconds. The store itself answers what was true half a minute ago
+/// (`cacheTtl` in `edge/rim.js`), so that a change is seen within a minute in all.
+const REMEMBER_SECONDS: u64 = 30;
 
 /// What one isolate keeps from one request to the next.
 #[derive(Debug)]
 pub struct Gateway<'m> {
     config: Result<Config, ConfigError>,
     map: IdentityMap<'m>,
+    guards: Guards<'m>,
     has_store: bool,
     ring: KeyRing,
+    memberships: Memberships,
     callers: Callers,
+    acting: Acting,
 }
 
 /// What has been learnt for one request.
@@ -58,7 +65,9 @@ pub struct Journey<'a> {
     is_authentic: Option<bool>,
     claims: Option<Claims>,
     entry: Option<Result<Option<String>, Unanswered>>,
+    has_membership: bool,
     caller: Option<Rc<Caller>>,
+    reviews: Option<Vec<Option<String>>>,
 }
 
 /// What to do next.
@@ -90,6 +99,20 @@ pub enum Question {
     },
     /// The text under this key of Workers KV.
     Entry(String),
+    /// A person's identity: by a fetch of this URL as them, or by the one for the same person that is under way.
+    /// [`Gateway::enrol`] takes what it brings.
+    Membership(Person, String),
+    /// The API server's answers to these, by a POST to [`impersonation::REVIEWS`] each.
+    Reviews(Vec<Review>),
+}
+
+/// A request of the gateway's own, as the caller.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Review {
+    /// The head's lines, `name:value`.
+    pub lines: String,
+    /// The body, JSON in one line.
+    pub body: String,
 }
 
 /// The answer to the [`Question`] of the same name.
@@ -101,6 +124,10 @@ pub enum Answer {
     Signature(bool),
     /// The text, where there is one.
     Entry(Result<Option<String>, Unanswered>),
+    /// Whatever the fetch brought has been taken.
+    Membership,
+    /// The text of each answer with status 201, in their order.
+    Reviews(Vec<Option<String>>),
 }
 
 /// Whoever was asked did not answer.
@@ -137,8 +164,22 @@ impl<E: Into<Refusal>> From<E> for Step<'_> {
 impl<'m> Gateway<'m> {
     /// A gateway that knows nobody yet. `has_store` says whether Workers KV can be asked.
     #[must_use]
-    pub fn new(config: Result<Config, ConfigError>, map: IdentityMap<'m>, has_store: bool) -> Self {
-        Self { config, map, has_store, ring: KeyRing::default(), callers: Callers::default() }
+    pub fn new(
+        config: Result<Config, ConfigError>,
+        map: IdentityMap<'m>,
+        guards: Guards<'m>,
+        has_store: bool,
+    ) -> Self {
+        Self {
+            config,
+            map,
+            guards,
+            has_store,
+            ring: KeyRing::default(),
+            memberships: Memberships::default(),
+            callers: Callers::default(),
+            acting: Acting::default(),
+        }
     }
 
     /// Where to fetch the certs from, unless a fetch is under way. `now` is in seconds since the Unix epoch.
@@ -151,15 +192,23 @@ impl<'m> Gateway<'m> {
     /// is to be written of a failure.
     pub fn renew(&mut self, jwks: Option<&str>, now: u64) -> Option<Record> {
         let keys = jwks.ok_or(KeysError::Unreachable).and_then(Keys::parse);
-        let failure = keys.as_ref().err().map(|error| Record {
-            level: Level::Error,
-            template: format!(r#"{{"level":"error","message":"no keys","detail":"{error}"}}"#),
-        });
+        let failure = keys.as_ref().err().map(|error| failed("no keys", &error.to_string()));
         if let Ok(keys) = &keys {
             self.callers.retain(keys);
         }
         self.ring.renew(keys, now);
         failure
+    }
+
+    /// Takes what a fetch of a person's identity brought: its text, or nothing. Gives what is to be written of a failure, which is
+    /// not remembered.
+    pub fn enrol(&mut self, person: Person, identity: Option<&str>, now: u64) -> Option<Record> {
+        let read = |text| Membership::read(text, &person, &self.map);
+        match identity.ok_or(membership::Error::Unreachable).and_then(read) {
+            Ok(membership) => self.memberships.remember(person, membership, now),
+            Err(error) => return Some(failed("no groups", &error.to_string())),
+        }
+        None
     }
 
     /// What to do about a request, as far as its journey has come.
@@ -186,10 +235,14 @@ impl<'m> Gateway<'m> {
         let target = request.target.as_ref().map_err(|error| *error)?;
         let protocol = request.protocol?;
         browser::check(request)?;
+        self.guards.check(caller.held(), target)?;
+        let caller = self.act(request, journey, caller)?;
         let mut head = upstream::prepare(&request.head, target, protocol)?;
         let key = self.config.as_ref().ok().and_then(|config| config.last_hop_key.as_ref());
         if let Some(key) = key {
-            head.push(signature::HEADER, &signature::sign(key, &request.head, &target.text, caller.lines()));
+            let Head { method, audit_id, .. } = request.head;
+            let seconds = request.head.now();
+            head.push(signature::HEADER, &signature::sign(key, seconds, method, &target.text, audit_id, caller.lines()));
         }
         if protocol == Protocol::Spdy && !target.is_stream() {
             // kubectl shows only the answer to its second attempt at a stream, which is SPDY's. Where the API server would
@@ -224,13 +277,78 @@ impl<'m> Gateway<'m> {
         let claims = known.map_or_else(|| authenticate(text, &self.ring, config, now, journey), Ok)?;
         let claims = journey.claims.insert(claims);
         let store = self.has_store.then_some(&journey.entry);
-        let (identity, until) = identify(&self.map, claims, store, now)?;
-        let caller = Rc::new(Caller::new(identity));
+        let stored = ask_store(claims, store, now)?;
+        let (membership, known_until) = match ask_membership(&self.map, claims, &self.memberships, now) {
+            Ok(known) => known,
+            Err(_) if journey.has_membership => return Err(identity::Error::GroupsUnknown.into()),
+            Err(person) => {
+                let url = format!("{}/cdn-cgi/access/get-identity", config.issuer);
+                return Err(Step::Ask(Question::Membership(person, url)));
+            }
+        };
+        let (identity, until) = self.map.identify(claims, stored, &membership, now)?;
+        let until = until.min(known_until).min(if self.has_store { now + REMEMBER_SECONDS } else { u64::MAX });
+        let held = self.guards.of(&identity);
+        let caller = Rc::new(Caller::new(identity, held));
         // A key that was withdrawn meanwhile vouches for this request, and for none after it.
         if let Some(key) = journey.key.take().filter(|key| self.ring.keys().contains(key)) {
             self.callers.remember(text, Rc::clone(&caller), key, until);
         }
         Ok(Rc::clone(journey.caller.insert(caller)))
+    }
+
+    /// The caller as whom they ask to be, if they may: by their entry, and then by the API server, which is asked as the caller.
+    fn act(
+        &mut self,
+        request: &Request<'_>,
+        journey: &mut Journey<'_>,
+        caller: Rc<Caller>,
+    ) -> Result<Rc<Caller>, Step<'static>> {
+        if !Wish::is_there(&request.head) {
+            return Ok(caller);
+        }
+        let target = request.target.as_ref().map_err(|error| *error)?;
+        let (impersonated, names) = match Wish::rule(&request.head, caller.identity())? {
+            Ruling::Nothing => return Ok(caller),
+            Ruling::Fewer(impersonated) => (impersonated, Vec::new()),
+            Ruling::Review(impersonated, names) => (impersonated, names),
+        };
+        // Guards of the caller hold already, whomever they act as; those of whom they act as hold too.
+        let held = self.guards.held_by(&impersonated.user, &impersonated.groups);
+        self.guards.check(&held, target)?;
+        let now = request.head.now();
+        let as_other = Rc::new(caller.acting_as(impersonated));
+        if names.is_empty() {
+            return Ok(as_other);
+        }
+        if let Some(known) = self.acting.recall(&caller, &as_other, now) {
+            return Ok(known);
+        }
+        let Some(answers) = &journey.reviews else {
+            return Err(Step::Ask(Question::Reviews(self.reviews(request, &caller, &names))));
+        };
+        for (index, name) in names.iter().enumerate() {
+            name.verdict(answers.get(index).and_then(Option::as_deref), caller.identity())?;
+        }
+        self.acting.remember(caller, Rc::clone(&as_other), now);
+        Ok(as_other)
+    }
+
+    /// One request for each name. Each has an `Audit-ID` of its own, since a last hop takes no signature twice.
+    fn reviews(&self, request: &Request<'_>, caller: &Caller, names: &[Name]) -> Vec<Review> {
+        let key = self.config.as_ref().ok().and_then(|config| config.last_hop_key.as_ref());
+        let review = |(index, name): (usize, &Name)| {
+            let audit_id = format!("{}-{index}", request.head.audit_id);
+            let mut lines = format!("Accept:application/json\nContent-Type:application/json\nAudit-ID:{audit_id}\n");
+            if let Some(key) = key {
+                let seconds = request.head.now();
+                let signature = signature::sign(key, seconds, "POST", impersonation::REVIEWS, &audit_id, caller.lines());
+                lines.extend([signature::HEADER, ":", &signature, "\n"]);
+            }
+            lines.push_str(caller.lines());
+            Review { lines, body: name.review() }
+        };
+        names.iter().enumerate().map(review).collect()
     }
 }
 
@@ -245,8 +363,9 @@ pub fn rehearse() -> bool {
         audit: true,
         last_hop_key: None,
     };
-    let map = IdentityMap::new("", "rehearsal.invalid\t{email}\tg\n", "");
-    let mut gateway = Gateway::new(Ok(config), map, true);
+    let map = IdentityMap { email_domains: "rehearsal.invalid\t{email}\tg\n", ..IdentityMap::default() };
+    let guards = Guards::parse("g\t\tg\t\n\t1 * secrets * *\n");
+    let mut gateway = Gateway::new(Ok(config), map, guards, true);
     let request = Request::read(REHEARSAL);
     let mut journey = Journey::default();
     loop {
@@ -266,6 +385,8 @@ pub fn rehearse() -> bool {
             }
             Question::Signature { .. } => Answer::Signature(true),
             Question::Entry(_) => Answer::Entry(Ok(None)),
+            Question::Membership(..) => Answer::Membership,
+            Question::Reviews(_) => Answer::Reviews(Vec::new()),
         });
     }
 }
@@ -288,6 +409,8 @@ impl Journey<'_> {
             Answer::Certs => self.has_certs = true,
             Answer::Signature(is_authentic) => self.is_authentic = Some(is_authentic),
             Answer::Entry(entry) => self.entry = Some(entry),
+            Answer::Membership => self.has_membership = true,
+            Answer::Reviews(reviews) => self.reviews = Some(reviews),
         }
     }
 }
@@ -339,15 +462,14 @@ fn authenticate<'a>(
     Err(Step::Ask(question))
 }
 
-/// Who the caller is, and until when that may be remembered: by Workers KV where it is bound, else by the map.
-fn identify(
-    map: &IdentityMap<'_>,
+/// What Workers KV has of the caller, where it is bound.
+fn ask_store(
     claims: &Claims,
     store: Option<&Option<Result<Option<String>, Unanswered>>>,
     now: u64,
-) -> Result<(Identity, u64), Step<'static>> {
+) -> Result<Stored, Step<'static>> {
     let (Some(found), Some(key)) = (store, entry::key(claims)) else {
-        return Ok((map.identify(claims)?, claims.expires()));
+        return Ok(Stored::default());
     };
     let Some(found) = found else {
         return Err(Step::Ask(Question::Entry(key)));
@@ -356,15 +478,36 @@ fn identify(
         Ok(Some(text)) => {
             entry::read(text, claims, now).map_err(|error| format!("the KV entry {key} cannot be read: {error}"))
         }
-        Ok(None) => Ok(Verdict::Absent),
+        Ok(None) => Ok(Verdict::Stored(Stored::default())),
         Err(Unanswered) => Err("Workers KV does not answer".to_owned()),
     };
-    let until = claims.expires().min(now + REMEMBER_SECONDS);
     match verdict.map_err(identity::Error::Unavailable)? {
-        Verdict::Absent => Ok((map.identify(claims)?, until)),
         Verdict::Denied => Err(identity::Error::Denied(claims.name()).into()),
-        Verdict::Granted(identity, end) => Ok((identity, end.map_or(until, |end| end.min(until)))),
+        Verdict::Stored(stored) => Ok(stored),
     }
+}
+
+/// The groups of a caller at the identity provider that the map names, and until when that is known; or who has to be asked about.
+/// Nobody is, where the map names none, and no service token.
+fn ask_membership(
+    map: &IdentityMap<'_>,
+    claims: &Claims,
+    memberships: &Memberships,
+    now: u64,
+) -> Result<(Rc<Membership>, u64), Person> {
+    let person = if map.idp_groups.is_empty() { None } else { Person::of(claims) };
+    let Some(person) = person else {
+        return Ok((Rc::default(), u64::MAX));
+    };
+    match Membership::of_token(claims, map) {
+        Some(membership) => Ok((Rc::new(membership), u64::MAX)),
+        None => memberships.recall(&person, now).ok_or(person),
+    }
+}
+
+fn failed(message: &str, detail: &str) -> Record {
+    let template = format!(r#"{{"level":"error","message":"{message}","detail":"{detail}"}}"#);
+    Record { level: Level::Error, template }
 }
 
 /// How long the head of the answer may take.

@@ -1,25 +1,30 @@
 //! [`Claims`] -> [`Identity`]: who enters, and as whom.
 //!
 //! The map is compiled from `identities.yaml` by `build.rs`. It stays text, sorted by key, and is searched where it
-//! lies: a map of 100,000 entries costs nothing at start. Workers KV, where it is bound, is asked first: see [`entry`].
+//! lies: a map of 100,000 entries costs nothing at start. Workers KV, where it is bound, is asked first: see [`entry`]. Access is
+//! asked for a person's groups at the identity provider, where an entry names one: see [`membership`].
 
 use thiserror::Error;
 
 use crate::token::{Claims, Subject};
+use entry::Stored;
+use membership::Membership;
 
 pub mod entry;
+pub mod membership;
 pub mod name;
 #[cfg(test)]
-#[path = "../policy/identities.rs"]
+#[path = "../policy/source.rs"]
 mod source;
 
-/// Who the caller is to the API server. Only [`IdentityMap::identify`] and [`entry::read`] make one.
+/// Who the caller is to the API server. Only [`IdentityMap::identify`] makes one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Identity {
     user: String,
     groups: Vec<String>,
     rule: Rule,
     extras: Vec<(Extra, String)>,
+    act_as: ActAs,
 }
 
 /// The kind of entry that let a caller in.
@@ -31,6 +36,8 @@ pub enum Rule {
     EmailDomain,
     /// `service_token`.
     ServiceToken,
+    /// `idp_group`.
+    IdpGroup,
     /// An entry of Workers KV.
     Kv,
 }
@@ -41,8 +48,25 @@ pub enum Rule {
 pub enum Extra {
     /// The caller's email address, as Access verified it.
     Email,
+    /// The ID of a grant that holds.
+    Grant,
     /// The caller's subject in Access, or the service token's client ID.
     Subject,
+}
+
+/// Whom a caller may name with `--as`, if the cluster's RBAC lets them.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ActAs {
+    /// User names.
+    pub users: Vec<String>,
+    /// Groups.
+    pub groups: Vec<String>,
+    /// UIDs.
+    pub uids: Vec<String>,
+    /// Keys of extras, which may have any value.
+    pub extras: Vec<String>,
+    /// Whether that takes a reason.
+    pub needs_reason: bool,
 }
 
 /// Somebody who does not enter, by the name that Access gives them.
@@ -58,20 +82,36 @@ pub enum Error {
         "Cloudflare Access let you in, but the address {0} cannot become a Kubernetes user name, which is printable ASCII without blanks and commas, and not of the system: have an address of that kind, such as an alias, sent by the identity provider"
     )]
     Unnameable(String),
+    /// More groups than are sent, from all entries and grants together.
+    #[error(
+        "Cloudflare Access let you in, but the entries and grants of {0} give more than {max} groups together: ask this gateway's administrator to give fewer",
+        max = name::MAX_GROUPS
+    )]
+    TooManyGroups(String),
     /// An entry of Workers KV keeps the caller out.
     #[error("Cloudflare Access let you in, but this gateway's administrator has withdrawn the access of {0}")]
     Denied(String),
     /// Workers KV cannot be asked about the caller, or its entry cannot be read. What is wrong is for the log.
     #[error("who you are to the cluster cannot be told right now: the identity store failed")]
     Unavailable(String),
+    /// The caller's groups at the identity provider cannot be learnt. Nobody knows then which guards hold. Why is for the log.
+    #[error(
+        "which groups you are in cannot be told right now: Cloudflare Access does not say it. Try again in a moment; if it stays so, tell this gateway's administrator"
+    )]
+    GroupsUnknown,
 }
 
-/// The compiled map: three tables, lines of `key TAB user TAB group…`, sorted by key.
-#[derive(Debug, Clone, Copy)]
+/// The compiled map: tables of rows, one for each kind of entry. Three are sorted by their key, which begins the line.
+#[derive(Debug, Clone, Copy, Default)]
 pub struct IdentityMap<'a> {
-    emails: &'a str,
-    email_domains: &'a str,
-    service_tokens: &'a str,
+    /// By exact address.
+    pub emails: &'a str,
+    /// By domain.
+    pub email_domains: &'a str,
+    /// By client ID.
+    pub service_tokens: &'a str,
+    /// By group of the identity provider and login method, in the order of the file.
+    pub idp_groups: &'a str,
 }
 
 /// The map of this build.
@@ -79,7 +119,20 @@ pub const COMPILED: IdentityMap<'static> = IdentityMap {
     emails: include_str!(concat!(env!("OUT_DIR"), "/emails.tsv")),
     email_domains: include_str!(concat!(env!("OUT_DIR"), "/email_domains.tsv")),
     service_tokens: include_str!(concat!(env!("OUT_DIR"), "/service_tokens.tsv")),
+    idp_groups: include_str!(concat!(env!("OUT_DIR"), "/idp_groups.tsv")),
 };
+
+/// What one entry gives.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Given {
+    rule: Rule,
+    /// Empty where membership alone does not let in.
+    user: String,
+    groups: Vec<String>,
+    act_as: ActAs,
+    /// The first second in which it gives nothing any more, since the Unix epoch.
+    expires: Option<u64>,
+}
 
 impl Rule {
     /// The name, as in `identities.yaml`.
@@ -89,6 +142,7 @@ impl Rule {
             Self::Email => "email",
             Self::EmailDomain => "email_domain",
             Self::ServiceToken => "service_token",
+            Self::IdpGroup => "idp_group",
             Self::Kv => "kv",
         }
     }
@@ -100,6 +154,7 @@ impl Extra {
     pub fn key(self) -> &'static str {
         match self {
             Self::Email => "kube-access.dev/email",
+            Self::Grant => "kube-access.dev/grant",
             Self::Subject => "kube-access.dev/subject",
         }
     }
@@ -124,48 +179,16 @@ impl Identity {
         self.rule
     }
 
-    /// What the audit log is told beside.
+    /// What the audit log is told beside, ordered by key.
     #[must_use]
     pub fn extras(&self) -> &[(Extra, String)] {
         &self.extras
     }
-}
 
-impl<'a> IdentityMap<'a> {
-    /// The identity of these claims: whoever is in no entry does not enter.
-    pub fn identify(&self, claims: &Claims) -> Result<Identity, Error> {
-        let (rule, row, email) = match claims.subject() {
-            Subject::User { email, .. } if !name::is_key(email) => {
-                return Err(Error::Unnameable(email.clone()));
-            }
-            Subject::User { email, .. } => {
-                let of_domain = || find(self.email_domains, domain(email)?);
-                find(self.emails, email).map_or_else(
-                    || (Rule::EmailDomain, of_domain(), email.as_str()),
-                    |row| (Rule::Email, Some(row), email.as_str()),
-                )
-            }
-            Subject::ServiceToken { client_id } => (Rule::ServiceToken, find(self.service_tokens, client_id), ""),
-            Subject::Nobody => (Rule::Email, None, ""),
-        };
-        let row = row.ok_or_else(|| Error::NotMapped(claims.name()))?;
-        Identity::new(rule, row, email, extras(claims)).ok_or_else(|| Error::Unnameable(claims.name()))
-    }
-
-    /// A map of other tables than the compiled ones.
+    /// Whom the caller may name with `--as`.
     #[must_use]
-    pub fn new(emails: &'a str, email_domains: &'a str, service_tokens: &'a str) -> Self {
-        Self { emails, email_domains, service_tokens }
-    }
-}
-
-impl Identity {
-    /// `row` is `user TAB group…`. What an address made of the user name is held to the map's own rules.
-    fn new(rule: Rule, row: &str, email: &str, extras: Vec<(Extra, String)>) -> Option<Self> {
-        let (user, groups) = row.split_once('\t').unwrap_or((row, ""));
-        let user = user.replace("{email}", email);
-        let groups = groups.split('\t').filter(|group| !group.is_empty()).map(str::to_owned).collect();
-        Self::checked(Self { user, groups, rule, extras })
+    pub fn act_as(&self) -> &ActAs {
+        &self.act_as
     }
 
     /// The identity, if each of its parts can be a header line of its own.
@@ -176,6 +199,126 @@ impl Identity {
             && self.groups.iter().all(|group| name::is_well_formed(group))
             && self.extras.iter().all(|(_, value)| is_sendable(value));
         may_enter.then_some(self)
+    }
+}
+
+impl IdentityMap<'_> {
+    /// The identity of these claims, and until when it may be remembered, in seconds since the Unix epoch: whoever is in no entry
+    /// does not enter. `stored` is what Workers KV has of the caller, `membership` what is known of their groups at the provider.
+    ///
+    /// The user comes from the entry of Workers KV, the caller's own entry, their domain's, or the first that names one of their
+    /// groups and has a user. Groups come from that entry, from all that name one of their groups, and from grants.
+    pub fn identify(
+        &self,
+        claims: &Claims,
+        stored: Stored,
+        membership: &Membership,
+        now: u64,
+    ) -> Result<(Identity, u64), Error> {
+        let email = match claims.subject() {
+            Subject::User { email, .. } if !name::is_key(email) => return Err(Error::Unnameable(email.clone())),
+            Subject::User { email, .. } => email,
+            Subject::ServiceToken { .. } | Subject::Nobody => "",
+        };
+        let own = stored.entry.or_else(|| self.entry_of(claims, now));
+        let given: Vec<Given> = own.into_iter().chain(self.given_to(membership, now)).collect();
+        let first = given.iter().find(|given| !given.user.is_empty()).ok_or_else(|| Error::NotMapped(claims.name()))?;
+        let mut identity = Identity {
+            user: first.user.replace("{email}", email),
+            groups: Vec::new(),
+            rule: first.rule,
+            extras: extras(claims),
+            act_as: ActAs::default(),
+        };
+        let mut until = claims.expires();
+        for given in given {
+            add(&mut identity.groups, given.groups);
+            identity.act_as.add(given.act_as);
+            until = until.min(given.expires.unwrap_or(u64::MAX));
+        }
+        for grant in stored.grants {
+            add(&mut identity.groups, grant.groups);
+            identity.extras.extend(grant.id.map(|id| (Extra::Grant, id)));
+            until = until.min(grant.expires);
+        }
+        if identity.groups.len() > name::MAX_GROUPS {
+            return Err(Error::TooManyGroups(claims.name()));
+        }
+        let identity = identity.checked().ok_or_else(|| Error::Unnameable(claims.name()))?;
+        Ok((identity, until))
+    }
+
+    /// The caller's own entry, or that of their domain, unless it has ended.
+    fn entry_of(&self, claims: &Claims, now: u64) -> Option<Given> {
+        let read = |rule, row: Option<&str>| Given::read(rule, row?, now);
+        match claims.subject() {
+            Subject::User { email, .. } => read(Rule::Email, find(self.emails, email))
+                .or_else(|| read(Rule::EmailDomain, find(self.email_domains, domain(email)?))),
+            Subject::ServiceToken { client_id } => read(Rule::ServiceToken, find(self.service_tokens, client_id)),
+            Subject::Nobody => None,
+        }
+    }
+
+    /// What the entries give that name one of the caller's groups.
+    fn given_to<'b>(&'b self, membership: &'b Membership, now: u64) -> impl Iterator<Item = Given> + 'b {
+        let rows = self.idp_groups.lines().filter_map(|line| {
+            let (group, rest) = line.split_once('\t')?;
+            let (idp, row) = rest.split_once('\t').unwrap_or((rest, ""));
+            membership.has(group, idp).then_some(row)
+        });
+        rows.filter_map(move |row| Given::read(Rule::IdpGroup, row, now))
+    }
+
+    /// Whether an entry names this group of the identity provider; and whether one does from a certain login method alone.
+    fn names_group(&self, group: &str) -> (bool, bool) {
+        let mut named = (false, false);
+        for line in self.idp_groups.lines() {
+            let idp = line.strip_prefix(group).and_then(|rest| rest.strip_prefix('\t'));
+            named.0 |= idp.is_some();
+            named.1 |= idp.is_some_and(|idp| !idp.is_empty() && !idp.starts_with('\t'));
+        }
+        named
+    }
+}
+
+impl Given {
+    /// Reads a row of the compiled map: user, groups, end, and whom the caller may act as. Nothing, if it has ended.
+    fn read(rule: Rule, row: &str, now: u64) -> Option<Self> {
+        let mut cells = row.split('\t');
+        let mut cell = || cells.next().unwrap_or_default();
+        let list = |cell: &str| cell.split(',').filter(|name| !name.is_empty()).map(str::to_owned).collect::<Vec<_>>();
+        let (user, groups) = (cell().to_owned(), list(cell()));
+        let expires = cell().parse().ok();
+        if expires.is_some_and(|expires| expires <= now) {
+            return None;
+        }
+        let act_as = ActAs {
+            users: list(cell()),
+            groups: list(cell()),
+            uids: list(cell()),
+            extras: list(cell()),
+            needs_reason: !cell().is_empty(),
+        };
+        Some(Self { rule, user, groups, act_as, expires })
+    }
+}
+
+impl ActAs {
+    fn add(&mut self, other: Self) {
+        add(&mut self.users, other.users);
+        add(&mut self.groups, other.groups);
+        add(&mut self.uids, other.uids);
+        add(&mut self.extras, other.extras);
+        self.needs_reason |= other.needs_reason;
+    }
+}
+
+/// Adds the names that are not there yet.
+fn add(names: &mut Vec<String>, more: Vec<String>) {
+    for name in more {
+        if !names.contains(&name) {
+            names.push(name);
+        }
     }
 }
 
@@ -223,19 +366,30 @@ fn line_start(table: &str, index: usize) -> usize {
 
 #[cfg(test)]
 pub(crate) mod tests_support {
-    use super::{Extra, Identity, Rule};
+    use super::{Identity, IdentityMap, Membership, Stored};
+    use crate::config::tests_support::config;
+    use crate::token::tests_support::claims;
 
     /// A person in two groups.
     pub(crate) fn identity() -> Identity {
-        let extras = vec![(Extra::Email, "alice@example.com".to_owned()), (Extra::Subject, "id-1".to_owned())];
-        Identity::new(Rule::Email, "alice\tadmins\tdevs", "alice@example.com", extras).unwrap()
+        with_row("alice\tadmins,devs")
+    }
+
+    /// The person alice@example.com, whose entry is this row.
+    pub(crate) fn with_row(row: &str) -> Identity {
+        let emails = format!("alice@example.com\t{row}\n");
+        let map = IdentityMap { emails: &emails, ..IdentityMap::default() };
+        let claims = claims(&config(), &serde_json::json!({"email": "alice@example.com", "sub": "id-1"}));
+        map.identify(&claims, Stored::default(), &Membership::default(), 0).unwrap().0
     }
 }
 
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
+    use serde_json::{Value, json};
 
+    use super::membership::Person;
     use super::*;
     use crate::config::tests_support::config;
     use crate::token::tests_support::claims;
@@ -245,18 +399,33 @@ mod tests {
         - {email_domain: example.com, user: '{email}', groups: [devs]}\n\
         - {service_token: 0f.access, user: ci}\n";
 
-    fn identify(subject: &serde_json::Value) -> Option<Identity> {
-        let tables = source::compile(MAP).unwrap();
+    fn identify(subject: &Value) -> Option<Identity> {
+        identify_in(MAP, subject, &json!({}), 0).map(|(identity, _)| identity)
+    }
+
+    /// By this map, at this time, as the provider tells it.
+    fn identify_in(map: &str, subject: &Value, provider: &Value, now: u64) -> Option<(Identity, u64)> {
+        let tables = source::compile(map).unwrap();
+        let map = IdentityMap {
+            emails: &tables.emails,
+            email_domains: &tables.email_domains,
+            service_tokens: &tables.service_tokens,
+            idp_groups: &tables.idp_groups,
+        };
         let claims = claims(&config(), subject);
-        IdentityMap::new(&tables.emails, &tables.email_domains, &tables.service_tokens).identify(&claims).ok()
+        let person = Person::of(&claims);
+        let mut answer = json!({"email": subject["email"]});
+        answer.as_object_mut().unwrap().extend(provider.as_object().unwrap().clone());
+        let membership = person.map(|person| Membership::read(&answer.to_string(), &person, &map).unwrap());
+        map.identify(&claims, Stored::default(), &membership.unwrap_or_default(), now).ok()
     }
 
     fn person(email: &str) -> Option<Identity> {
-        identify(&serde_json::json!({"email": email, "sub": "id-1"}))
+        identify(&json!({"email": email, "sub": "id-1"}))
     }
 
     fn service(client_id: &str) -> Option<Identity> {
-        identify(&serde_json::json!({"common_name": client_id, "sub": ""}))
+        identify(&json!({"common_name": client_id, "sub": ""}))
     }
 
     #[test]
@@ -318,19 +487,71 @@ mod tests {
             assert_eq!(person(&format!("{key}@corp.com")), None, "{key}");
             assert_eq!(service(&format!("{key}x")), None, "{key}");
         }
-        assert_eq!(identify(&serde_json::json!({"sub": "id-1"})), None);
+        assert_eq!(identify(&json!({"sub": "id-1"})), None);
     }
 
     #[test]
     fn case_38_41_groups_may_be_none_and_come_once() {
         assert!(service("0f.access").unwrap().groups().is_empty());
         let tables = source::compile("identities: [{email: a@b.c, user: a, groups: [x, z, x]}]").unwrap();
-        assert_eq!(tables.emails, "a@b.c\ta\tx\tz\n");
+        assert_eq!(tables.emails, "a@b.c\ta\tx,z\n");
+    }
+
+    #[test]
+    fn an_entry_that_has_ended_is_as_good_as_none() {
+        let map = "identities:\n- {email: a@b.c, user: a, groups: [own], expires: 2027-01-15T08:00:00Z}\n\
+            - {email_domain: b.c, user: guest, expires: 2027-01-15T09:00:00Z}\n";
+        let at = |now| identify_in(map, &json!({"email": "a@b.c", "sub": "id-1"}), &json!({}), now);
+        let (identity, until) = at(1_799_999_999).unwrap();
+        assert_eq!((identity.user(), until), ("a", 1_800_000_000));
+        let (identity, until) = at(1_800_000_000).unwrap();
+        assert_eq!((identity.user(), identity.groups().len(), until), ("guest", 0, 1_800_003_600));
+        assert_eq!(at(1_800_003_600), None);
+    }
+
+    #[test]
+    fn case_179_groups_of_the_provider_add_groups_and_let_in_where_an_entry_says_so() {
+        let map = "identities:\n- {email: a@b.c, user: a, groups: [own]}\n- {idp_group: g-1, groups: [on-call, own]}\n\
+            - {idp_group: g-2, user: 'sso:{email}', groups: [x], expires: 2027-01-15T08:00:00Z, act_as: {users: [root]}}\n\
+            - {idp_group: g-3, idp: idp-1, user: guest, groups: [z]}\n";
+        let of = |email: &str, groups: Value, idp: &str, now| {
+            let provider = json!({"groups": groups, "idp": {"id": idp}});
+            let (identity, _) = identify_in(map, &json!({"email": email, "sub": "id-1"}), &provider, now)?;
+            Some([identity.user(), &identity.groups().join(","), identity.rule().name()].join(" "))
+        };
+        let text = |text: &str| Some(text.to_owned());
+        assert_eq!(of("a@b.c", json!([]), "", 0), text("a own email"));
+        assert_eq!(of("a@b.c", json!(["g-1", "g-2", "g-3"]), "idp-1", 0), text("a own,on-call,x,z email"));
+        assert_eq!(of("e@b.c", json!(["g-1"]), "", 0), None, "this group adds, and lets nobody in");
+        assert_eq!(of("e@b.c", json!(["g-3", "g-2", "g-1"]), "idp-1", 0), text("sso:e@b.c on-call,own,x,z idp_group"));
+        assert_eq!(of("e@b.c", json!(["g-3", "g-2"]), "idp-1", 1_800_000_000), text("guest z idp_group"));
+        assert_eq!(of("e@b.c", json!(["g-3"]), "idp-2", 0), None, "by another login method");
+        for group in ["G-1", "g-1 ", "system:masters", "on-call"] {
+            assert_eq!(of("e@b.c", json!([group]), "", 0), None, "{group}");
+        }
+        let provider = json!({"groups": ["g-2"]});
+        let (identity, until) = identify_in(map, &json!({"email": "e@b.c", "sub": "id-1"}), &provider, 0).unwrap();
+        assert_eq!((&*identity.act_as().users, until), (&["root".to_owned()][..], 1_800_000_000));
+    }
+
+    #[test]
+    fn case_39_more_groups_than_are_sent_refuse_and_are_never_cut_short() {
+        let names = |start: &str| (0..200).map(|number| format!("{start}{number}")).collect::<Vec<_>>().join(", ");
+        let map = format!(
+            "identities:\n- {{email: a@b.c, user: a, groups: [{}]}}\n- {{idp_group: g, groups: [{}]}}\n",
+            names("x"),
+            names("z")
+        );
+        let with = |groups: Value| {
+            identify_in(&map, &json!({"email": "a@b.c", "sub": "id-1"}), &json!({ "groups": groups }), 0)
+        };
+        assert_eq!(with(json!([])).unwrap().0.groups().len(), 200);
+        assert_eq!(with(json!(["g"])), None);
     }
 
     #[test]
     fn case_42_the_keys_of_extras_are_lower_case_and_never_empty() {
-        for extra in [Extra::Email, Extra::Subject] {
+        for extra in [Extra::Email, Extra::Grant, Extra::Subject] {
             assert!(extra.key().starts_with("kube-access.dev/") && extra.key() == extra.key().to_lowercase());
         }
     }

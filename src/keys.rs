@@ -6,11 +6,9 @@ use std::rc::Rc;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use serde::Deserialize;
-use serde_json::value::RawValue;
 use thiserror::Error;
 
-use crate::json;
+use crate::json::{self, Object};
 
 /// The longest JWKS that is read, in bytes. Access publishes two keys, about 6 KB with their certificates.
 pub const MAX_JWKS_BYTES: usize = 64 * 1024;
@@ -89,23 +87,6 @@ pub struct KeyRing {
 }
 
 /// Each key is read by itself, so that one of another kind spoils none.
-#[derive(Deserialize)]
-struct Jwks<'a> {
-    #[serde(borrow)]
-    keys: Vec<&'a RawValue>,
-}
-
-#[derive(Deserialize)]
-struct Jwk {
-    kid: String,
-    kty: String,
-    alg: Option<String>,
-    r#use: Option<String>,
-    key_ops: Option<Vec<String>>,
-    n: String,
-    e: String,
-}
-
 impl Key {
     /// `kid`.
     #[must_use]
@@ -120,14 +101,21 @@ impl Key {
     }
 
     /// The key, if it can be one that Access signs with.
-    fn parse(jwk: &RawValue) -> Option<Self> {
-        let jwk: Jwk = json::object(jwk.get())?;
-        let is_for_signatures = jwk.kty == "RSA"
-            && jwk.alg.is_none_or(|alg| alg == "RS256")
-            && jwk.r#use.is_none_or(|usage| usage == "sig")
-            && jwk.key_ops.is_none_or(|operations| operations.iter().any(|operation| operation == "verify"));
-        let modulus = URL_SAFE_NO_PAD.decode(&jwk.n).ok()?;
-        let exponent = URL_SAFE_NO_PAD.decode(&jwk.e).ok()?;
+    fn parse(jwk: &str) -> Option<Self> {
+        let jwk = Object::read(jwk).ok()?;
+        let text = |name| jwk.need::<String>(name).ok();
+        let is_or_lacks = |name, value| {
+            let found = jwk.get::<Option<String>>(name).ok()?.flatten();
+            Some(found.is_none_or(|found| found == value))
+        };
+        let operations = jwk.get::<Option<Vec<String>>>("key_ops").ok()?.flatten();
+        let is_for_signatures = text("kty")? == "RSA"
+            && is_or_lacks("alg", "RS256")?
+            && is_or_lacks("use", "sig")?
+            && operations.is_none_or(|operations| operations.iter().any(|operation| operation == "verify"));
+        let (id, n, e) = (text("kid")?, text("n")?, text("e")?);
+        let modulus = URL_SAFE_NO_PAD.decode(&n).ok()?;
+        let exponent = URL_SAFE_NO_PAD.decode(&e).ok()?;
         let bits = modulus.len() * 8 - usize::try_from(modulus.first()?.leading_zeros()).ok()?;
         // No leading zero (RFC 7518 section 6.3.1.1): it would make a short key look long. A modulus of two odd primes is odd.
         let is_minimal_and_odd =
@@ -137,8 +125,8 @@ impl Key {
             && (MIN_MODULUS_BITS..=MAX_MODULUS_BITS).contains(&bits)
             && (1..=4).contains(&exponent.len())
             && exponent != [1];
-        let is_named = (1..=256).contains(&jwk.kid.len());
-        (is_for_signatures && is_sound && is_named).then_some(Self { id: jwk.kid, modulus: jwk.n, exponent: jwk.e })
+        let is_named = (1..=256).contains(&id.len());
+        (is_for_signatures && is_sound && is_named).then_some(Self { id, modulus: n, exponent: e })
     }
 }
 
@@ -148,8 +136,9 @@ impl Keys {
         if jwks.len() > MAX_JWKS_BYTES {
             return Err(KeysError::TooLarge);
         }
-        let jwks: Jwks = json::object(jwks).ok_or(KeysError::Malformed)?;
-        let mut keys: Vec<Rc<Key>> = jwks.keys.into_iter().filter_map(Key::parse).map(Rc::new).collect();
+        let jwks = Object::read(jwks).and_then(|jwks| jwks.raw("keys")?.map(json::items).transpose());
+        let jwks = jwks.ok().flatten().ok_or(KeysError::Malformed)?;
+        let mut keys: Vec<Rc<Key>> = jwks.into_iter().filter_map(Key::parse).map(Rc::new).collect();
         let all = keys.clone();
         keys.retain(|key| all.iter().all(|other| other.id != key.id || other == key));
         if keys.is_empty() { Err(KeysError::Empty) } else { Ok(Self(keys)) }

@@ -8,7 +8,7 @@ use thiserror::Error;
 use crate::config::ConfigError;
 use crate::keys::KeysError;
 use crate::request::Request;
-use crate::{answer, browser, head, identity, protocol, target, token, upstream};
+use crate::{answer, browser, guard, head, identity, impersonation, protocol, target, token, upstream};
 
 /// Why a request is not served. `Display` is the sentence for the caller. Each step says its own no.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -45,6 +45,12 @@ pub enum Refusal {
     /// A web page's request.
     #[error(transparent)]
     Browser(#[from] browser::Error),
+    /// What a guard takes away.
+    #[error(transparent)]
+    Guard(#[from] guard::Error),
+    /// Somebody who may not act as somebody else.
+    #[error(transparent)]
+    Impersonation(#[from] impersonation::Error),
     /// A head that is not sent.
     #[error(transparent)]
     Upstream(#[from] upstream::Error),
@@ -128,18 +134,20 @@ impl Refusal {
         use answer::Error as Way;
         match self {
             Self::Unauthenticated(_) => (401, "Unauthorized"),
-            Self::Identity(identity::Error::Unavailable(_))
+            Self::Identity(identity::Error::Unavailable(_) | identity::Error::GroupsUnknown)
+            | Self::Impersonation(impersonation::Error::Unanswered)
             | Self::Misconfigured(_)
             | Self::KeysUnavailable(_)
             | Self::Answer(Way::TunnelDown(_) | Way::Limited(_) | Way::Unknown(_) | Way::ApiServerDown) => {
                 (503, "ServiceUnavailable")
             }
-            Self::Identity(_) | Self::Browser(_) | Self::Upstream(upstream::Error::Impersonation) => (403, "Forbidden"),
             Self::Target(target::Error::Method) => (405, "MethodNotAllowed"),
             Self::Target(target::Error::Ambiguous)
             | Self::Protocol(_)
+            | Self::Impersonation(impersonation::Error::Malformed(_))
             | Self::Upstream(_)
             | Self::Answer(Way::Protocol(_)) => (400, "BadRequest"),
+            Self::Identity(_) | Self::Browser(_) | Self::Guard(_) | Self::Impersonation(_) => (403, "Forbidden"),
             Self::Head(head::Error::TargetTooLong) => (414, "RequestURITooLong"),
             Self::Head(head::Error::TooLarge) => (431, "RequestHeaderFieldsTooLarge"),
             Self::Reserved => (404, "NotFound"),
@@ -220,7 +228,7 @@ mod tests {
         assert_eq!(retry(unknown(), "GET", "/api/v1/pods"), Some(1));
         assert_eq!(retry(down(), "GET", "/api"), None, "kubectl already asks five times");
         for policy in [
-            Refusal::from(upstream::Error::Impersonation),
+            Refusal::from(impersonation::Error::NoReason),
             Refusal::from(protocol::Error::Spdy),
             Refusal::from(identity::Error::NotMapped(String::new())),
         ] {

@@ -7,7 +7,6 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hmac_sha256::HMAC;
 
-use crate::head::Head;
 
 /// The header of the signature: `SECONDS MAC`.
 pub const HEADER: &str = "Kube-Access-Signature";
@@ -40,9 +39,8 @@ impl fmt::Debug for Key {
 /// epoch, method, target, Audit-ID, and the caller's as `name:value`, names in lower case: the user, the groups as they are ordered,
 /// the extras by name. The Audit-ID differs with each request, so the last hop can tell one that comes again.
 #[must_use]
-pub fn sign(key: &Key, head: &Head<'_>, target: &str, lines: &str) -> String {
-    let seconds = head.now();
-    let mut text = format!("{seconds}\n{}\n{target}\n{}", head.method, head.audit_id);
+pub fn sign(key: &Key, seconds: u64, method: &str, target: &str, audit_id: &str, lines: &str) -> String {
+    let mut text = format!("{seconds}\n{method}\n{target}\n{audit_id}");
     for (name, value) in lines.lines().filter_map(|line| line.split_once(':')) {
         text.extend(["\n", &name.to_ascii_lowercase(), ":", value]);
     }

@@ -46,6 +46,8 @@ pub struct Target<'a> {
     pub subresource: Cow<'a, str>,
     /// The object's name; empty for collections.
     pub name: Cow<'a, str>,
+    /// The path of what is no resource, decoded, as the API server authorises it; empty for resources.
+    pub url: Cow<'a, str>,
 }
 
 impl<'a> Target<'a> {
@@ -102,6 +104,7 @@ impl<'a> Target<'a> {
             resource: own(self.resource),
             subresource: own(self.subresource),
             name: own(self.name),
+            url: own(self.url),
         }
     }
 }
@@ -109,10 +112,18 @@ impl<'a> Target<'a> {
 /// Reads a target that is spelled as it is sent.
 fn read<'a>(method: &'static str, text: &'a str) -> Result<Target<'a>, Error> {
     let (path, query) = split(text);
-    let target = match decode(path)? {
-        Cow::Borrowed(path) => classify(method, path, query),
-        Cow::Owned(path) => classify(method, &path, query).into_owned(),
+    let mut target = match decode(path)? {
+        Cow::Borrowed(inner) => {
+            Target { url: Cow::Borrowed(path), ..classify(method, inner, query) }
+        }
+        Cow::Owned(inner) => {
+            let end = if path.ends_with('/') { "/" } else { "" };
+            Target { url: Cow::Owned(["/", &inner, end].concat()), ..classify(method, &inner, query).into_owned() }
+        }
     };
+    if target.is_resource {
+        target.url = Cow::default();
+    }
     Ok(Target { text: Cow::Borrowed(text), ..target })
 }
 
@@ -214,7 +225,7 @@ fn decode_segment(segment: &str) -> Option<Cow<'_, str>> {
 }
 
 /// Percent-decodes. Nothing, if an escape is none.
-fn unescape(text: &str) -> Option<Vec<u8>> {
+pub(crate) fn unescape(text: &str) -> Option<Vec<u8>> {
     let mut decoded = Vec::with_capacity(text.len());
     let mut bytes = text.bytes();
     while let Some(byte) = bytes.next() {

@@ -11,7 +11,7 @@ use serde::{Deserialize, Deserializer};
 use thiserror::Error;
 
 use crate::config::Config;
-use crate::json;
+use crate::json::{self, Malformed, Object};
 
 /// The longest token that is looked at, in bytes. Access tokens have about 1 KiB; custom claims can make them larger.
 pub const MAX_TOKEN_BYTES: usize = 16 * 1024;
@@ -83,6 +83,8 @@ pub struct Signed<'a>(Untrusted<'a>);
 pub struct Claims {
     subject: Subject,
     expires: u64,
+    nonce: String,
+    custom: Option<String>,
 }
 
 /// Whom a token speaks of. A person and a service token are never confused: a person has both an email address and a
@@ -110,30 +112,6 @@ pub enum Subject {
 struct Extensions {
     #[serde(rename = "crit", default, deserialize_with = "is_present")]
     has_critical: bool,
-}
-
-/// The payload, as Access writes it. Unknown members are ignored; repeated ones are an error.
-#[derive(Deserialize)]
-struct Payload {
-    iss: String,
-    aud: Audience,
-    exp: u64,
-    nbf: Option<u64>,
-    iat: Option<u64>,
-    r#type: String,
-    #[serde(default)]
-    sub: String,
-    #[serde(default)]
-    email: String,
-    #[serde(default)]
-    common_name: String,
-}
-
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum Audience {
-    One(String),
-    Several(Vec<String>),
 }
 
 impl<'a> Untrusted<'a> {
@@ -188,34 +166,54 @@ impl Signed<'_> {
     pub fn claims(&self, config: &Config, now: u64) -> Result<Claims, Reason> {
         let segment = self.0.text.split('.').nth(1).unwrap_or_default();
         let payload = URL_SAFE_NO_PAD.decode(segment).map_err(|_| Reason::Malformed)?;
-        let payload: Payload =
-            std::str::from_utf8(&payload).ok().and_then(json::object).ok_or(Reason::MalformedClaims)?;
-        if payload.iss != config.issuer {
+        let payload = std::str::from_utf8(&payload).map_err(|_| Reason::Malformed)?;
+        let payload = Object::read(payload).map_err(malformed)?;
+        let text = |name| payload.need::<String>(name).map_err(malformed);
+        if text("iss")? != config.issuer {
             return Err(Reason::Issuer);
         }
-        let names_us = |audience: &String| config.audiences.contains(audience);
-        let is_for_us = match &payload.aud {
-            Audience::One(audience) => names_us(audience),
-            Audience::Several(audiences) => audiences.iter().any(names_us),
+        let audience = payload.raw("aud").map_err(malformed)?.unwrap_or_default();
+        let audiences: Vec<String> = match json::value(audience) {
+            Ok(one) => vec![one],
+            Err(_) => json::value(audience).map_err(malformed)?,
         };
-        if !is_for_us {
+        if !audiences.iter().any(|audience| config.audiences.contains(audience)) {
             return Err(Reason::Audience);
         }
-        if payload.r#type != "app" {
+        if text("type")? != "app" {
             return Err(Reason::Type);
         }
-        if payload.exp <= now {
+        let claims = Claims::read(&payload)?;
+        if claims.expires <= now {
             return Err(Reason::Expired);
         }
         let latest = now.saturating_add(LEEWAY_SECONDS);
-        if payload.nbf.is_some_and(|nbf| nbf > latest) || payload.iat.is_some_and(|iat| iat > latest) {
-            return Err(Reason::NotYetValid);
+        for name in ["nbf", "iat"] {
+            let moment: Option<u64> = payload.get(name).map_err(malformed)?.flatten();
+            if moment.is_some_and(|moment| moment > latest) {
+                return Err(Reason::NotYetValid);
+            }
         }
-        Ok(Claims { expires: payload.exp, subject: subject(payload)? })
+        Ok(claims)
     }
 }
 
 impl Claims {
+    /// Who is meant, and until when.
+    fn read(payload: &Object<'_>) -> Result<Self, Reason> {
+        let text = |name| payload.get::<String>(name).map_err(malformed).map(Option::unwrap_or_default);
+        let nonce = text("identity_nonce")?;
+        if nonce.len() > 256 {
+            return Err(Reason::MalformedClaims);
+        }
+        Ok(Self {
+            subject: subject(text("sub")?, &text("email")?, text("common_name")?)?,
+            expires: payload.need("exp").map_err(malformed)?,
+            nonce,
+            custom: payload.raw("custom").map_err(malformed)?.map(str::to_owned),
+        })
+    }
+
     /// Whom the token speaks of.
     #[must_use]
     pub fn subject(&self) -> &Subject {
@@ -232,6 +230,18 @@ impl Claims {
         }
     }
 
+    /// `identity_nonce`: by it and the subject Access knows the session's identity. Empty where the token has none.
+    #[must_use]
+    pub fn nonce(&self) -> &str {
+        &self.nonce
+    }
+
+    /// `custom`: the JSON of the claims of the identity provider that Access was told to put into its tokens.
+    #[must_use]
+    pub fn custom(&self) -> Option<&str> {
+        self.custom.as_deref()
+    }
+
     /// `exp`, in seconds since the Unix epoch: the first second in which the token is no longer valid.
     #[must_use]
     pub fn expires(&self) -> u64 {
@@ -239,17 +249,21 @@ impl Claims {
     }
 }
 
-fn subject(payload: Payload) -> Result<Subject, Reason> {
+fn subject(sub: String, email: &str, common_name: String) -> Result<Subject, Reason> {
     let is_plain = |text: &str| text.len() <= 256 && text.bytes().all(|byte| byte.is_ascii_graphic());
-    if !is_plain(&payload.sub) {
+    if !is_plain(&sub) {
         return Err(Reason::MalformedClaims);
     }
-    match (payload.sub.is_empty(), payload.email.is_empty(), payload.common_name.is_empty()) {
-        (false, false, true) => Ok(Subject::User { email: payload.email.to_ascii_lowercase(), id: payload.sub }),
-        (true, true, false) => Ok(Subject::ServiceToken { client_id: payload.common_name }),
+    match (sub.is_empty(), email.is_empty(), common_name.is_empty()) {
+        (false, false, true) => Ok(Subject::User { email: email.to_ascii_lowercase(), id: sub }),
+        (true, true, false) => Ok(Subject::ServiceToken { client_id: common_name }),
         (_, true, true) => Ok(Subject::Nobody),
         _ => Err(Reason::MalformedClaims),
     }
+}
+
+fn malformed(_: Malformed) -> Reason {
+    Reason::MalformedClaims
 }
 
 /// Whether a member is there at all, even as `null`.
@@ -259,14 +273,13 @@ fn is_present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Err
 
 #[cfg(test)]
 pub(crate) mod tests_support {
-    use super::{Claims, Config, Payload, subject};
+    use super::{Claims, Config, Object};
 
     /// Claims for `about` (`email`, `sub`, `common_name`) that every other check lets through.
     pub(crate) fn claims(config: &Config, about: &serde_json::Value) -> Claims {
-        let mut payload = serde_json::json!({"iss": config.issuer, "aud": config.audiences, "exp": 2, "type": "app"});
+        let mut payload = serde_json::json!({"iss": config.issuer, "aud": config.audiences, "exp": 253_402_300_799_u64, "type": "app"});
         payload.as_object_mut().unwrap().extend(about.as_object().unwrap().clone());
-        let payload: Payload = serde_json::from_value(payload).unwrap();
-        Claims { expires: payload.exp, subject: subject(payload).unwrap() }
+        Claims::read(&Object::read(&payload.to_string()).unwrap()).unwrap()
     }
 }
 

@@ -22,11 +22,6 @@ pub struct Outgoing {
 /// A head that is not sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum Error {
-    /// The caller brought an impersonation header.
-    #[error(
-        "this gateway does not take impersonation from its callers: leave out --as, --as-group, --as-uid and --as-user-extra (you act as the user that your Access login maps to)"
-    )]
-    Impersonation,
     /// A WebSocket that offers no subprotocol but credentials, or a malformed one.
     #[error(
         "the WebSocket offers no usable subprotocol: bearer tokens are not taken here, Cloudflare Access says who you are"
@@ -42,14 +37,10 @@ const BEARER_SUBPROTOCOL: &str = "base64url.bearer.authorization.k8s.io";
 
 /// Refuses what a caller may not say, and writes the head to send.
 ///
-/// 1. impersonation by the caller is refused
-/// 2. so is a body that the runtime would drop
-/// 3. the caller's headers that may go on, except those that its `Connection` header nominates
-/// 4. what joins the cluster's audit log to ours: `Audit-ID`, the client's address
+/// 1. a body that the runtime would drop is refused
+/// 2. the caller's headers that may go on, except those that its `Connection` header nominates
+/// 3. what joins the cluster's audit log to ours: `Audit-ID`, the client's address
 pub fn prepare(head: &Head<'_>, target: &Target<'_>, protocol: Protocol) -> Result<Outgoing, Error> {
-    if head.headers().iter().any(|(name, _)| name.starts_with("impersonate")) {
-        return Err(Error::Impersonation);
-    }
     match head.method {
         "GET" if head.has_body() => return Err(Error::Body("GET")),
         "HEAD" if head.has_body() => return Err(Error::Body("HEAD")),

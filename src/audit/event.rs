@@ -25,6 +25,8 @@ pub(super) struct Event<'a> {
     request_uri: Cow<'a, str>,
     verb: Cow<'a, str>,
     user: User<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    impersonated_user: Option<User<'a>>,
     #[serde(rename = "sourceIPs", skip_serializing_if = "Option::is_none")]
     source_ips: Option<[&'a str; 1]>,
     user_agent: &'a str,
@@ -87,6 +89,11 @@ impl<'a> Event<'a> {
                 username: identity.user(),
                 groups: identity.groups(),
                 extra: Some(Extras(identity)),
+            }),
+            impersonated_user: caller.and_then(Caller::acts_as).map(|other| User {
+                username: &other.user,
+                groups: &other.groups,
+                extra: None,
             }),
             source_ips: head.client_address().map(|address| [address]),
             user_agent: head.header("user-agent").map_or("", cut),

@@ -1,13 +1,17 @@
-//! Whom the line wants asked: Access for its certs, `WebCrypto` for a signature, Workers KV for an entry.
+//! Whom the line wants asked: Access for its certs and for a person's identity, `WebCrypto` for a signature, Workers KV for an entry,
+//! the API server for what a caller may.
 
-use js_sys::{Promise, Uint8Array};
+use js_sys::{Array, Promise, Uint8Array};
 use wasm_bindgen::JsValue;
 use wasm_bindgen_futures::{JsFuture, future_to_promise};
 use worker::Context;
 
-use super::{ISOLATE, Visit, log, message, rim, with_gateway};
+use super::{ISOLATE, Isolate, Visit, log, message, rim, with_gateway};
 use crate::answer;
+use crate::audit::Record;
 use crate::gateway::{Answer, Question, Unanswered};
+use crate::identity::membership::{self, Person};
+use crate::impersonation;
 use crate::keys::{FETCH_SECONDS, MAX_JWKS_BYTES};
 use crate::refusal::Refusal;
 
@@ -33,33 +37,76 @@ pub(super) async fn ask(question: Question, visit: &Visit<'_>, now: u64, ctx: &C
             let found = settled(found).await?.map_err(|_| Unanswered);
             Ok(Answer::Entry(found.map(|text| text.as_string())))
         }
+        Question::Membership(person, url) => {
+            let membership = membership(person, &url, visit, now, ctx);
+            settled(rim::within(&membership, membership::MILLISECONDS + 1_000, request)).await?.ok();
+            Ok(Answer::Membership)
+        }
+        Question::Reviews(reviews) => {
+            let url = format!("http://localhost{}", impersonation::REVIEWS);
+            let (bytes, milliseconds) = (impersonation::MAX_REVIEW_BYTES, impersonation::MILLISECONDS);
+            let sent = Array::new();
+            for review in &reviews {
+                let sending = rim::review(visit.env, &url, &review.lines, &review.body, bytes, milliseconds, request);
+                sent.push(&sending?.into());
+            }
+            let texts = settled(Ok(Promise::all(&sent))).await?.ok();
+            let texts = texts.iter().flat_map(|texts| Array::from(texts).to_vec());
+            Ok(Answer::Reviews(texts.map(|text| text.as_string()).collect()))
+        }
     }
 }
 
-/// The fetch of the certs that is under way, or a new one. It outlives the request that began it, since others wait for it too;
-/// it has an end of its own.
+/// The fetch of the certs that is under way, or a new one.
 fn renewal(env: &JsValue, now: u64, ctx: &Context) -> Promise {
     if let Some(url) = with_gateway(env, |gateway| gateway.begin_renewal(now)) {
-        let renewal = future_to_promise(async move {
-            let text = match rim::certs(&url, MAX_JWKS_BYTES, FETCH_SECONDS * 1_000) {
-                Ok(fetch) => JsFuture::from(fetch).await.ok(),
-                Err(_) => None,
-            };
-            let text = text.and_then(|text| text.as_string());
-            let line = with_gateway(&JsValue::UNDEFINED, |gateway| gateway.renew(text.as_deref(), now));
-            if let Some(record) = line {
-                log(record.level, &record.template);
-            }
-            Ok(JsValue::UNDEFINED)
-        });
-        let kept = renewal.clone();
-        ctx.wait_until(async move {
-            let _ = JsFuture::from(kept).await;
-        });
+        let fetch = rim::access(&url, MAX_JWKS_BYTES, FETCH_SECONDS * 1_000, None);
+        let renewal = fetched(fetch, ctx, move |isolate, text| isolate.gateway.as_mut()?.renew(text, now));
         ISOLATE.with_borrow_mut(|isolate| isolate.renewal = Some(renewal));
     }
     let renewal = ISOLATE.with_borrow(|isolate| isolate.renewal.clone());
     renewal.unwrap_or_else(|| Promise::resolve(&JsValue::UNDEFINED))
+}
+
+/// The fetch of a person's identity that is under way, or a new one.
+fn membership(person: Person, url: &str, visit: &Visit<'_>, now: u64, ctx: &Context) -> Promise {
+    let of_person = |isolate: &Isolate| isolate.memberships.iter().find(|(known, _)| *known == person).cloned();
+    if let Some((_, under_way)) = ISOLATE.with_borrow(of_person) {
+        return under_way;
+    }
+    let fetch = rim::access(url, membership::MAX_BYTES, membership::MILLISECONDS, Some(visit.request));
+    let whose = person.clone();
+    let membership = fetched(fetch, ctx, move |isolate, text| {
+        isolate.memberships.retain(|(known, _)| *known != whose);
+        isolate.gateway.as_mut()?.enrol(whose, text, now)
+    });
+    ISOLATE.with_borrow_mut(|isolate| isolate.memberships.push((person, membership.clone())));
+    membership
+}
+
+/// Hands the gateway what a fetch brings. It outlives the request that began it, since others wait for it too; it has an end of its
+/// own.
+fn fetched(
+    fetch: Result<Promise, JsValue>,
+    ctx: &Context,
+    take: impl FnOnce(&mut Isolate, Option<&str>) -> Option<Record> + 'static,
+) -> Promise {
+    let taken = future_to_promise(async move {
+        let text = match fetch {
+            Ok(fetch) => JsFuture::from(fetch).await.ok(),
+            Err(_) => None,
+        };
+        let text = text.and_then(|text| text.as_string());
+        if let Some(record) = ISOLATE.with_borrow_mut(|isolate| take(isolate, text.as_deref())) {
+            log(record.level, &record.template);
+        }
+        Ok(JsValue::UNDEFINED)
+    });
+    let kept = taken.clone();
+    ctx.wait_until(async move {
+        let _ = JsFuture::from(kept).await;
+    });
+    taken
 }
 
 /// What became of a wait, unless the client went away.

@@ -157,10 +157,24 @@ const STRIPPED = `access-control-allow-credentials access-control-allow-headers 
 /** The others say nothing without one of these: CORS begins with the origin, and NEL reports to a group. */
 const SIGNS = STRIPPED.filter((name) => name !== "nel" && !/^access-control-(?!allow-origin)/.test(name));
 
-/** The text of a JWKS endpoint, or undefined. An answer of more than `bytes` comes cut, with at least one byte too many. */
-export async function certs(url, bytes, milliseconds) {
-  const response = await fetch(url, { redirect: "manual", signal: AbortSignal.timeout(milliseconds) });
+/**
+ * What Access answers, or undefined; with `request`, what it answers the caller of that. A text of more than `bytes` comes cut, with
+ * at least one byte too many.
+ */
+export async function access(url, bytes, milliseconds, request) {
+  // As a browser of theirs would ask: Access takes the token of the application as this cookie.
+  const headers = request ? { cookie: `CF_Authorization=${request.headers.get("cf-access-jwt-assertion")}` } : {};
+  const response = await fetch(url, { headers, redirect: "manual", signal: AbortSignal.timeout(milliseconds) });
   return response.status === 200 ? read(response.body, bytes) : response.body?.cancel();
+}
+
+/** The text that the API server answers a request of the gateway's own with, or undefined unless it is 201. */
+export function review(env, url, lines, body, bytes, milliseconds, request) {
+  const headers = new Headers();
+  eachLine(lines, 0, lines.length, (name, value) => headers.append(name, value));
+  const answer = env.KUBE_API.fetch(url, { method: "POST", headers, body, redirect: "manual" });
+  const text = answer.then((response) => (response.status === 201 ? read(response.body, bytes) : response.body?.cancel()));
+  return within(text, milliseconds, request);
 }
 
 async function read(body, bytes) {
@@ -173,9 +187,9 @@ async function read(body, bytes) {
   return text;
 }
 
-/** The text under a key of Workers KV, null when there is none. Rejects when the store fails. */
+/** The text under a key of Workers KV, null when there is none, as it was at most half a minute ago: the shortest `cacheTtl` that KV takes. */
 export function look(env, key, milliseconds, request) {
-  return within(env.IDENTITIES.get(key, { type: "text", cacheTtl: 60 }), milliseconds, request);
+  return within(env.IDENTITIES.get(key, { type: "text", cacheTtl: 30 }), milliseconds, request);
 }
 
 /** RSASSA-PKCS1-v1_5 with SHA-256 (RS256). */

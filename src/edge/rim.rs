@@ -34,7 +34,23 @@ extern "C" {
     ) -> Result<Response, JsValue>;
 
     #[wasm_bindgen(catch)]
-    pub(super) fn certs(url: &str, bytes: usize, milliseconds: u32) -> Result<Promise, JsValue>;
+    pub(super) fn access(
+        url: &str,
+        bytes: usize,
+        milliseconds: u32,
+        request: Option<&Request>,
+    ) -> Result<Promise, JsValue>;
+
+    #[wasm_bindgen(catch)]
+    pub(super) fn review(
+        env: &JsValue,
+        url: &str,
+        lines: &str,
+        body: &str,
+        bytes: usize,
+        milliseconds: u32,
+        request: &Request,
+    ) -> Result<Promise, JsValue>;
 
     #[wasm_bindgen(catch)]
     pub(super) fn within(promise: &Promise, milliseconds: u32, request: &Request) -> Result<Promise, JsValue>;

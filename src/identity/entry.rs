@@ -1,49 +1,53 @@
-//! One entry of Workers KV: gives or takes an identity without a deploy.
+//! One entry of Workers KV: gives or takes an identity, or adds groups to one, without a deploy.
 //!
 //! The key is `email:alice@example.com` (lower case) or `service-token:<client ID>`; the value is JSON with the fields of
-//! `identities.yaml`, and `expires` (RFC 3339) and `deny`. An entry wins over the compiled map until it expires. One that
-//! cannot be read refuses its caller: a guess could give what was meant to be taken.
+//! `identities.yaml` for a caller of their own, `deny`, and `grants`, each with an end of its own. An entry wins over the compiled map
+//! until it ends. One that cannot be read refuses its caller: a guess could give what was meant to be taken.
 
 use chrono::DateTime;
-use serde::Deserialize;
 use thiserror::Error;
 
-use super::{Identity, Rule, extras, name};
-use crate::json;
+use super::{ActAs, Given, Rule, name};
+use crate::json::{self, Malformed, Object};
 use crate::token::{Claims, Subject};
 
 /// The longest entry that is read, in bytes.
 pub const MAX_ENTRY_BYTES: usize = 128 * 1024;
 
+/// The most grants of one entry, those that have ended too.
+pub const MAX_GRANTS: usize = 100;
+
+/// What Workers KV has of a caller.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Stored {
+    /// In place of the caller's entry in the map.
+    pub(super) entry: Option<Given>,
+    /// The grants that hold now.
+    pub(super) grants: Vec<Grant>,
+}
+
+/// Groups for a time, beside what the entries give.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Grant {
+    pub(super) groups: Vec<String>,
+    pub(super) id: Option<String>,
+    /// The first second in which it does not hold, since the Unix epoch.
+    pub(super) expires: u64,
+}
+
 /// What an entry says of its caller.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verdict {
-    /// There is no entry, or it has expired: the map decides.
-    Absent,
     /// The caller does not enter, whatever the map says.
     Denied,
-    /// The caller enters as this, until then (in seconds since the Unix epoch) if there is an end.
-    Granted(Identity, Option<u64>),
+    /// The map decides, with this before and beside it.
+    Stored(Stored),
 }
 
-/// An entry that cannot be read. It says what is wrong, and quotes nothing.
+/// An entry that cannot be read. It says which field is wrong, and quotes nothing.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("{0}")]
 pub struct EntryError(&'static str);
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Entry {
-    #[serde(default)]
-    user: String,
-    #[serde(default)]
-    groups: Vec<String>,
-    #[serde(default)]
-    allow_system_masters: bool,
-    expires: Option<String>,
-    #[serde(default)]
-    deny: bool,
-}
 
 /// The key of the entry for these claims.
 #[must_use]
@@ -57,45 +61,132 @@ pub fn key(claims: &Claims) -> Option<String> {
     (key.len() <= 512).then_some(key)
 }
 
-/// Reads the entry for these claims. `now` is in seconds since the Unix epoch.
+/// Reads an entry for these claims. `now` is in seconds since the Unix epoch.
 pub fn read(text: &str, claims: &Claims, now: u64) -> Result<Verdict, EntryError> {
     if text.len() > MAX_ENTRY_BYTES {
         return Err(EntryError("it is too long"));
     }
-    let entry: Entry = json::object(text)
-        .ok_or(EntryError("it is no JSON object of user, groups, allow_system_masters, expires and deny"))?;
-    let expires = entry.expires.as_deref().map(moment).transpose()?;
+    let entry = Object::read(text).map_err(|Malformed| EntryError("it is no JSON object"))?;
+    let fields = Fields { object: &entry, error: "a field is malformed, or there is no such field" };
+    fields.are_only(&["user", "groups", "allow_system_masters", "act_as", "expires", "deny", "grants"])?;
+    let expires = fields.text("expires")?.as_deref().map(moment).transpose()?;
     if expires.is_some_and(|expires| expires <= now) {
-        return Ok(Verdict::Absent);
+        return Ok(Verdict::Stored(Stored::default()));
     }
-    if entry.deny {
+    if fields.is_set("deny")? {
         return Ok(Verdict::Denied);
     }
-    let identity = identity(entry, claims)?;
-    Ok(Verdict::Granted(identity, expires))
+    let list = entry.raw("grants").ok().flatten().filter(|list| *list != "null");
+    let mut grants = match list.map(json::items) {
+        Some(items) => items.map_err(|_| EntryError("grants is no list"))?.into_iter().map(grant).collect::<Result<Vec<_>, _>>()?,
+        None => Vec::new(),
+    };
+    if grants.len() > MAX_GRANTS {
+        return Err(EntryError("grants are too many"));
+    }
+    grants.retain(|grant| grant.expires > now);
+    // What the entry gives ends with it.
+    for grant in &mut grants {
+        grant.expires = grant.expires.min(expires.unwrap_or(u64::MAX));
+    }
+    let given = given(&fields, claims)?;
+    if given.is_none() && list.is_none() {
+        return Err(EntryError("it has neither user nor grants nor deny"));
+    }
+    Ok(Verdict::Stored(Stored { entry: given.map(|given| Given { expires, ..given }), grants }))
 }
 
-fn identity(entry: Entry, claims: &Claims) -> Result<Identity, EntryError> {
-    let email = if let Subject::User { email, .. } = claims.subject() { email } else { "" };
-    let user = entry.user.replace("{email}", email);
-    if entry.groups.len() > name::MAX_GROUPS {
-        return Err(EntryError("it has too many groups"));
+/// The fields of an object, with what is wrong where one cannot be read.
+struct Fields<'a> {
+    object: &'a Object<'a>,
+    error: &'static str,
+}
+
+impl Fields<'_> {
+    fn are_only(&self, names: &[&str]) -> Result<(), EntryError> {
+        self.object.has_only(names).then_some(()).ok_or(EntryError(self.error))
     }
-    let may_be_sent = |group: &String| {
-        let is_granted = entry.allow_system_masters && group == name::MASTERS;
-        name::is_well_formed(group) && (!name::is_reserved(group) || is_granted)
+
+    fn text(&self, name: &str) -> Result<Option<String>, EntryError> {
+        self.object.get::<Option<String>>(name).map(Option::flatten).map_err(|_| EntryError(self.error))
+    }
+
+    fn texts(&self, name: &str) -> Result<Vec<String>, EntryError> {
+        self.object.get(name).map(Option::unwrap_or_default).map_err(|_| EntryError(self.error))
+    }
+
+    fn is_set(&self, name: &str) -> Result<bool, EntryError> {
+        self.object.get(name).map(Option::unwrap_or_default).map_err(|_| EntryError(self.error))
+    }
+}
+
+/// What stands in place of the caller's entry in the map, if anything does.
+fn given(fields: &Fields<'_>, claims: &Claims) -> Result<Option<Given>, EntryError> {
+    let (groups, act_as) = (fields.texts("groups")?, fields.object.raw("act_as").ok().flatten());
+    let allows_masters = fields.is_set("allow_system_masters")?;
+    let Some(user) = fields.text("user")? else {
+        let is_alone = groups.is_empty() && act_as.is_none();
+        return is_alone.then_some(None).ok_or(EntryError("user is missing: groups alone are given by grants"));
     };
-    if !entry.groups.iter().all(may_be_sent) {
-        return Err(EntryError("a group is malformed or reserved"));
+    if user.contains("{email}") && !matches!(claims.subject(), Subject::User { .. }) {
+        return Err(EntryError("user has {email}, and a service token has none"));
     }
-    let mut groups: Vec<String> = Vec::new();
-    for group in entry.groups {
-        if !groups.contains(&group) {
-            groups.push(group);
-        }
+    check(&[user.as_str()], "user is malformed or reserved")?;
+    if groups.len() > name::MAX_GROUPS {
+        return Err(EntryError("groups are too many"));
     }
-    let identity = Identity { user, groups, rule: Rule::Kv, extras: extras(claims) };
-    identity.checked().ok_or(EntryError("user is malformed or reserved"))
+    let is_masters = |group: &&str| allows_masters && *group == name::MASTERS;
+    let others: Vec<&str> = groups.iter().map(String::as_str).filter(|group| !is_masters(group)).collect();
+    check(&others, "a group is malformed or reserved")?;
+    let act_as = act_as.map(acting).transpose()?.unwrap_or_default();
+    Ok(Some(Given { rule: Rule::Kv, user, groups, act_as, expires: None }))
+}
+
+fn acting(act_as: &str) -> Result<ActAs, EntryError> {
+    let error = "act_as is no object of users, groups, uids, extras and reason_required";
+    let object = Object::read(act_as).map_err(|_| EntryError(error))?;
+    let fields = Fields { object: &object, error };
+    fields.are_only(&["users", "groups", "uids", "extras", "reason_required"])?;
+    let acting = ActAs {
+        users: fields.texts("users")?,
+        groups: fields.texts("groups")?,
+        uids: fields.texts("uids")?,
+        extras: fields.texts("extras")?,
+        needs_reason: fields.is_set("reason_required")?,
+    };
+    for names in [&acting.users, &acting.groups, &acting.uids] {
+        check(names, "a name of act_as is malformed or reserved")?;
+    }
+    if !acting.extras.iter().all(|key| name::is_extra(key) && !name::is_own_extra(key)) {
+        return Err(EntryError("a key of act_as.extras is malformed or reserved"));
+    }
+    Ok(acting)
+}
+
+/// `reason` and `by` are for whoever reads the store.
+fn grant(grant: &str) -> Result<Grant, EntryError> {
+    let error = "a grant is no object of groups, expires, id, reason and by";
+    let object = Object::read(grant).map_err(|_| EntryError(error))?;
+    let fields = Fields { object: &object, error };
+    fields.are_only(&["groups", "expires", "id", "reason", "by"])?;
+    let expires = moment(&fields.text("expires")?.ok_or(EntryError("a grant has no expires"))?)?;
+    let (groups, id) = (fields.texts("groups")?, fields.text("id")?);
+    for name in ["reason", "by"] {
+        fields.text(name)?;
+    }
+    if groups.is_empty() || groups.len() > name::MAX_GROUPS {
+        return Err(EntryError("groups of a grant are none or too many"));
+    }
+    check(&groups, "a group of a grant is malformed or reserved")?;
+    if !id.as_deref().is_none_or(name::is_key) {
+        return Err(EntryError("id of a grant is malformed"));
+    }
+    Ok(Grant { groups, id, expires })
+}
+
+fn check<T: AsRef<str>>(names: &[T], error: &'static str) -> Result<(), EntryError> {
+    let is_sound = |name: &T| name::is_well_formed(name.as_ref()) && !name::is_reserved(name.as_ref());
+    names.iter().all(is_sound).then_some(()).ok_or(EntryError(error))
 }
 
 fn moment(text: &str) -> Result<u64, EntryError> {
@@ -109,6 +200,8 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::identity::membership::Membership;
+    use crate::identity::{Extra, Identity, IdentityMap};
     use crate::config::tests_support::config;
     use crate::token::tests_support;
 
@@ -126,6 +219,12 @@ mod tests {
         read(&entry.to_string(), &alice(), NOW)
     }
 
+    /// The identity, and until when, of whom an entry is for and the map does not know.
+    fn identity_of_alice(entry: &serde_json::Value, now: u64) -> Option<(Identity, u64)> {
+        let Ok(Verdict::Stored(stored)) = read(&entry.to_string(), &alice(), now) else { panic!("{entry} is not read") };
+        IdentityMap::default().identify(&alice(), stored, &Membership::default(), now).ok()
+    }
+
     #[test]
     fn the_key_names_the_caller_and_its_kind() {
         assert_eq!(key(&alice()).unwrap(), "email:alice@example.com");
@@ -139,17 +238,17 @@ mod tests {
     #[test]
     fn an_entry_gives_an_identity_until_it_expires() {
         let entry = json!({"user": "{email}", "groups": ["a", "b", "a"], "expires": "2027-01-15T09:00:00+00:30"});
-        let Ok(Verdict::Granted(identity, expires)) = read_for_alice(&entry) else { panic!("not granted") };
+        let (identity, until) = identity_of_alice(&entry, NOW).unwrap();
         assert_eq!((identity.user(), identity.groups()), ("alice@example.com", &["a".to_owned(), "b".to_owned()][..]));
-        assert_eq!((identity.rule(), expires), (Rule::Kv, Some(NOW + 1800)));
-        assert_eq!(read(&entry.to_string(), &alice(), NOW + 1800), Ok(Verdict::Absent));
+        assert_eq!((identity.rule(), until), (Rule::Kv, NOW + 1800));
+        assert_eq!(identity_of_alice(&entry, NOW + 1800), None);
     }
 
     #[test]
     fn case_45_an_entry_takes_an_identity_until_it_expires() {
         assert_eq!(read_for_alice(&json!({"deny": true})), Ok(Verdict::Denied));
         assert_eq!(read_for_alice(&json!({"deny": true, "user": "root"})), Ok(Verdict::Denied));
-        assert_eq!(read_for_alice(&json!({"deny": true, "expires": "2027-01-15T07:00:00Z"})), Ok(Verdict::Absent));
+        assert_eq!(read_for_alice(&json!({"deny": true, "expires": "2027-01-15T07:00:00Z"})), Ok(Verdict::Stored(Stored::default())));
     }
 
     #[test]
@@ -174,25 +273,89 @@ mod tests {
             json!({"user": "a", "expires": 1_900_000_000}),
             json!({"user": "a", "expires": "1900-01-01T00:00:00Z"}),
             json!({"user": "a", "deny": "no"}),
+            json!({"groups": ["a"]}),
+            json!({"groups": ["a"], "grants": []}),
+            json!({"user": "a", "act_as": {"users": ["system:admin"]}}),
+            json!({"user": "a", "act_as": {"groups": ["system:masters"]}, "allow_system_masters": true}),
+            json!({"user": "a", "act_as": {"extras": ["kube-access.dev/email"]}}),
+            json!({"user": "a", "act_as": {"extras": ["scopes"]}}),
+            json!({"user": "a", "act_as": {"user": ["b"]}}),
+            json!({"act_as": {"users": ["b"]}, "grants": []}),
             json!({"user": "a", "groups": ["x".repeat(MAX_ENTRY_BYTES)]}),
         ] {
             assert!(read_for_alice(&entry).is_err(), "{entry}");
         }
         let masters = json!({"user": "a", "groups": ["system:masters"], "allow_system_masters": true});
-        assert!(matches!(read_for_alice(&masters), Ok(Verdict::Granted(..))));
+        assert!(identity_of_alice(&masters, NOW).is_some());
         for email in ["a\nImpersonate-Group:x@example.com", "\u{430}lice@example.com", "a b@example.com"] {
             let odd = claims(&json!({"email": email, "sub": "id-1"}));
-            assert!(read(r#"{"user":"a"}"#, &odd, NOW).is_err(), "{email}");
+            let Ok(Verdict::Stored(stored)) = read(r#"{"user":"a"}"#, &odd, NOW) else { panic!("{email}") };
+            assert!(IdentityMap::default().identify(&odd, stored, &Membership::default(), NOW).is_err(), "{email}");
         }
         let service = claims(&json!({"common_name": "0f.access", "sub": ""}));
         assert!(read(r#"{"user":"{email}"}"#, &service, NOW).is_err());
+    }
+
+    #[test]
+    fn case_180_grants_add_groups_each_until_its_own_end() {
+        let at = |seconds: u64| format!("2027-01-15T08:{:02}:{:02}Z", seconds / 60, seconds % 60);
+        let entry = json!({"user": "a", "groups": ["own"], "grants": [
+            {"groups": ["x", "own"], "expires": at(60), "id": "g-1", "reason": "INC-1", "by": "bob"},
+            {"groups": ["x", "z"], "expires": at(120)},
+            {"groups": ["past"], "expires": at(0), "id": "g-0"},
+            {"groups": ["far"], "expires": "9999-12-31T23:59:59Z", "id": "g-3"},
+        ]});
+        for (now, groups, grants, until) in [
+            (NOW, &["own", "x", "z", "far"][..], &["g-1", "g-3"][..], NOW + 60),
+            (NOW + 60, &["own", "x", "z", "far"], &["g-3"], NOW + 120),
+            (NOW + 120, &["own", "far"], &["g-3"], 253_402_300_799),
+        ] {
+            let (identity, end) = identity_of_alice(&entry, now).unwrap();
+            assert_eq!(identity.groups(), groups);
+            let ids = identity.extras().iter().filter(|(extra, _)| *extra == Extra::Grant);
+            assert!(ids.map(|(_, id)| id).eq(grants));
+            assert_eq!(end, until);
+        }
+    }
+
+    #[test]
+    fn case_180_grants_alone_let_nobody_in_and_end_with_their_entry() {
+        let grants = json!([{"groups": ["x"], "expires": "2027-01-15T09:00:00Z"}]);
+        assert_eq!(identity_of_alice(&json!({ "grants": grants }), NOW), None);
+        let entry = json!({"expires": "2027-01-15T08:30:00Z", "grants": grants});
+        let stored = |now| read(&entry.to_string(), &alice(), now).unwrap();
+        let known = IdentityMap { emails: "alice@example.com\ta\town\n", ..IdentityMap::default() };
+        let identify = |now| {
+            let Verdict::Stored(stored) = stored(now) else { panic!("denied") };
+            known.identify(&alice(), stored, &Membership::default(), now).unwrap()
+        };
+        let (identity, until) = identify(NOW);
+        assert_eq!((identity.groups(), until), (&["own".to_owned(), "x".to_owned()][..], NOW + 1800));
+        assert_eq!((identity.rule(), identify(NOW + 1800).0.groups()), (Rule::Email, &["own".to_owned()][..]));
+        for grant in [
+            json!({"groups": ["x"]}),
+            json!({"expires": "2027-01-15T09:00:00Z"}),
+            json!({"groups": [], "expires": "2027-01-15T09:00:00Z"}),
+            json!({"groups": ["x"], "expires": "soon"}),
+            json!({"groups": ["system:masters"], "expires": "2027-01-15T09:00:00Z"}),
+            json!({"groups": ["x"], "expires": "2027-01-15T09:00:00Z", "id": "a b"}),
+            json!({"groups": ["x"], "expires": "2027-01-15T09:00:00Z", "user": "root"}),
+            json!({"groups": "x", "expires": "2027-01-15T09:00:00Z"}),
+            json!(null),
+        ] {
+            assert!(read_for_alice(&json!({"user": "a", "grants": [grant]})).is_err(), "{grant}");
+        }
+        let many = vec![json!({"groups": ["x"], "expires": "2027-01-15T07:00:00Z"}); MAX_GRANTS + 1];
+        assert!(read_for_alice(&json!({"user": "a", "grants": many})).is_err());
+        assert!(read_for_alice(&json!({"user": "a", "grants": null})).is_ok());
     }
 
     proptest! {
         #[test]
         fn no_entry_panics_or_gives_a_reserved_name(text in "\\PC{0,80}", user in "[ -~]{0,12}", group in "[ -~]{0,12}") {
             let _ = read(&text, &alice(), NOW);
-            if let Ok(Verdict::Granted(identity, _)) = read_for_alice(&json!({"user": user, "groups": [group]})) {
+            let entry = json!({"user": user, "groups": [group]});
+            if read_for_alice(&entry).is_ok() && let Some((identity, _)) = identity_of_alice(&entry, NOW) {
                 prop_assert!(!name::is_reserved(identity.user()) && name::is_well_formed(identity.user()));
                 prop_assert!(identity.groups().iter().all(|group| !name::is_reserved(group)));
             }

@@ -30,6 +30,30 @@ pub fn is_key(text: &str) -> bool {
     (1..=MAX_NAME_BYTES).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic() && byte != b',')
 }
 
+/// Whether an entry of the map can name this group of an identity provider: 1 to 256 bytes of printable ASCII, no blank at either
+/// end. It is compared with what the provider says, and never sent.
+#[must_use]
+pub fn is_group_id(text: &str) -> bool {
+    (1..=MAX_NAME_BYTES).contains(&text.len())
+        && text.bytes().all(|byte| matches!(byte, b' '..=b'~'))
+        && text.trim_matches(' ').len() == text.len()
+}
+
+/// Whether `key` is one that an extra of an impersonated user may have: a path below a domain, in lower case. The API server takes
+/// no other in constrained impersonation (KEP-5284).
+#[must_use]
+pub fn is_extra(key: &str) -> bool {
+    let is_plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-._/".contains(&byte);
+    let is_path = |(domain, path): (&str, &str)| domain.contains('.') && !path.is_empty() && !path.ends_with('/');
+    key.len() <= MAX_NAME_BYTES && key.bytes().all(is_plain) && key.split_once('/').is_some_and(is_path)
+}
+
+/// Whether an extra's key is the gateway's own to give.
+#[must_use]
+pub fn is_own_extra(key: &str) -> bool {
+    key.starts_with("kube-access.dev/")
+}
+
 /// Whether Kubernetes keeps `name` for itself: `system:masters`, `system:serviceaccount:…`, `system:node:…` and so on.
 #[must_use]
 pub fn is_reserved(name: &str) -> bool {
@@ -49,6 +73,16 @@ mod tests {
         }
         for name in ["a", "platform admins", "oidc:team/x", "alice@example.com", &long[1..]] {
             assert!(is_well_formed(name), "{name:?}");
+        }
+    }
+
+    #[test]
+    fn case_85_the_key_of_an_extra_is_a_path_below_a_domain_in_lower_case() {
+        for key in ["example.com/ticket", "a.b/c.d-e_f/g", "kube-access.dev.example.com/x"] {
+            assert!(is_extra(key), "{key}");
+        }
+        for key in ["", "ticket", "example.com", "example.com/", "Example.com/x", "example.com/ü", "a b.c/d", "com/x", "a.b/%2f"] {
+            assert!(!is_extra(key), "{key}");
         }
     }
 

@@ -1,0 +1,99 @@
+//! Kubernetes' own resources, so that a guard that means one of them and names none is told so.
+
+use super::words;
+
+/// Group, then its resources in the plural, each with kubectl's short names after a colon. `kubectl api-resources` lists them.
+#[rustfmt::skip]
+const RESOURCES: &[(&str, &str)] = &[
+    ("", "bindings componentstatuses:cs configmaps:cm endpoints:ep events:ev limitranges:limits namespaces:ns nodes:no \
+          persistentvolumeclaims:pvc persistentvolumes:pv pods:po podtemplates replicationcontrollers:rc resourcequotas:quota \
+          secrets serviceaccounts:sa services:svc"),
+    ("admissionregistration.k8s.io", "mutatingadmissionpolicies mutatingadmissionpolicybindings mutatingwebhookconfigurations \
+          validatingadmissionpolicies validatingadmissionpolicybindings validatingwebhookconfigurations"),
+    ("apiextensions.k8s.io", "customresourcedefinitions:crd"),
+    ("apiregistration.k8s.io", "apiservices"),
+    ("apps", "controllerrevisions daemonsets:ds deployments:deploy replicasets:rs statefulsets:sts"),
+    ("authentication.k8s.io", "selfsubjectreviews tokenreviews"),
+    ("authorization.k8s.io", "localsubjectaccessreviews selfsubjectaccessreviews selfsubjectrulesreviews subjectaccessreviews"),
+    ("autoscaling", "horizontalpodautoscalers:hpa"),
+    ("batch", "cronjobs:cj jobs"),
+    ("certificates.k8s.io", "certificatesigningrequests:csr clustertrustbundles podcertificaterequests"),
+    ("coordination.k8s.io", "leasecandidates leases"),
+    ("discovery.k8s.io", "endpointslices"),
+    ("events.k8s.io", "events:ev"),
+    ("flowcontrol.apiserver.k8s.io", "flowschemas prioritylevelconfigurations"),
+    ("internal.apiserver.k8s.io", "storageversions"),
+    ("metrics.k8s.io", "nodes pods"),
+    ("networking.k8s.io", "ingressclasses ingresses:ing ipaddresses:ip networkpolicies:netpol servicecidrs"),
+    ("node.k8s.io", "runtimeclasses"),
+    ("policy", "poddisruptionbudgets:pdb"),
+    ("rbac.authorization.k8s.io", "clusterrolebindings clusterroles rolebindings roles"),
+    ("resource.k8s.io", "deviceclasses devicetaintrules resourceclaims resourceclaimtemplates resourceslices"),
+    ("scheduling.k8s.io", "priorityclasses:pc"),
+    ("storage.k8s.io", "csidrivers csinodes csistoragecapacities storageclasses:sc volumeattachments volumeattributesclasses"),
+    ("storagemigration.k8s.io", "storageversionmigrations"),
+];
+
+/// The groups that have this resource, if it is one of Kubernetes' own.
+pub(super) fn groups_of(resource: &str) -> Vec<&'static str> {
+    named().filter(|(_, plural, _)| *plural == resource).map(|(group, ..)| group).collect()
+}
+
+/// Whether this is a group of Kubernetes' own.
+pub(super) fn is_own(group: &str) -> bool {
+    RESOURCES.iter().any(|(own, _)| *own == group)
+}
+
+/// The plural of what is no resource, but the singular, the kind or the short name of one.
+pub(super) fn plural_of(text: &str) -> Option<&'static str> {
+    let text = text.to_ascii_lowercase();
+    if !groups_of(&text).is_empty() {
+        return named().map(|(_, plural, _)| plural).find(|plural| *plural == text);
+    }
+    let endings = |plural: &str| {
+        plural.strip_suffix("ies").is_some_and(|stem| text == format!("{stem}y"))
+            || plural.strip_suffix("es").is_some_and(|stem| text == stem)
+            || plural.strip_suffix('s').is_some_and(|stem| text == stem)
+    };
+    named().find(|(_, plural, short)| *short == Some(text.as_str()) || endings(plural)).map(|(_, plural, _)| plural)
+}
+
+/// Whether a resource is one of Kubernetes' own that are in no namespace, in every group that has it.
+pub(super) fn is_cluster_scoped(resource: &str) -> bool {
+    let groups = groups_of(resource);
+    !groups.is_empty() && groups.iter().all(|group| words::is_cluster_scoped(group, resource))
+}
+
+/// Group, plural and short name of each.
+fn named() -> impl Iterator<Item = (&'static str, &'static str, Option<&'static str>)> {
+    RESOURCES.iter().flat_map(|(group, resources)| {
+        resources.split_ascii_whitespace().map(|resource| match resource.split_once(':') {
+            Some((plural, short)) => (*group, plural, Some(short)),
+            None => (*group, resource, None),
+        })
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn singulars_kinds_and_short_names_lead_to_the_plural() {
+        for (text, plural) in [
+            ("pod", "pods"), ("po", "pods"), ("Pod", "pods"), ("Pods", "pods"), ("secret", "secrets"), ("Ingress", "ingresses"),
+            ("netpol", "networkpolicies"), ("networkpolicy", "networkpolicies"), ("deploy", "deployments"),
+            ("storageclass", "storageclasses"),
+        ] {
+            assert_eq!(plural_of(text), Some(plural), "{text}");
+        }
+        assert_eq!(plural_of("certificates"), None);
+    }
+
+    #[test]
+    fn every_resource_in_no_namespace_is_a_resource() {
+        for resource in words::CLUSTER_SCOPED {
+            assert!(is_cluster_scoped(resource), "{resource}");
+        }
+    }
+}

@@ -1,0 +1,146 @@
+//! `identities.yaml` -> the compiled policy. Used by `build.rs`, never by the Worker itself.
+//!
+//! Every mistake is an error that gives the line and what was expected: an invalid policy does not compile.
+
+use std::fmt;
+
+use chrono::DateTime;
+use serde::Deserialize;
+use serde_saphyr::Spanned;
+use serde_saphyr::options::MergeKeyPolicy;
+
+use identities::Entry;
+
+mod guards;
+mod identities;
+#[path = "../src/identity/name.rs"]
+#[allow(dead_code, unreachable_pub, reason = "shared with the library, which uses and tests all of it")]
+pub(super) mod name;
+mod resources;
+#[path = "../src/guard/words.rs"]
+#[allow(dead_code, unreachable_pub, reason = "shared with the library, which uses and tests all of it")]
+mod words;
+mod yaml;
+
+/// The compiled policy, as `src/identity.rs` and `src/guard.rs` read it.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Tables {
+    /// Exact addresses in lower case, sorted, each with its row.
+    pub(super) emails: String,
+    /// Email domains in lower case, sorted, each with its row.
+    pub(super) email_domains: String,
+    /// Client IDs of Access service tokens, sorted, each with its row.
+    pub(super) service_tokens: String,
+    /// Groups of the identity provider, in the order of the file: `ID TAB login method TAB row`.
+    pub(super) idp_groups: String,
+    /// The guards, in the order of the file.
+    pub(super) guards: String,
+}
+
+/// What is wrong with a policy, and on which line (counted from 1).
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct MapError {
+    /// The line, 0 when the parser does not know it.
+    pub(super) line: u64,
+    /// What is wrong, and what was expected.
+    pub(super) message: String,
+}
+
+impl fmt::Display for MapError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "line {}: {}", self.line, self.message)
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Policy {
+    identities: Vec<Spanned<Entry>>,
+    #[serde(default)]
+    guards: Vec<Spanned<guards::Guard>>,
+    #[serde(default)]
+    grants: Grants,
+}
+
+/// The names that Workers KV may hand out beside those of the entries.
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Grants {
+    #[serde(default)]
+    users: Vec<Spanned<String>>,
+    #[serde(default)]
+    groups: Vec<Spanned<String>>,
+}
+
+/// Reads the text of `identities.yaml`.
+pub(super) fn compile(yaml: &str) -> Result<Tables, MapError> {
+    yaml::refuse_what_others_read_otherwise(yaml)?;
+    // The parser's budget guards against strangers' documents; this one is the operator's own, and may be large.
+    let options = serde_saphyr::options! {
+        budget: None,
+        merge_keys: MergeKeyPolicy::Error,
+        no_schema: true,
+        strict_booleans: true,
+    };
+    let policy: Policy = serde_saphyr::from_str_with_options(yaml, options).map_err(|error| {
+        let error = error.without_snippet();
+        MapError {
+            line: error.location().map_or(0, |location| location.line()),
+            message: if let serde_saphyr::Error::QuotingRequired { value, .. } = error {
+                yaml::quote_it(value)
+            } else {
+                error.to_string()
+            },
+        }
+    })?;
+    let [emails, email_domains, service_tokens, idp_groups] = identities::compile(&policy.identities)?;
+    for user in &policy.grants.users {
+        check_name("user", user)?;
+    }
+    for group in &policy.grants.groups {
+        check_name("group", group)?;
+    }
+    let guards = guards::compile(&policy)?;
+    Ok(Tables { emails, email_domains, service_tokens, idp_groups, guards })
+}
+
+/// A name that is sent to the cluster: well-formed, and not one of Kubernetes' own.
+fn check_name(kind: &str, name: &Spanned<String>) -> Result<(), MapError> {
+    check_form(kind, name)?;
+    if name::is_reserved(&name.value) {
+        let expected = "names that begin with system: belong to Kubernetes";
+        return fail(name, format!("{kind} {:?} is reserved: {expected}", name.value));
+    }
+    Ok(())
+}
+
+fn check_form(kind: &str, name: &Spanned<String>) -> Result<(), MapError> {
+    if name::is_well_formed(&name.value) {
+        return Ok(());
+    }
+    let expected = "1 to 256 printable ASCII characters, no comma, no blank at either end";
+    fail(name, format!("{kind} {:?}: expected {expected}", name.value))
+}
+
+/// The seconds since the Unix epoch of a time by RFC 3339.
+fn moment(text: &str) -> Option<u64> {
+    DateTime::parse_from_rfc3339(text).ok().and_then(|moment| u64::try_from(moment.timestamp()).ok())
+}
+
+fn fail<T, V>(at: &Spanned<V>, message: impl Into<String>) -> Result<T, MapError> {
+    Err(MapError { line: at.referenced.line(), message: message.into() })
+}
+
+/// Names as one cell of a table, each once and in their order: no name has a comma.
+fn cell(names: &[Spanned<String>]) -> String {
+    let mut seen: Vec<&str> = Vec::new();
+    for name in names {
+        if !seen.contains(&name.value.as_str()) {
+            seen.push(&name.value);
+        }
+    }
+    seen.join(",")
+}
+
+#[cfg(test)]
+mod tests;

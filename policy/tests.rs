@@ -1,0 +1,299 @@
+use super::*;
+
+const ENTRY: &str = "identities: [{email: a@b.c, user: a, groups: [developers, agents]}]\n";
+
+fn error_of(entry: &str) -> MapError {
+    compile(&format!("identities:\n{entry}")).unwrap_err()
+}
+
+#[test]
+fn a_map_becomes_sorted_tables() {
+    let tables = compile(
+        "identities:\n- {email: Zoe@Example.com, user: zoe, groups: [b, a, b]}\n- {email: al@example.com, user: al}\n\
+         - {email_domain: Example.COM, user: 'x-{email}', groups: [dev]}\n- {service_token: 0f.access, user: ci}\n",
+    )
+    .unwrap();
+    assert_eq!(tables.emails, "al@example.com\tal\nzoe@example.com\tzoe\tb,a\n");
+    assert_eq!(tables.email_domains, "example.com\tx-{email}\tdev\n");
+    assert_eq!(tables.service_tokens, "0f.access\tci\n");
+}
+
+#[test]
+fn a_mistake_names_its_line_and_what_was_expected() {
+    for (entry, line, part) in [
+        ("- {email: a@b.c, user: a, group: [x]}", 2, "unknown field `group`"),
+        ("- {email: a@b.c}", 2, "missing field `user`"),
+        ("- {user: a}", 2, "exactly one of"),
+        ("- {email: a@b.c, email_domain: b.c, user: a}", 2, "exactly one of"),
+        ("- {email: alice, user: a}", 2, "such as alice@example.com"),
+        ("- {email: 'é@b.c', user: a}", 2, "such as alice@example.com"),
+        ("- {email_domain: '*.b.c', user: a}", 2, "such as example.com"),
+        ("- {email_domain: '@b.c', user: a}", 2, "such as example.com"),
+        ("- {service_token: admin@corp.com, user: a}", 2, "client ID"),
+        ("- {service_token: t.access, user: '{email}'}", 2, "no email"),
+        ("- email: a@b.c\n  user: ''", 3, "printable ASCII"),
+        ("- email: a@b.c\n  user: a\n  groups: [ok, 'x,system:masters']", 4, "no comma"),
+    ] {
+        let error = error_of(entry);
+        assert!(error.line == line && error.message.contains(part), "{entry}: {error}");
+    }
+}
+
+#[test]
+fn case_33_34_an_empty_or_reserved_user_does_not_compile() {
+    for user in ["''", "system:admin", "system:anonymous", "system:serviceaccount:a:b", "system:node:n", "SYSTEM:x"]
+    {
+        error_of(&format!("- {{email: a@b.c, user: '{}'}}", user.trim_matches('\'')));
+    }
+}
+
+#[test]
+fn case_35_system_masters_needs_a_loud_opt_in_and_no_other_system_group_is_possible() {
+    assert!(
+        error_of("- {email: a@b.c, user: a, groups: ['system:masters']}").message.contains("allow_system_masters")
+    );
+    let entry = "- {email: a@b.c, user: a, allow_system_masters: true, groups: ['GROUP']}";
+    assert!(compile(&format!("identities:\n{}", entry.replace("GROUP", "system:masters"))).is_ok());
+    for group in ["system:authenticated", "system:nodes", "System:masters"] {
+        error_of(&entry.replace("GROUP", group));
+    }
+}
+
+#[test]
+fn case_36_37_a_malformed_group_names_itself() {
+    for group in ["a,b", " a", "a ", "", "grüppe", "x,system:masters"] {
+        let error = error_of(&format!("- {{email: a@b.c, user: a, groups: [ok, '{group}']}}"));
+        assert!(error.message.contains(&format!("group {group:?}")), "{error}");
+    }
+    for escape in [r"a\rb", r"a\nb", r"a\0b"] {
+        assert!(
+            error_of(&format!("- {{email: a@b.c, user: a, groups: [\"{escape}\"]}}")).message.contains("printable")
+        );
+    }
+}
+
+#[test]
+fn case_39_groups_are_never_cut_short() {
+    let groups = |count: usize| (0..count).map(|i| format!("g{i}")).collect::<Vec<_>>().join(", ");
+    let of = |count| compile(&format!("identities:\n- {{email: a@b.c, user: a, groups: [{}]}}", groups(count)));
+    assert_eq!(of(300).unwrap().emails.split(',').count(), 300);
+    assert!(of(301).unwrap_err().message.contains("at most 300"));
+}
+
+#[test]
+fn case_44_two_entries_for_one_identity_do_not_compile() {
+    let error = error_of("- {email: a@b.c, user: a}\n- {email: A@B.C, user: b}");
+    assert!(error.line == 3 && error.message.contains("on line 2"), "{error}");
+    error_of("- {email_domain: b.c, user: a}\n- {email_domain: B.c, user: b}");
+    error_of("- {service_token: x.access, user: a}\n- {service_token: x.access, user: b}");
+}
+
+#[test]
+fn case_46_a_domain_rule_never_grants_a_system_group() {
+    error_of("- {email_domain: b.c, user: '{email}', groups: ['system:masters']}");
+}
+
+#[test]
+fn case_172_what_may_be_something_else_than_text_must_be_quoted() {
+    #[rustfmt::skip]
+    let ambiguous = [
+        "007", "+1", "1e3", "1_000", "0x1f", "0o7", "0b11", "190:20:30", "1.5", ".5", "5.", "-.inf", ".NaN", "true",
+        "False", "yes", "No", "oN", "OFF", "y", "N", "null", "~", "2024-01-02", "2024-1-2 03:04:05",
+        "2024-01-02T3:4:5Z", "?a", ":a",
+    ];
+    for bare in ambiguous {
+        for (entry, line) in [
+            (format!("- email: a@b.c\n  user: {bare}"), 3),
+            (format!("- {{email: a@b.c, user: a,\n   groups: [{bare}]}}"), 3),
+            (format!("- service_token: {bare}\n  user: a"), 2),
+        ] {
+            let error = error_of(&entry);
+            assert!(error.line == line && error.message.ends_with("quote it"), "{entry}: {error}");
+        }
+        let quoted = format!("identities: [{{email: a@b.c, user: '{bare}', groups: [\"{bare}\"]}}]");
+        let row = format!("a@b.c\t{bare}\t{bare}\n");
+        assert_eq!(compile(&quoted).unwrap().emails, row);
+    }
+    for bare in ["0123456789abcdef.access", "2024-team", "7th-floor", "a:b", "none", "x1e3"] {
+        let row = format!("{bare}\ta\n");
+        let yaml = format!("identities: [{{service_token: {bare}, user: a}}]");
+        assert_eq!(compile(&yaml).map(|tables| tables.service_tokens), Ok(row));
+    }
+}
+
+#[test]
+fn case_172_notations_that_yaml_1_1_and_1_2_read_differently_do_not_compile() {
+    for (entry, line, part) in [
+        ("- email: a@b.c\n  user: !!str 007", 3, "no tag"),
+        ("- email: a@b.c\n  user: !x a", 3, "no tag"),
+        ("- !!map {email: a@b.c, user: a}", 2, "no tag"),
+        ("- {<<: {user: a}, email: a@b.c}", 2, "merge key"),
+        ("- &a {email: a@b.c, user: a}", 2, "at a list only"),
+        ("- {email: a@b.c, user: &u a}", 2, "at a list only"),
+        ("- {email: a@b.c, user: a, groups: &a.b [x]}", 2, "anchor \"a.b\""),
+        ("- email: a@b.c\n  user:", 3, "nothing stands here"),
+        ("- email: a@b.c\n  user: a\n  groups:", 4, "nothing stands here"),
+        ("- email: a@b.c\n  user: a\n  user: b", 4, "duplicate"),
+        ("- {email: a@b.c, user: a, 1: b}", 2, "quote it"),
+        ("- {email: a@b.c, user: a}\n---\nidentities: []", 3, "second document"),
+        ("- {email: a@b.c, user: a}\n...\n", 3, "no end"),
+        ("- email: a@b.c\n  user: a # \u{85}  groups: [x]", 3, "blanks and line feeds"),
+        ("- email: a@b.c # \u{2028}  groups: [x]\n  user: a", 2, "blanks and line feeds"),
+        ("- email: a@b.c\n  user: |-\n    007", 4, "in one line"),
+        ("- email:\ta@b.c\n  user: a", 2, "blanks and line feeds"),
+        ("- email: a@b.c\n  user: \"a\\/b\"", 3, "no escape"),
+    ] {
+        let error = error_of(entry);
+        assert!(error.line == line && error.message.contains(part), "{entry}: {error}");
+    }
+    assert!(compile("%YAML 1.2\n---\nidentities: []").is_err());
+}
+
+#[test]
+fn case_172_line_ends_comments_and_lists_that_are_named_once_compile() {
+    let yaml = "# é\r\nidentities:\r\n- email: a@b.c # c\r\n  user: a\r\n  groups: &dev [x, z]\r\n\
+                - {email: b@b.c, user: b, groups: *dev}\r\n";
+    assert_eq!(compile(yaml).unwrap().emails, "a@b.c\ta\tx,z\nb@b.c\tb\tx,z\n");
+}
+
+#[test]
+fn the_map_of_this_repository_compiles() {
+    compile(include_str!("../identities.yaml")).unwrap();
+}
+
+#[test]
+fn an_entry_may_end_and_say_whom_its_caller_may_act_as() {
+    let tables = compile(
+        "identities:\n- {email: a@b.c, user: a, groups: [x], expires: 2027-01-15T08:00:00Z,\n   \
+         act_as: {users: [root], groups: [sre, dba], uids: ['42'], extras: [example.com/ticket], reason_required: true}}\n\
+         - {email: b@b.c, user: b, expires: '2027-01-15T09:00:00+01:00'}\n",
+    );
+    let expected = "a@b.c\ta\tx\t1800000000\troot\tsre,dba\t42\texample.com/ticket\t1\nb@b.c\tb\t\t1800000000\n";
+    assert_eq!(tables.unwrap().emails, expected);
+    for (entry, line, part) in [
+        ("- {email: a@b.c, user: a, expires: 2027-01-15}", 2, "quote it"),
+        ("- email: a@b.c\n  user: a\n  expires: '2027-01-15'", 4, "RFC 3339"),
+        ("- email: a@b.c\n  user: a\n  expires: 2027-01-15 08:00:00Z", 4, "quote it"),
+        ("- email: a@b.c\n  user: a\n  expires: tomorrow", 4, "RFC 3339"),
+        ("- email: a@b.c\n  user: a\n  act_as: {users: ['system:admin']}", 4, "reserved"),
+        ("- email: a@b.c\n  user: a\n  act_as: {groups: ['system:masters']}\n  allow_system_masters: true", 4, "reserved"),
+        ("- email: a@b.c\n  user: a\n  act_as: {users: ['{email}']}", 4, "in user alone"),
+        ("- email: a@b.c\n  user: a\n  act_as: {extras: [ticket]}", 4, "with a domain"),
+        ("- email: a@b.c\n  user: a\n  act_as: {extras: [kube-access.dev/email]}", 4, "the gateway's own"),
+        ("- email: a@b.c\n  user: a\n  act_as: {user: [x]}", 4, "unknown field"),
+        ("- email: a@b.c\n  user: a\n  act_as: {users: [007]}", 4, "quote it"),
+    ] {
+        let error = error_of(entry);
+        assert!(error.line == line && error.message.contains(part), "{entry}: {error}");
+    }
+}
+
+#[test]
+fn case_179_groups_of_the_provider_keep_their_order_and_give_nothing_of_the_system() {
+    let tables = compile(
+        "identities:\n- {idp_group: z 1, groups: [on-call]}\n- {idp_group: 'CN=a,OU=b', idp: idp-1, user: guest, groups: [x]}\n\
+         - {idp_group: 'CN=a,OU=b', user: '{email}'}\n",
+    );
+    assert_eq!(tables.unwrap().idp_groups, "z 1\t\t\ton-call\nCN=a,OU=b\tidp-1\tguest\tx\nCN=a,OU=b\t\t{email}\n");
+    for (entry, line, part) in [
+        ("- {idp_group: g, email: a@b.c, user: a}", 2, "exactly one of"),
+        ("- {email: a@b.c, user: a, idp: x}", 2, "in such an entry only"),
+        ("- {idp_group: ' g', user: a}", 2, "printable ASCII"),
+        ("- {idp_group: gr\u{fc}n, user: a}", 2, "printable ASCII"),
+        ("- {idp_group: g, idp: 'a b', user: a}", 2, "login method"),
+        ("- {idp_group: g, groups: ['system:masters'], allow_system_masters: true}", 2, "nothing of the system"),
+        ("- {idp_group: g, groups: ['system:nodes']}", 2, "reserved"),
+        ("- {idp_group: g, user: a}\n- {idp_group: g, user: b}", 3, "on line 2"),
+        ("- {idp_group: 007, user: a}", 2, "quote it"),
+    ] {
+        let error = error_of(entry);
+        assert!(error.line == line && error.message.contains(part), "{entry}: {error}");
+    }
+}
+
+#[test]
+fn a_guard_becomes_a_line_and_one_for_each_rule() {
+    let tables = compile(&format!(
+        "{ENTRY}grants: {{groups: [on-call], users: [carol]}}\nguards:\n\
+         - {{name: ro, for: {{groups: [agents, on-call], users: [carol]}}, allow: read-only}}\n\
+         - name: rules\n  deny:\n  - {{resources: [secrets], verbs: [get, list, watch]}}\n  \
+         - {{api_groups: ['', apps*], resources: [pods/exec, '*'], namespaces: [team-*], names: [x, y*], verbs: ['*']}}\n  \
+         - {{non_resource_urls: [/metrics, /logs/*]}}\n"
+    ));
+    let expected = "ro\tcarol\tagents,on-call\tread-only\nrules\t\t\t\n\t7 * secrets * *\n\t255 .,apps* * team-* x,y*\n\
+        \t1889 /metrics,/logs/*\n";
+    assert_eq!(tables.unwrap().guards, expected);
+}
+
+#[test]
+fn case_178_a_guard_that_could_never_match_does_not_compile() {
+    let guards = |guard: &str| format!("{ENTRY}guards:\n- {guard}\n");
+    for (guard, line, part) in [
+        ("{name: g}", 3, "takes nothing away"),
+        ("{name: g, allow: readonly}", 3, "expected read-only"),
+        ("{name: G, allow: read-only}", 3, "lower-case"),
+        ("{allow: read-only}", 3, "missing field"),
+        ("{name: g, allow: read-only}\n- {name: g, allow: read-only}", 4, "on line 3"),
+        ("{name: g, for: {}, allow: read-only}", 3, "for nobody"),
+        ("{name: g, for: {groups: []}, allow: read-only}", 3, "for nobody"),
+        ("{name: g, for: {groups: [agnets]}, allow: read-only}", 3, "no entry gives this name"),
+        ("{name: g, for: {users: [b]}, allow: read-only}", 3, "no entry gives this name"),
+        ("{name: g, for: {groups: ['system:authenticated']}, allow: read-only}", 3, "reserved"),
+        ("{name: g, deny: []}", 3, "an empty list"),
+        ("name: g\n  deny:\n  - {verbs: [get]}", 5, "either resources or non_resource_urls"),
+        ("name: g\n  deny:\n  - {resources: [pods], non_resource_urls: [/x]}", 5, "either resources"),
+        ("name: g\n  deny:\n  - {resources: []}", 5, "an empty list"),
+        ("name: g\n  deny:\n  - {resources: [pods], namespaces: []}", 5, "an empty list"),
+        ("name: g\n  deny:\n  - {resources: [pods], verbs: [read]}", 5, "one of get, list, watch"),
+        ("name: g\n  deny:\n  - {resources: [pods], verbs: [Get]}", 5, "one of get, list, watch"),
+        ("name: g\n  deny:\n  - {resources: [pods], verbs: [impersonate]}", 5, "one of get, list, watch"),
+        ("name: g\n  deny:\n  - {resources: [pods], verbs: [post]}", 5, "one of get, list, watch"),
+        ("name: g\n  deny:\n  - {resources: [Pods]}", 5, "RBAC calls it pods"),
+        ("name: g\n  deny:\n  - {resources: [secret]}", 5, "RBAC calls it secrets"),
+        ("name: g\n  deny:\n  - {resources: [deploy/scale]}", 5, "RBAC calls it deployments"),
+        ("name: g\n  deny:\n  - {resources: ['pods/']}", 5, "such as pods, pods/exec"),
+        ("name: g\n  deny:\n  - {resources: ['p*ds']}", 5, "such as pods, pods/exec"),
+        ("name: g\n  deny:\n  - {resources: [pods/exec/x]}", 5, "such as pods, pods/exec"),
+        ("name: g\n  deny:\n  - {resources: [pods/exec], verbs: [get]}", 5, "authorised as create"),
+        ("name: g\n  deny:\n  - {resources: [selfsubjectreviews], verbs: [create]}", 5, "stays open"),
+        ("name: g\n  deny:\n  - {api_groups: [''], resources: [deployments]}", 5, "in the API group \"apps\""),
+        ("name: g\n  deny:\n  - {api_groups: [apps/v1], resources: [deployments]}", 5, "without its version"),
+        ("name: g\n  deny:\n  - {api_groups: [core], resources: [pods]}", 5, "\"\" for the core group"),
+        ("name: g\n  deny:\n  - {resources: [nodes], namespaces: [a]}", 5, "in no namespace"),
+        ("name: g\n  deny:\n  - {resources: [pods], namespaces: [Team]}", 5, "with a * at its end"),
+        ("name: g\n  deny:\n  - {resources: [pods], names: [a/b]}", 5, "with a * at its end"),
+        ("name: g\n  deny:\n  - {resources: [pods], names: [a], verbs: [create]}", 5, "in the body"),
+        ("name: g\n  deny:\n  - {non_resource_urls: [metrics]}", 5, "a path such as"),
+        ("name: g\n  deny:\n  - {non_resource_urls: [/api/v1/pods]}", 5, "is a resource"),
+        ("name: g\n  deny:\n  - {non_resource_urls: [/version], verbs: [get]}", 5, "stays open"),
+        ("name: g\n  deny:\n  - {non_resource_urls: [/metrics], verbs: [list]}", 5, "one of get, patch, delete, head"),
+        ("name: g\n  deny:\n  - {non_resource_urls: [/metrics], names: [x]}", 5, "nothing else"),
+        ("name: g\n  deny:\n  - {resource: [pods]}", 5, "unknown field"),
+    ] {
+        let error = compile(&guards(guard)).unwrap_err();
+        assert!(error.line == line && error.message.contains(part), "{guard}: {error}");
+    }
+    for guard in [
+        "{name: g, deny: [{api_groups: [example.com], resources: [deployments]}]}",
+        "{name: g, deny: [{api_groups: ['', example.com], resources: [deployments]}]}",
+        "{name: g, deny: [{resources: [pods], names: [a], verbs: ['*']}]}",
+        "{name: g, deny: [{resources: [pods/exec], names: [a], verbs: [create]}]}",
+        "{name: g, deny: [{resources: [namespaces], namespaces: [a]}]}",
+        "{name: g, deny: [{resources: ['*/scale', 'pods/*', 'po*', '*']}]}",
+    ] {
+        assert!(compile(&guards(guard)).is_ok(), "{guard}");
+    }
+    let template = "identities: [{email_domain: b.c, user: 'sso:{email}'}]\nguards: [{name: g, allow: read-only, for: {users: [NAME]}}]";
+    assert!(compile(&template.replace("NAME", "sso:x@b.c")).is_ok());
+    assert!(compile(&template.replace("NAME", "x@b.c")).is_err());
+}
+
+#[test]
+fn names_that_are_granted_are_held_to_the_rules_of_every_name() {
+    for (grants, part) in
+        [("{groups: ['system:masters']}", "reserved"), ("{users: ['a,b']}", "no comma"), ("{group: [a]}", "unknown field")]
+    {
+        let error = compile(&format!("{ENTRY}grants: {grants}\n")).unwrap_err();
+        assert!(error.line == 2 && error.message.contains(part), "{grants}: {error}");
+    }
+}

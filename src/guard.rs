@@ -1,0 +1,296 @@
+//! What may not pass, whatever RBAC grants: the guards of `identities.yaml`.
+//!
+//! A guard holds for the users and groups that it names, by what the policy made of the caller and never by what the caller says, or
+//! for everybody. All that hold are asked, and the first that refuses speaks. What a request asks for is said in RBAC's words
+//! (Kubernetes, "Authorization overview"), with one difference: exec, attach and port-forward are `create` whatever the method, since
+//! older API servers take kubectl's GET for a `get`.
+//!
+//! What could touch what a rule names is refused whole: a list of all namespaces holds what one namespace has, and a list has what it
+//! names. Nothing is ever filtered. Discovery and the reviews of oneself stay open to whoever is let in.
+
+use std::borrow::Cow;
+
+use thiserror::Error;
+
+use crate::identity::Identity;
+use crate::target::Target;
+use words::{CORE_GROUP, SELF_REVIEWS, STREAMS, bit, is_cluster_scoped, is_discovery};
+
+pub mod words;
+
+/// The guards of this build, as `build.rs` writes them: see `policy/guards.rs`.
+pub const COMPILED: &str = include_str!(concat!(env!("OUT_DIR"), "/guards.tsv"));
+
+/// Verbs whose answer may hold objects that the request does not name.
+const COLLECTIVE: [&str; 3] = ["list", "watch", "deletecollection"];
+
+/// A request that a guard takes away.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("the guard {guard:?} of this gateway does not let {what} pass, whatever the cluster's RBAC grants")]
+pub struct Error {
+    guard: String,
+    what: String,
+}
+
+/// All guards of the policy.
+#[derive(Debug, Default)]
+pub struct Guards<'m>(Vec<Guard<'m>>);
+
+/// Which of them hold for somebody: a bit for each.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Held(Vec<u64>);
+
+#[derive(Debug)]
+struct Guard<'m> {
+    name: &'m str,
+    users: &'m str,
+    groups: &'m str,
+    is_read_only: bool,
+    rules: Vec<Rule<'m>>,
+}
+
+#[derive(Debug)]
+struct Rule<'m> {
+    verbs: u16,
+    what: What<'m>,
+}
+
+/// An empty list of patterns is whatever there is.
+#[derive(Debug)]
+enum What<'m> {
+    Urls(Vec<Pattern<'m>>),
+    Resources {
+        groups: Vec<Pattern<'m>>,
+        resources: Vec<Pattern<'m>>,
+        namespaces: Vec<Pattern<'m>>,
+        names: Vec<Pattern<'m>>,
+    },
+}
+
+#[derive(Debug)]
+struct Pattern<'m> {
+    text: &'m str,
+    is_start: bool,
+}
+
+/// What a request asks for, as rules are held against it.
+struct Asked<'t> {
+    target: &'t Target<'t>,
+    verbs: u16,
+    /// `pods`, `pods/exec`.
+    resource: Cow<'t, str>,
+    subresource: &'t str,
+}
+
+impl<'m> Guards<'m> {
+    /// Reads what `policy/guards.rs` writes.
+    #[must_use]
+    pub fn parse(text: &'m str) -> Self {
+        let mut guards: Vec<Guard<'m>> = Vec::new();
+        for line in text.lines() {
+            if let Some(rule) = line.strip_prefix('\t') {
+                if let (Some(guard), Some(rule)) = (guards.last_mut(), Rule::parse(rule)) {
+                    guard.rules.push(rule);
+                }
+                continue;
+            }
+            let mut cells = line.split('\t');
+            let mut cell = || cells.next().unwrap_or_default();
+            let (name, users, groups) = (cell(), cell(), cell());
+            guards.push(Guard { name, users, groups, is_read_only: !cell().is_empty(), rules: Vec::new() });
+        }
+        Self(guards)
+    }
+
+    /// Which guards hold for a user in these groups.
+    #[must_use]
+    pub fn held_by(&self, user: &str, groups: &[String]) -> Held {
+        let mut held = vec![0; self.0.len().div_ceil(64)];
+        for (index, guard) in self.0.iter().enumerate() {
+            if let Some(word) = held.get_mut(index / 64).filter(|_| guard.is_for(user, groups)) {
+                *word |= 1 << (index % 64);
+            }
+        }
+        Held(held)
+    }
+
+    /// Which guards hold for somebody.
+    #[must_use]
+    pub fn of(&self, identity: &Identity) -> Held {
+        self.held_by(identity.user(), identity.groups())
+    }
+
+    /// Refuses what a guard that holds takes away.
+    pub fn check(&self, held: &Held, target: &Target<'_>) -> Result<(), Error> {
+        if self.0.is_empty() {
+            return Ok(());
+        }
+        let asked = Asked::of(target);
+        if asked.stays_open() {
+            return Ok(());
+        }
+        let mut holding = self.0.iter().enumerate().filter(|(index, _)| held.has(*index)).map(|(_, guard)| guard);
+        match holding.find(|guard| guard.takes_away(&asked)) {
+            Some(guard) => Err(Error { guard: guard.name.to_owned(), what: asked.in_words() }),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Held {
+    fn has(&self, index: usize) -> bool {
+        self.0.get(index / 64).is_some_and(|word| word >> (index % 64) & 1 == 1)
+    }
+}
+
+impl Guard<'_> {
+    fn is_for(&self, user: &str, groups: &[String]) -> bool {
+        let is_everybodys = self.users.is_empty() && self.groups.is_empty();
+        is_everybodys
+            || self.users.split(',').any(|named| named == user)
+            || self.groups.split(',').any(|named| groups.iter().any(|group| group == named))
+    }
+
+    fn takes_away(&self, asked: &Asked<'_>) -> bool {
+        (self.is_read_only && !asked.only_reads()) || self.rules.iter().any(|rule| rule.matches(asked))
+    }
+}
+
+impl<'m> Rule<'m> {
+    fn parse(text: &'m str) -> Option<Self> {
+        let mut cells = text.split(' ');
+        let verbs = cells.next()?.parse().ok()?;
+        let first = patterns(cells.next()?);
+        let what = match cells.next() {
+            None => What::Urls(first),
+            Some(resources) => What::Resources {
+                groups: first,
+                resources: patterns(resources),
+                namespaces: patterns(cells.next()?),
+                names: patterns(cells.next()?),
+            },
+        };
+        Some(Self { verbs, what })
+    }
+
+    fn matches(&self, asked: &Asked<'_>) -> bool {
+        if self.verbs & asked.verbs == 0 {
+            return false;
+        }
+        let target = asked.target;
+        match &self.what {
+            What::Urls(urls) => !target.is_resource && matches_url(urls, &target.url),
+            What::Resources { groups, resources, namespaces, names } => {
+                target.is_resource
+                    && (resources.is_empty() || resources.iter().any(|pattern| asked.is_resource(pattern)))
+                    && is_any(groups, &target.group)
+                    && asked.is_in(namespaces)
+                    && asked.names(names)
+            }
+        }
+    }
+}
+
+impl<'t> Asked<'t> {
+    fn of(target: &'t Target<'t>) -> Self {
+        // The deprecated form with `proxy` in front is the subresource by another name; which verb that would be, nobody says.
+        let is_old_proxy = target.verb == "proxy";
+        let subresource: &str = if is_old_proxy { "proxy" } else { &target.subresource };
+        let verbs = match subresource {
+            _ if is_old_proxy => words::OF_RESOURCES,
+            stream if STREAMS.contains(&stream) => bit("create"),
+            _ => bit(target.verb),
+        };
+        let resource = match subresource {
+            "" => Cow::Borrowed(&*target.resource),
+            subresource => Cow::Owned([&*target.resource, "/", subresource].concat()),
+        };
+        Self { target, verbs, resource, subresource }
+    }
+
+    /// What no guard takes away.
+    fn stays_open(&self) -> bool {
+        let Target { verb, is_resource, group, resource, .. } = self.target;
+        if *is_resource {
+            *verb == "create" && SELF_REVIEWS.contains(&(group, resource)) && self.subresource.is_empty()
+        } else {
+            matches!(*verb, "get" | "head") && is_discovery(&self.target.url)
+        }
+    }
+
+    /// The preset `read-only`, beside what stays open.
+    fn only_reads(&self) -> bool {
+        let reads = bit("get") | bit("list") | bit("watch");
+        self.target.is_resource && self.verbs & !reads == 0 && self.subresource != "proxy" && self.target.resource != "secrets"
+    }
+
+    fn is_resource(&self, pattern: &Pattern<'_>) -> bool {
+        match pattern.text.strip_prefix("*/") {
+            Some(text) => !self.subresource.is_empty() && Pattern { text, ..*pattern }.matches(self.subresource),
+            None => pattern.matches(&self.resource),
+        }
+    }
+
+    /// Whether what is asked for may lie in one of these namespaces.
+    fn is_in(&self, namespaces: &[Pattern<'_>]) -> bool {
+        let Target { namespace, group, resource, .. } = self.target;
+        match &**namespace {
+            "" => namespaces.is_empty() || (self.is_collective() && !is_cluster_scoped(group, resource)),
+            namespace => is_any(namespaces, namespace),
+        }
+    }
+
+    /// Whether what is asked for may have one of these names. Behind `proxy` a name may stand between a scheme and a port.
+    fn names(&self, names: &[Pattern<'_>]) -> bool {
+        match &*self.target.name {
+            "" => names.is_empty() || self.is_collective(),
+            name if self.subresource == "proxy" => {
+                let bare = name.split(':').nth(usize::from(name.matches(':').count() > 1)).unwrap_or(name);
+                is_any(names, name) || is_any(names, bare)
+            }
+            name => is_any(names, name),
+        }
+    }
+
+    fn is_collective(&self) -> bool {
+        COLLECTIVE.contains(&self.target.verb)
+    }
+
+    fn in_words(&self) -> String {
+        let Target { verb, namespace, .. } = self.target;
+        if !self.target.is_resource {
+            return [verb, " ", &self.target.url].concat();
+        }
+        let verb = if STREAMS.contains(&self.subresource) { "create" } else { verb };
+        let place = if namespace.is_empty() { [""; 2] } else { [" in namespace ", namespace] };
+        [verb, " ", &self.resource, place[0], place[1]].concat()
+    }
+}
+
+impl Pattern<'_> {
+    fn matches(&self, text: &str) -> bool {
+        if self.is_start { text.starts_with(self.text) } else { text == self.text }
+    }
+}
+
+fn patterns(cell: &str) -> Vec<Pattern<'_>> {
+    let texts = cell.split(',').filter(|_| cell != "*");
+    texts
+        .map(|text| match text.strip_suffix('*') {
+            Some(text) => Pattern { text, is_start: true },
+            None => Pattern { text: if text == CORE_GROUP { "" } else { text }, is_start: false },
+        })
+        .collect()
+}
+
+fn is_any(patterns: &[Pattern<'_>], text: &str) -> bool {
+    patterns.is_empty() || patterns.iter().any(|pattern| pattern.matches(text))
+}
+
+/// A slash at the end changes nothing: servers of such URLs take both.
+fn matches_url(urls: &[Pattern<'_>], url: &str) -> bool {
+    is_any(urls, url) || url.strip_suffix('/').is_some_and(|url| is_any(urls, url))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,241 @@
+//! What groups a person is in at the identity provider, as far as the map names them: from the token, or from Access.
+//!
+//! The token has them where Access is told to put the claim `groups` into it, and leaves the claim out without a word where it would
+//! be too long. Access's `get-identity` tells them whole (Cloudflare One, "Application token"). What neither tells is unknown, and
+//! never "none": a guard may hang on a group. No name of the provider's reaches the cluster.
+
+use std::rc::Rc;
+
+use thiserror::Error;
+
+use super::IdentityMap;
+use crate::json::{self, Malformed, Object};
+use crate::token::{Claims, Subject};
+
+/// The longest identity that is read, in bytes: thousands of groups.
+pub const MAX_BYTES: usize = 512 * 1024;
+
+/// How long Access may take to tell it, in milliseconds.
+pub const MILLISECONDS: u32 = 5_000;
+
+/// How long what it told is believed, in seconds.
+pub const SECONDS: u64 = 300;
+
+/// The most people that are remembered, each with the few groups that the map names. A list is looked through, but seldom: who is
+/// recognised is remembered with their token.
+const MAX_PEOPLE: usize = 4096;
+
+/// The groups of one person that the map names.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Membership {
+    groups: Vec<String>,
+    /// The login method in Access; empty where the token told the groups, which does not tell it.
+    idp: String,
+}
+
+/// A person in one session, by which Access knows their identity.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Person {
+    /// The email address, in lower case.
+    pub email: String,
+    /// `sub`.
+    pub id: String,
+    /// `identity_nonce`, which changes with each login.
+    pub nonce: String,
+}
+
+/// An identity that cannot be taken. It quotes nothing of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum Error {
+    /// No answer in time, or none with status 200.
+    #[error("get-identity did not answer")]
+    Unreachable,
+    /// The answer exceeds [`MAX_BYTES`].
+    #[error("get-identity answered too much")]
+    TooLarge,
+    /// No JSON object that names this person.
+    #[error("get-identity did not answer with this person's identity")]
+    Another,
+    /// Groups that are no list of texts, or of objects with an `id`.
+    #[error("get-identity answered with groups that cannot be read")]
+    Groups,
+}
+
+/// Who is remembered.
+#[derive(Debug, Default)]
+pub struct Memberships(Vec<(Person, Rc<Membership>, u64)>);
+
+impl Membership {
+    /// What the token tells. Nothing, where it does not tell it, or not from where: then Access has to be asked.
+    #[must_use]
+    pub fn of_token(claims: &Claims, map: &IdentityMap<'_>) -> Option<Self> {
+        let custom = Object::read(claims.custom()?).ok()?;
+        let groups = groups(custom.raw("groups").ok()??).ok()?;
+        let asks_from_where = groups.iter().any(|group| map.names_group(group).1);
+        (!asks_from_where).then(|| Self::named(groups, "", map))
+    }
+
+    /// Reads what `get-identity` answered for this person.
+    pub fn read(text: &str, person: &Person, map: &IdentityMap<'_>) -> Result<Self, Error> {
+        if text.len() > MAX_BYTES {
+            return Err(Error::TooLarge);
+        }
+        let answer = Object::read(text).map_err(|_| Error::Another)?;
+        let email: String = answer.need("email").map_err(|_| Error::Another)?;
+        if email.to_ascii_lowercase() != person.email {
+            return Err(Error::Another);
+        }
+        // Whoever is in no group has no member "groups".
+        let list = answer.raw("groups").map_err(|_| Error::Groups)?;
+        let groups = groups(list.unwrap_or("[]")).map_err(|_| Error::Groups)?;
+        let idp = answer.need::<Object<'_>>("idp").and_then(|idp| idp.need::<String>("id"));
+        Ok(Self::named(groups, &idp.unwrap_or_default(), map))
+    }
+
+    fn named(mut groups: Vec<String>, idp: &str, map: &IdentityMap<'_>) -> Self {
+        groups.retain(|group| map.names_group(group).0);
+        Self { groups, idp: idp.to_owned() }
+    }
+
+    /// Whether the person is in this group, by this login method if one is named.
+    pub(super) fn has(&self, group: &str, idp: &str) -> bool {
+        (idp.is_empty() || idp == self.idp) && self.groups.iter().any(|own| own == group)
+    }
+}
+
+impl Person {
+    /// The person whom a token speaks of.
+    #[must_use]
+    pub fn of(claims: &Claims) -> Option<Self> {
+        let Subject::User { email, id } = claims.subject() else {
+            return None;
+        };
+        Some(Self { email: email.clone(), id: id.clone(), nonce: claims.nonce().to_owned() })
+    }
+}
+
+impl Memberships {
+    /// What is known of a person, and until when. `now` is in seconds since the Unix epoch.
+    #[must_use]
+    pub fn recall(&self, person: &Person, now: u64) -> Option<(Rc<Membership>, u64)> {
+        let found = self.0.iter().find(|(known, _, until)| known == person && *until > now);
+        found.map(|(_, membership, until)| (Rc::clone(membership), *until))
+    }
+
+    /// Remembers what Access told.
+    pub fn remember(&mut self, person: Person, membership: Membership, now: u64) {
+        self.0.retain(|(known, _, until)| *known != person && *until > now);
+        if self.0.len() >= MAX_PEOPLE {
+            self.0.clear();
+        }
+        self.0.push((person, Rc::new(membership), now + SECONDS));
+    }
+}
+
+/// A list of groups, each the text of its ID or an object that has it.
+fn groups(list: &str) -> Result<Vec<String>, Malformed> {
+    let id = |item| json::value(item).or_else(|_| Object::read(item)?.need("id"));
+    json::items(list)?.into_iter().map(id).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::config::tests_support::config;
+    use crate::token::tests_support;
+
+    const MAP: IdentityMap<'static> = IdentityMap {
+        emails: "",
+        email_domains: "",
+        service_tokens: "",
+        idp_groups: "g-1\t\t\ton-call\ng-2\tidp-1\tguest\n",
+    };
+
+    fn person() -> Person {
+        Person { email: "alice@example.com".into(), id: "id-1".into(), nonce: "n".into() }
+    }
+
+    fn read(changes: &Value) -> Result<Membership, Error> {
+        let mut identity = json!({"email": "Alice@Example.com", "name": "A", "idp": {"id": "idp-1", "type": "oidc"}});
+        identity.as_object_mut().unwrap().extend(changes.as_object().unwrap().clone());
+        Membership::read(&identity.to_string(), &person(), &MAP)
+    }
+
+    fn of_token(custom: &Value) -> Option<Membership> {
+        let claims = json!({"email": "alice@example.com", "sub": "id-1", "custom": custom});
+        Membership::of_token(&tests_support::claims(&config(), &claims), &MAP)
+    }
+
+    #[test]
+    fn case_179_objects_and_texts_are_groups_and_of_them_what_the_map_names_is_kept() {
+        let known = Membership { groups: vec!["g-1".into()], idp: "idp-1".into() };
+        for groups in [
+            json!(["g-1", "other", "system:masters"]),
+            json!([{"id": "g-1", "name": "On call", "email": "on-call@example.com"}, {"id": "other"}]),
+            json!([{"id": "g-1"}, "g-1x", {"id": "x", "name": "g-1"}]),
+        ] {
+            let mut found = read(&json!({ "groups": groups })).unwrap();
+            found.groups.dedup();
+            assert_eq!(found, known, "{groups}");
+        }
+        let many: Vec<String> = (0..500).map(|number| format!("g-{number}")).collect();
+        assert_eq!(read(&json!({ "groups": many })).unwrap().groups, ["g-1", "g-2"]);
+        for none in [json!({}), json!({"groups": []}), json!({"groups": ["G-1", " g-1", "g-1 ", "g"]})] {
+            assert_eq!(read(&none).unwrap().groups, [""; 0], "{none}");
+        }
+    }
+
+    #[test]
+    fn case_179_what_cannot_be_read_is_unknown_and_never_none() {
+        for groups in [json!(null), json!("g-1"), json!({}), json!({"id": "g-1"}), json!([1]), json!([null]), json!([["g-1"]]),
+            json!([{"name": "g-1"}]), json!([{"id": 1}]), json!(["g-1", {}])]
+        {
+            assert_eq!(read(&json!({ "groups": groups })), Err(Error::Groups), "{groups}");
+        }
+        for text in ["", "null", "[]", "{", r#"{"err":"no session"}"#, r#"{"email":"eve@example.com","groups":[]}"#, "<html>",
+            r#"{"groups":[]}"#]
+        {
+            assert_eq!(Membership::read(text, &person(), &MAP), Err(Error::Another), "{text}");
+        }
+        let twice = r#"{"email":"alice@example.com","groups":[],"groups":["g-1"]}"#;
+        assert_eq!(Membership::read(twice, &person(), &MAP), Err(Error::Groups));
+        let large = format!(r#"{{"email":"alice@example.com","x":"{}"}}"#, "x".repeat(MAX_BYTES));
+        assert_eq!(Membership::read(&large, &person(), &MAP), Err(Error::TooLarge));
+    }
+
+    #[test]
+    fn case_179_a_token_without_the_claim_or_with_another_kind_of_it_tells_nothing() {
+        assert_eq!(of_token(&json!({"groups": ["g-1", {"id": "x"}]})).unwrap().groups, ["g-1"]);
+        assert_eq!(of_token(&json!({"groups": []})).unwrap().groups, [""; 0]);
+        for custom in [json!(null), json!({}), json!([]), json!("g-1"), json!({"groups": "g-1"}), json!({"groups": null}),
+            json!({"groups": [1]}), json!({"employeeID": "7"})]
+        {
+            assert_eq!(of_token(&custom), None, "{custom}");
+        }
+        assert_eq!(of_token(&json!({"groups": ["g-2"]})), None, "the token does not tell the login method");
+    }
+
+    #[test]
+    fn a_group_counts_from_the_login_method_that_its_entry_names() {
+        let found = read(&json!({"groups": ["g-2"]})).unwrap();
+        assert!(found.has("g-2", "idp-1") && found.has("g-2", "") && !found.has("g-2", "idp-2"));
+        for idp in [json!(null), json!({}), json!({"id": 1}), json!({"id": "idp-2"})] {
+            assert!(!read(&json!({"groups": ["g-2"], "idp": idp})).unwrap().has("g-2", "idp-1"), "{idp}");
+        }
+    }
+
+    #[test]
+    fn people_are_remembered_for_five_minutes_and_not_without_end() {
+        let mut memberships = Memberships::default();
+        memberships.remember(person(), Membership::default(), 100);
+        assert!(memberships.recall(&person(), 399).is_some() && memberships.recall(&person(), 400).is_none());
+        let another = Person { nonce: "another login".into(), ..person() };
+        assert!(memberships.recall(&another, 100).is_none());
+        for number in 0..3 * MAX_PEOPLE {
+            memberships.remember(Person { id: number.to_string(), ..person() }, Membership::default(), 100);
+        }
+        assert!(memberships.0.len() <= MAX_PEOPLE);
+    }
+}
