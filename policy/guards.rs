@@ -53,7 +53,10 @@ pub(super) fn compile(policy: &Policy) -> Result<String, MapError> {
         let Guard { name, r#for, allow, deny } = &guard.value;
         let is_label = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
         if name.value.is_empty() || name.value.len() > 63 || !name.value.bytes().all(is_label) {
-            return fail(name, format!("guard {:?}: expected 1 to 63 lower-case letters, digits and hyphens", name.value));
+            return fail(
+                name,
+                format!("guard {:?}: expected 1 to 63 lower-case letters, digits and hyphens", name.value),
+            );
         }
         if let Some(first) = lines.insert(&name.value, name.referenced.line()) {
             return fail(name, format!("there is a guard {} already, on line {first}", name.value));
@@ -127,13 +130,16 @@ impl<'a> Names<'a> {
 fn is_instance(user: &str, template: &str) -> bool {
     match template.split_once(EMAIL_PLACEHOLDER) {
         None => user == template,
-        Some((before, after)) => user.strip_prefix(before).and_then(|rest| rest.strip_suffix(after)).is_some_and(|email| email.contains('@')),
+        Some((before, after)) => {
+            user.strip_prefix(before).and_then(|rest| rest.strip_suffix(after)).is_some_and(|email| email.contains('@'))
+        }
     }
 }
 
 fn compile_rule(at: &Spanned<Rule>) -> Result<String, MapError> {
     let rule = &at.value;
-    let lists = [&rule.api_groups, &rule.resources, &rule.verbs, &rule.namespaces, &rule.names, &rule.non_resource_urls];
+    let lists =
+        [&rule.api_groups, &rule.resources, &rule.verbs, &rule.namespaces, &rule.names, &rule.non_resource_urls];
     if let Some(empty) = lists.into_iter().flatten().find(|list| list.value.is_empty()) {
         return fail(empty, never("an empty list"));
     }
@@ -179,8 +185,7 @@ fn check_verbs(verbs: Option<&Spanned<List>>, possible: u16, what: &str) -> Resu
     for verb in &verbs.value {
         let bits = if verb.value == "*" { possible } else { words::bit(&verb.value) & possible };
         if bits == 0 {
-            let known: Vec<&str> =
-                words::VERBS.into_iter().filter(|known| words::bit(known) & possible != 0).collect();
+            let known: Vec<&str> = words::VERBS.into_iter().filter(|known| words::bit(known) & possible != 0).collect();
             return fail(verb, format!("verb {:?}: {what} has one of {}, or \"*\"", verb.value, known.join(", ")));
         }
         set |= bits;
@@ -195,7 +200,8 @@ fn check_resources(rule: &Rule, resources: &Spanned<List>, verbs: u16) -> Result
         let is_plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-.".contains(&byte);
         let stem = group.value.strip_suffix('*').unwrap_or(&group.value);
         if !stem.bytes().all(is_plain) || matches!(stem, "core" | "v1") || stem.starts_with('.') {
-            let expected = "an API group without its version, such as apps, \"\" for the core group, or with a * at its end";
+            let expected =
+                "an API group without its version, such as apps, \"\" for the core group, or with a * at its end";
             return fail(group, format!("API group {:?}: expected {expected}", group.value));
         }
     }
@@ -204,7 +210,9 @@ fn check_resources(rule: &Rule, resources: &Spanned<List>, verbs: u16) -> Result
     }
     if let Some(namespaces) = &rule.namespaces {
         for namespace in &namespaces.value {
-            check_pattern("namespace", namespace, |byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')?;
+            check_pattern("namespace", namespace, |byte| {
+                byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-'
+            })?;
         }
         let is_outside = |resource: &Spanned<String>| {
             let resource = resource.value.split('/').next().unwrap_or_default();
@@ -238,7 +246,9 @@ fn check_resource(at: &Spanned<String>, groups: &[Spanned<String>], verbs: u16) 
     if let Some(plural) = resources::plural_of(resource).filter(|plural| *plural != resource) {
         return fail(at, never(&format!("resource {text:?}: RBAC calls it {plural}")));
     }
-    let is_plain = |part: &str| part.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-.".contains(&byte));
+    let is_plain = |part: &str| {
+        part.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-.".contains(&byte))
+    };
     let is_part = |part: &str| !part.is_empty() && part.strip_suffix('*').map_or_else(|| is_plain(part), is_plain);
     let is_sound = match subresource {
         None => is_part(resource),
@@ -257,7 +267,8 @@ fn check_resource(at: &Spanned<String>, groups: &[Spanned<String>], verbs: u16) 
     let own = resources::groups_of(resource);
     let can_be = |group: &Spanned<String>| {
         let is_other = !resources::is_own(&group.value) && !group.value.ends_with('*');
-        let matches = |own: &&str| group.value.strip_suffix('*').map_or(*own == group.value, |start| own.starts_with(start));
+        let matches =
+            |own: &&str| group.value.strip_suffix('*').map_or(*own == group.value, |start| own.starts_with(start));
         is_other || own.iter().any(matches)
     };
     if !own.is_empty() && !groups.is_empty() && !groups.iter().any(can_be) {

@@ -66,7 +66,10 @@ pub(super) fn compile(entries: &[Spanned<Entry>]) -> Result<[String; 4], MapErro
             _ => return fail(entry, "an entry names exactly one of email, email_domain, service_token, idp_group"),
         }
         if let (Some(idp), None) = (&given.idp, &given.idp_group) {
-            return fail(idp, "idp says from which login method an idp_group counts: expected it in such an entry only");
+            return fail(
+                idp,
+                "idp says from which login method an idp_group counts: expected it in such an entry only",
+            );
         }
     }
     let in_order = order.iter().filter_map(|key| idp_groups.0.get(key).map(|(_, row)| format!("{key}\t{row}\n")));
@@ -158,7 +161,10 @@ fn check_groups(entry: &Entry, at: &Spanned<String>) -> Result<(), MapError> {
         return fail(at, format!("{} groups: expected at most {}", entry.groups.len(), name::MAX_GROUPS));
     }
     if entry.allow_system_masters && entry.idp_group.is_some() {
-        return fail(at, "a group of the identity provider gives nothing of the system: expected no allow_system_masters");
+        return fail(
+            at,
+            "a group of the identity provider gives nothing of the system: expected no allow_system_masters",
+        );
     }
     for group in &entry.groups {
         check_form("group", group)?;
@@ -189,7 +195,10 @@ fn check_act_as(act_as: &ActAs) -> Result<(), MapError> {
         for name in names {
             check_name(kind, name)?;
             if name.value.contains(EMAIL_PLACEHOLDER) {
-                return fail(name, format!("{kind} {:?}: {{email}} stands for the caller's address in user alone", name.value));
+                return fail(
+                    name,
+                    format!("{kind} {:?}: {{email}} stands for the caller's address in user alone", name.value),
+                );
             }
         }
     }

@@ -81,8 +81,15 @@ mod tests {
     #[test]
     fn singulars_kinds_and_short_names_lead_to_the_plural() {
         for (text, plural) in [
-            ("pod", "pods"), ("po", "pods"), ("Pod", "pods"), ("Pods", "pods"), ("secret", "secrets"), ("Ingress", "ingresses"),
-            ("netpol", "networkpolicies"), ("networkpolicy", "networkpolicies"), ("deploy", "deployments"),
+            ("pod", "pods"),
+            ("po", "pods"),
+            ("Pod", "pods"),
+            ("Pods", "pods"),
+            ("secret", "secrets"),
+            ("Ingress", "ingresses"),
+            ("netpol", "networkpolicies"),
+            ("networkpolicy", "networkpolicies"),
+            ("deploy", "deployments"),
             ("storageclass", "storageclasses"),
         ] {
             assert_eq!(plural_of(text), Some(plural), "{text}");

@@ -9,17 +9,12 @@ use serde::Deserialize;
 use serde_saphyr::Spanned;
 use serde_saphyr::options::MergeKeyPolicy;
 
+use super::{name, words};
 use identities::Entry;
 
 mod guards;
 mod identities;
-#[path = "../src/identity/name.rs"]
-#[allow(dead_code, unreachable_pub, reason = "shared with the library, which uses and tests all of it")]
-pub(super) mod name;
 mod resources;
-#[path = "../src/guard/words.rs"]
-#[allow(dead_code, unreachable_pub, reason = "shared with the library, which uses and tests all of it")]
-mod words;
 mod yaml;
 
 /// The compiled policy, as `src/identity.rs` and `src/guard.rs` read it.

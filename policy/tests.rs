@@ -41,17 +41,14 @@ fn a_mistake_names_its_line_and_what_was_expected() {
 
 #[test]
 fn case_33_34_an_empty_or_reserved_user_does_not_compile() {
-    for user in ["''", "system:admin", "system:anonymous", "system:serviceaccount:a:b", "system:node:n", "SYSTEM:x"]
-    {
+    for user in ["''", "system:admin", "system:anonymous", "system:serviceaccount:a:b", "system:node:n", "SYSTEM:x"] {
         error_of(&format!("- {{email: a@b.c, user: '{}'}}", user.trim_matches('\'')));
     }
 }
 
 #[test]
 fn case_35_system_masters_needs_a_loud_opt_in_and_no_other_system_group_is_possible() {
-    assert!(
-        error_of("- {email: a@b.c, user: a, groups: ['system:masters']}").message.contains("allow_system_masters")
-    );
+    assert!(error_of("- {email: a@b.c, user: a, groups: ['system:masters']}").message.contains("allow_system_masters"));
     let entry = "- {email: a@b.c, user: a, allow_system_masters: true, groups: ['GROUP']}";
     assert!(compile(&format!("identities:\n{}", entry.replace("GROUP", "system:masters"))).is_ok());
     for group in ["system:authenticated", "system:nodes", "System:masters"] {
@@ -176,7 +173,11 @@ fn an_entry_may_end_and_say_whom_its_caller_may_act_as() {
         ("- email: a@b.c\n  user: a\n  expires: 2027-01-15 08:00:00Z", 4, "quote it"),
         ("- email: a@b.c\n  user: a\n  expires: tomorrow", 4, "RFC 3339"),
         ("- email: a@b.c\n  user: a\n  act_as: {users: ['system:admin']}", 4, "reserved"),
-        ("- email: a@b.c\n  user: a\n  act_as: {groups: ['system:masters']}\n  allow_system_masters: true", 4, "reserved"),
+        (
+            "- email: a@b.c\n  user: a\n  act_as: {groups: ['system:masters']}\n  allow_system_masters: true",
+            4,
+            "reserved",
+        ),
         ("- email: a@b.c\n  user: a\n  act_as: {users: ['{email}']}", 4, "in user alone"),
         ("- email: a@b.c\n  user: a\n  act_as: {extras: [ticket]}", 4, "with a domain"),
         ("- email: a@b.c\n  user: a\n  act_as: {extras: [kube-access.dev/email]}", 4, "the gateway's own"),
@@ -290,9 +291,11 @@ fn case_178_a_guard_that_could_never_match_does_not_compile() {
 
 #[test]
 fn names_that_are_granted_are_held_to_the_rules_of_every_name() {
-    for (grants, part) in
-        [("{groups: ['system:masters']}", "reserved"), ("{users: ['a,b']}", "no comma"), ("{group: [a]}", "unknown field")]
-    {
+    for (grants, part) in [
+        ("{groups: ['system:masters']}", "reserved"),
+        ("{users: ['a,b']}", "no comma"),
+        ("{group: [a]}", "unknown field"),
+    ] {
         let error = compile(&format!("{ENTRY}grants: {grants}\n")).unwrap_err();
         assert!(error.line == 2 && error.message.contains(part), "{grants}: {error}");
     }

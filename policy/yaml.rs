@@ -88,7 +88,10 @@ fn is_ambiguous(bare: &str) -> bool {
 
 /// Whether a scalar is a time to every reader, and the same one: `2027-01-31T18:00:00Z`.
 fn is_moment(bare: &str) -> bool {
-    bare.len() >= 20 && bare.as_bytes().get(10) == Some(&b'T') && !bare.contains(['.', ' ', 't', 'z']) && moment(bare).is_some()
+    bare.len() >= 20
+        && bare.as_bytes().get(10) == Some(&b'T')
+        && !bare.contains(['.', ' ', 't', 'z'])
+        && moment(bare).is_some()
 }
 
 fn is_plain_anchor(name: &str) -> bool {

@@ -108,7 +108,12 @@ impl Caller {
         if let Some(uid) = &impersonated.uid {
             lines.push("Impersonate-Uid", uid);
         }
-        Self { identity: self.identity.clone(), held: self.held.clone(), acts_as: Some(impersonated), lines: lines.text }
+        Self {
+            identity: self.identity.clone(),
+            held: self.held.clone(),
+            acts_as: Some(impersonated),
+            lines: lines.text,
+        }
     }
 
     /// Who the caller is to the API server.
@@ -169,7 +174,8 @@ impl Acting {
     /// A caller as somebody else, if the API server has said so a moment ago. `now` is in seconds since the Unix epoch.
     #[must_use]
     pub fn recall(&self, caller: &Caller, as_other: &Caller, now: u64) -> Option<Rc<Caller>> {
-        let is_known = |known: &&Permitted| known.until > now && *known.caller == *caller && *known.as_other == *as_other;
+        let is_known =
+            |known: &&Permitted| known.until > now && *known.caller == *caller && *known.as_other == *as_other;
         self.0.iter().find(is_known).map(|known| Rc::clone(&known.as_other))
     }
 
@@ -278,7 +284,12 @@ mod tests {
     fn case_145_what_is_remembered_is_bounded_and_what_is_used_stays() {
         let mut callers = callers(&[("used", 10)]);
         for index in 0..3 * MAX_TOKENS {
-            callers.remember(&format!("token-{index}"), Rc::new(Caller::new(identity(), Held::default())), key("a"), 10);
+            callers.remember(
+                &format!("token-{index}"),
+                Rc::new(Caller::new(identity(), Held::default())),
+                key("a"),
+                10,
+            );
             if index % 1000 == 0 {
                 assert!(callers.recall("used", 9).is_some());
             }
@@ -287,7 +298,12 @@ mod tests {
         assert!(callers.recall("token-0", 9).is_none());
         let large = "x".repeat(MAX_BYTES / 4);
         for index in 0..9 {
-            callers.remember(&format!("{large}{index}"), Rc::new(Caller::new(identity(), Held::default())), key("a"), 10);
+            callers.remember(
+                &format!("{large}{index}"),
+                Rc::new(Caller::new(identity(), Held::default())),
+                key("a"),
+                10,
+            );
         }
         assert!(callers.young.bytes <= MAX_BYTES && callers.old.bytes <= MAX_BYTES);
     }

@@ -12,9 +12,9 @@ use crate::browser;
 use crate::caller::{Acting, Caller, Callers};
 use crate::config::{Config, ConfigError, Level};
 use crate::guard::Guards;
+use crate::head::Head;
 use crate::identity::entry::{self, Stored, Verdict};
 use crate::identity::membership::{self, Membership, Memberships, Person};
-use crate::head::Head;
 use crate::identity::{self, IdentityMap};
 use crate::impersonation::{self, Name, Ruling, Wish};
 use crate::keys::{self, Key, KeyRing, Keys, KeysError};
@@ -164,12 +164,7 @@ impl<E: Into<Refusal>> From<E> for Step<'_> {
 impl<'m> Gateway<'m> {
     /// A gateway that knows nobody yet. `has_store` says whether Workers KV can be asked.
     #[must_use]
-    pub fn new(
-        config: Result<Config, ConfigError>,
-        map: IdentityMap<'m>,
-        guards: Guards<'m>,
-        has_store: bool,
-    ) -> Self {
+    pub fn new(config: Result<Config, ConfigError>, map: IdentityMap<'m>, guards: Guards<'m>, has_store: bool) -> Self {
         Self {
             config,
             map,
@@ -242,7 +237,10 @@ impl<'m> Gateway<'m> {
         if let Some(key) = key {
             let Head { method, audit_id, .. } = request.head;
             let seconds = request.head.now();
-            head.push(signature::HEADER, &signature::sign(key, seconds, method, &target.text, audit_id, caller.lines()));
+            head.push(
+                signature::HEADER,
+                &signature::sign(key, seconds, method, &target.text, audit_id, caller.lines()),
+            );
         }
         if protocol == Protocol::Spdy && !target.is_stream() {
             // kubectl shows only the answer to its second attempt at a stream, which is SPDY's. Where the API server would
@@ -342,7 +340,8 @@ impl<'m> Gateway<'m> {
             let mut lines = format!("Accept:application/json\nContent-Type:application/json\nAudit-ID:{audit_id}\n");
             if let Some(key) = key {
                 let seconds = request.head.now();
-                let signature = signature::sign(key, seconds, "POST", impersonation::REVIEWS, &audit_id, caller.lines());
+                let signature =
+                    signature::sign(key, seconds, "POST", impersonation::REVIEWS, &audit_id, caller.lines());
                 lines.extend([signature::HEADER, ":", &signature, "\n"]);
             }
             lines.push_str(caller.lines());

@@ -221,7 +221,10 @@ impl<'t> Asked<'t> {
     /// The preset `read-only`, beside what stays open.
     fn only_reads(&self) -> bool {
         let reads = bit("get") | bit("list") | bit("watch");
-        self.target.is_resource && self.verbs & !reads == 0 && self.subresource != "proxy" && self.target.resource != "secrets"
+        self.target.is_resource
+            && self.verbs & !reads == 0
+            && self.subresource != "proxy"
+            && self.target.resource != "secrets"
     }
 
     fn is_resource(&self, pattern: &Pattern<'_>) -> bool {

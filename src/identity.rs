@@ -6,6 +6,8 @@
 
 use thiserror::Error;
 
+#[cfg(test)]
+use crate::guard::words;
 use crate::token::{Claims, Subject};
 use entry::Stored;
 use membership::Membership;

@@ -48,7 +48,9 @@ pub enum Error {
     #[error("you may not act as {0} {1:?} through this gateway: act_as of your entry does not name it")]
     NotNamed(&'static str, String),
     /// `act_as` wants a reason.
-    #[error("acting as somebody else takes a reason here: add --as-user-extra reason=WHY (kubectl 1.35 or newer), or as-user-extra in the kubeconfig")]
+    #[error(
+        "acting as somebody else takes a reason here: add --as-user-extra reason=WHY (kubectl 1.35 or newer), or as-user-extra in the kubeconfig"
+    )]
     NoReason,
     /// RBAC says no.
     #[error(
@@ -56,7 +58,9 @@ pub enum Error {
     )]
     Denied(String, &'static str, String),
     /// The API server cannot be asked.
-    #[error("whether you may act as somebody else cannot be told right now: the API server did not answer the question")]
+    #[error(
+        "whether you may act as somebody else cannot be told right now: the API server did not answer the question"
+    )]
     Unanswered,
     /// Headers that ask for nothing that there is.
     #[error("this impersonation cannot be read: {0}")]
@@ -131,7 +135,8 @@ impl<'a> Wish<'a> {
                 "impersonate-group" => wish.groups = value.split(',').map(|group| group.trim_matches(' ')).collect(),
                 "impersonate-uid" => wish.uid = Some(value),
                 _ => {
-                    let key = header.strip_prefix("impersonate-extra-").ok_or(Error::Malformed("there is no such header"))?;
+                    let key =
+                        header.strip_prefix("impersonate-extra-").ok_or(Error::Malformed("there is no such header"))?;
                     let key = target::unescape(key).and_then(|key| String::from_utf8(key).ok()).unwrap_or_default();
                     if key == GIVEN_REASON {
                         wish.reason = Some(value);
@@ -212,7 +217,8 @@ impl<'a> Wish<'a> {
 
     fn names(&self) -> Vec<Name> {
         let name = |kind, name: &str| Name { kind, key: String::new(), value: name.to_owned() };
-        let extras = self.extras.iter().map(|(key, value)| Name { key: key.clone().into_owned(), ..name("extra", value) });
+        let extras =
+            self.extras.iter().map(|(key, value)| Name { key: key.clone().into_owned(), ..name("extra", value) });
         let groups = self.groups.iter().map(|group| name("group", group));
         let uid = self.uid.map(|uid| name("UID", uid));
         std::iter::once(name("user", self.user)).chain(groups).chain(uid).chain(extras).collect()

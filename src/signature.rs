@@ -7,7 +7,6 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hmac_sha256::HMAC;
 
-
 /// The header of the signature: `SECONDS MAC`.
 pub const HEADER: &str = "Kube-Access-Signature";
 

@@ -113,9 +113,7 @@ impl<'a> Target<'a> {
 fn read<'a>(method: &'static str, text: &'a str) -> Result<Target<'a>, Error> {
     let (path, query) = split(text);
     let mut target = match decode(path)? {
-        Cow::Borrowed(inner) => {
-            Target { url: Cow::Borrowed(path), ..classify(method, inner, query) }
-        }
+        Cow::Borrowed(inner) => Target { url: Cow::Borrowed(path), ..classify(method, inner, query) },
         Cow::Owned(inner) => {
             let end = if path.ends_with('/') { "/" } else { "" };
             Target { url: Cow::Owned(["/", &inner, end].concat()), ..classify(method, &inner, query).into_owned() }

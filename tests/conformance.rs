@@ -6,6 +6,7 @@
 use std::fmt::Write as _;
 
 use kube_access::gateway::{Gateway, Journey};
+use kube_access::guard::Guards;
 use kube_access::identity::{Error, IdentityMap};
 use kube_access::refusal::Refusal;
 use kube_access::request::Request;
@@ -196,7 +197,7 @@ impl Vector {
             return Untrusted::parse(&token).unwrap_err().to_string();
         }
         let jwks = jwks(&keys);
-        let mut gateway = Gateway::new(Ok(config()), IdentityMap::new("", "", ""), false);
+        let mut gateway = Gateway::new(Ok(config()), IdentityMap::default(), Guards::default(), false);
         let head =
             format!("GET\nhttps://kube.example.com/api\n{}\nid-1\ncf-access-jwt-assertion:{}", NOW * 1000, token);
         let request = Request::read(&head);

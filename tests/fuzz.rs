@@ -25,11 +25,14 @@ mod map;
 mod name;
 #[path = "fuzz/request_info.rs"]
 mod request_info;
-#[path = "../policy/identities.rs"]
+#[path = "../policy/source.rs"]
 mod source;
 #[path = "conformance/team.rs"]
 #[allow(dead_code, reason = "shared with the conformance table")]
 mod team;
+#[path = "../src/guard/words.rs"]
+#[allow(dead_code, unreachable_pub, reason = "shared with the library")]
+mod words;
 
 #[test]
 fn token() {

@@ -22,8 +22,11 @@ use serde_json::Value;
 #[path = "../src/identity/name.rs"]
 #[allow(dead_code, unreachable_pub, reason = "shared with the library")]
 mod name;
-#[path = "../policy/identities.rs"]
+#[path = "../policy/source.rs"]
 mod source;
+#[path = "../src/guard/words.rs"]
+#[allow(dead_code, unreachable_pub, reason = "shared with the library")]
+mod words;
 
 /// Scalars that one reader or another takes for a number, a switch, a time, nothing, or something else again.
 #[rustfmt::skip]

@@ -13,6 +13,7 @@ use std::fmt::Write as _;
 use kube_access::audit::Entry;
 use kube_access::config::Config;
 use kube_access::gateway::{self, Gateway, Journey, Plan, Question, Step, Unanswered};
+use kube_access::guard::Guards;
 use kube_access::identity::IdentityMap;
 use kube_access::keys::KeysError;
 use kube_access::refusal::{Answer, Refusal};
@@ -28,11 +29,12 @@ use crate::team::{NOW, Signer, answer, config, encode, jwks, merge, person, walk
 mod team;
 
 /// Sorted by key, as `build.rs` compiles them.
-const MAP: [&str; 3] = [
-    "alice@example.com\talice\tplatform-admins\tdevelopers\n",
-    "example.com\t{email}\tdevelopers\n",
-    "0f.access\tci-deployer\tci\n",
-];
+const MAP: IdentityMap<'static> = IdentityMap {
+    emails: "alice@example.com\talice\tplatform-admins,developers\n",
+    email_domains: "example.com\t{email}\tdevelopers\n",
+    service_tokens: "0f.access\tci-deployer\tci\n",
+    idp_groups: "",
+};
 
 #[test]
 fn whoever_the_map_names_is_sent_as_the_map_says() {
@@ -315,7 +317,9 @@ fn case_19_32_whoever_does_not_answer_lets_nobody_in() {
     }
     let mut failing = |gateway: &mut Gateway<'static>, question: Question| match question {
         Question::Entry(_) => gateway::Answer::Entry(Err(Unanswered)),
-        Question::Certs | Question::Signature { .. } => team(gateway, question),
+        Question::Certs | Question::Signature { .. } | Question::Membership(..) | Question::Reviews(_) => {
+            team(gateway, question)
+        }
     };
     let refused = walk(&mut gateway(true), &request, &mut Journey::default(), &mut failing);
     assert_eq!(refused.unwrap_err().status(), 503);
@@ -350,10 +354,8 @@ fn case_27_an_address_that_no_entry_can_hold_gets_a_sentence_that_helps() {
 #[test]
 fn case_127_what_is_sent_is_signed_where_the_last_hop_asks_for_it() {
     const KEY: &str = "a key that nobody else knows, of enough characters";
-    let [emails, email_domains, service_tokens] = MAP;
-    let map = IdentityMap::new(emails, email_domains, service_tokens);
     let config = Config { last_hop_key: Key::parse(KEY), ..config() };
-    let mut gateway = Gateway::new(Ok(config), map, false);
+    let mut gateway = Gateway::new(Ok(config), MAP, Guards::default(), false);
     for (headers, target) in [
         (&[][..], "/api/v1/pods?limit=5"),
         (&[("kube-access-signature", "1 forged")], "/api/v1/pods"),
@@ -393,9 +395,7 @@ fn decide(method: &str, target: &str, token: &str, headers: &[(&str, &str)]) -> 
 }
 
 fn gateway(has_store: bool) -> Gateway<'static> {
-    let [emails, email_domains, service_tokens] = MAP;
-    let map = IdentityMap::new(emails, email_domains, service_tokens);
-    Gateway::new(Ok(config()), map, has_store)
+    Gateway::new(Ok(config()), MAP, Guards::default(), has_store)
 }
 
 fn text(method: &str, target: &str, token: &str, headers: &[(&str, &str)]) -> String {

@@ -21,7 +21,9 @@ fn rule(verbs: &[&str], rest: &str) -> String {
 
 #[test]
 fn a_guard_holds_for_those_that_it_names_and_without_names_for_everybody() {
-    let guards = Guards::parse("a\tbob\t\t\n\t255 * pods * *\nb\t\tagents,ci\t\n\t255 * pods * *\nc\t\t\t\n\t255 * secrets * *\n");
+    let guards = Guards::parse(
+        "a\tbob\t\t\n\t255 * pods * *\nb\t\tagents,ci\t\n\t255 * pods * *\nc\t\t\t\n\t255 * secrets * *\n",
+    );
     let names = |user: &str, groups: &[&str]| {
         let groups: Vec<String> = groups.iter().map(|group| (*group).to_owned()).collect();
         let held = guards.held_by(user, &groups);
@@ -37,7 +39,8 @@ fn a_guard_holds_for_those_that_it_names_and_without_names_for_everybody() {
 
 #[test]
 fn case_178_many_guards_are_each_held_by_their_own_bit() {
-    let text: String = (0..200).map(|number| format!("g{number}\tu{number}\t\t\n\t1 * pods * *\n")).collect();
+    let text: String =
+        (0..200).map(|number| format!("g{number}\tu{number}\t\t\n\t1 * pods * *\n")).collect::<Vec<_>>().concat();
     let guards = Guards::parse(&text);
     for number in [0, 63, 64, 127, 128, 199] {
         let held = guards.held_by(&format!("u{number}"), &[]);
@@ -52,7 +55,13 @@ fn case_90_91_178_a_stream_is_create_by_every_method_and_in_every_spelling() {
     let exec = rule(&["create"], "* pods/exec * *");
     for method in ["GET", "POST", "PUT", "DELETE", "HEAD", "PATCH"] {
         for path in [
-            "/exec", "/exec/", "/exec?command=sh&tty=true", "/%65xec", "/exe%63", "/exec/x", "/exec?watch=true",
+            "/exec",
+            "/exec/",
+            "/exec?command=sh&tty=true",
+            "/%65xec",
+            "/exe%63",
+            "/exec/x",
+            "/exec?watch=true",
             "/exec?fieldSelector=metadata.name%3Dother",
         ] {
             assert!(!passes(&exec, method, &format!("{POD}{path}")), "{method} {path}");
@@ -128,7 +137,9 @@ fn case_93_178_resources_are_named_as_rbac_names_them() {
     ] {
         assert_eq!(passes(&format!("{all} * {resources} * *"), "PUT", target), is_let, "{resources} {target}");
     }
-    for (groups, is_let) in [("apps", false), (".", true), (".,apps", false), ("ap*", false), ("batch", true), ("*", false)] {
+    for (groups, is_let) in
+        [("apps", false), (".", true), (".,apps", false), ("ap*", false), ("batch", true), ("*", false)]
+    {
         let rule = format!("{all} {groups} deployments * *");
         assert_eq!(passes(&rule, "GET", "/apis/apps/v1/namespaces/n/deployments"), is_let, "{groups}");
     }

@@ -53,7 +53,8 @@ pub fn is_cluster_scoped(group: &str, resource: &str) -> bool {
 #[must_use]
 pub fn is_discovery(path: &str) -> bool {
     let path = path.strip_suffix('/').unwrap_or(path);
-    matches!(path, "/api" | "/apis" | "/version") || ["/api/", "/apis/", "/openapi/"].iter().any(|part| path.starts_with(part))
+    matches!(path, "/api" | "/apis" | "/version")
+        || ["/api/", "/apis/", "/openapi/"].iter().any(|part| path.starts_with(part))
 }
 
 #[cfg(test)]

@@ -78,7 +78,9 @@ pub fn read(text: &str, claims: &Claims, now: u64) -> Result<Verdict, EntryError
     }
     let list = entry.raw("grants").ok().flatten().filter(|list| *list != "null");
     let mut grants = match list.map(json::items) {
-        Some(items) => items.map_err(|_| EntryError("grants is no list"))?.into_iter().map(grant).collect::<Result<Vec<_>, _>>()?,
+        Some(items) => {
+            items.map_err(|_| EntryError("grants is no list"))?.into_iter().map(grant).collect::<Result<Vec<_>, _>>()?
+        }
         None => Vec::new(),
     };
     if grants.len() > MAX_GRANTS {
@@ -200,9 +202,9 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::config::tests_support::config;
     use crate::identity::membership::Membership;
     use crate::identity::{Extra, Identity, IdentityMap};
-    use crate::config::tests_support::config;
     use crate::token::tests_support;
 
     const NOW: u64 = 1_800_000_000; // 2027-01-15T08:00:00Z
@@ -221,7 +223,9 @@ mod tests {
 
     /// The identity, and until when, of whom an entry is for and the map does not know.
     fn identity_of_alice(entry: &serde_json::Value, now: u64) -> Option<(Identity, u64)> {
-        let Ok(Verdict::Stored(stored)) = read(&entry.to_string(), &alice(), now) else { panic!("{entry} is not read") };
+        let Ok(Verdict::Stored(stored)) = read(&entry.to_string(), &alice(), now) else {
+            panic!("{entry} is not read")
+        };
         IdentityMap::default().identify(&alice(), stored, &Membership::default(), now).ok()
     }
 
@@ -248,7 +252,10 @@ mod tests {
     fn case_45_an_entry_takes_an_identity_until_it_expires() {
         assert_eq!(read_for_alice(&json!({"deny": true})), Ok(Verdict::Denied));
         assert_eq!(read_for_alice(&json!({"deny": true, "user": "root"})), Ok(Verdict::Denied));
-        assert_eq!(read_for_alice(&json!({"deny": true, "expires": "2027-01-15T07:00:00Z"})), Ok(Verdict::Stored(Stored::default())));
+        assert_eq!(
+            read_for_alice(&json!({"deny": true, "expires": "2027-01-15T07:00:00Z"})),
+            Ok(Verdict::Stored(Stored::default()))
+        );
     }
 
     #[test]
@@ -325,13 +332,13 @@ mod tests {
         let entry = json!({"expires": "2027-01-15T08:30:00Z", "grants": grants});
         let stored = |now| read(&entry.to_string(), &alice(), now).unwrap();
         let known = IdentityMap { emails: "alice@example.com\ta\town\n", ..IdentityMap::default() };
-        let identify = |now| {
+        let at = |now| {
             let Verdict::Stored(stored) = stored(now) else { panic!("denied") };
             known.identify(&alice(), stored, &Membership::default(), now).unwrap()
         };
-        let (identity, until) = identify(NOW);
+        let (identity, until) = at(NOW);
         assert_eq!((identity.groups(), until), (&["own".to_owned(), "x".to_owned()][..], NOW + 1800));
-        assert_eq!((identity.rule(), identify(NOW + 1800).0.groups()), (Rule::Email, &["own".to_owned()][..]));
+        assert_eq!((identity.rule(), at(NOW + 1800).0.groups()), (Rule::Email, &["own".to_owned()][..]));
         for grant in [
             json!({"groups": ["x"]}),
             json!({"expires": "2027-01-15T09:00:00Z"}),

@@ -189,14 +189,30 @@ mod tests {
 
     #[test]
     fn case_179_what_cannot_be_read_is_unknown_and_never_none() {
-        for groups in [json!(null), json!("g-1"), json!({}), json!({"id": "g-1"}), json!([1]), json!([null]), json!([["g-1"]]),
-            json!([{"name": "g-1"}]), json!([{"id": 1}]), json!(["g-1", {}])]
-        {
+        for groups in [
+            json!(null),
+            json!("g-1"),
+            json!({}),
+            json!({"id": "g-1"}),
+            json!([1]),
+            json!([null]),
+            json!([["g-1"]]),
+            json!([{"name": "g-1"}]),
+            json!([{"id": 1}]),
+            json!(["g-1", {}]),
+        ] {
             assert_eq!(read(&json!({ "groups": groups })), Err(Error::Groups), "{groups}");
         }
-        for text in ["", "null", "[]", "{", r#"{"err":"no session"}"#, r#"{"email":"eve@example.com","groups":[]}"#, "<html>",
-            r#"{"groups":[]}"#]
-        {
+        for text in [
+            "",
+            "null",
+            "[]",
+            "{",
+            r#"{"err":"no session"}"#,
+            r#"{"email":"eve@example.com","groups":[]}"#,
+            "<html>",
+            r#"{"groups":[]}"#,
+        ] {
             assert_eq!(Membership::read(text, &person(), &MAP), Err(Error::Another), "{text}");
         }
         let twice = r#"{"email":"alice@example.com","groups":[],"groups":["g-1"]}"#;
@@ -209,9 +225,16 @@ mod tests {
     fn case_179_a_token_without_the_claim_or_with_another_kind_of_it_tells_nothing() {
         assert_eq!(of_token(&json!({"groups": ["g-1", {"id": "x"}]})).unwrap().groups, ["g-1"]);
         assert_eq!(of_token(&json!({"groups": []})).unwrap().groups, [""; 0]);
-        for custom in [json!(null), json!({}), json!([]), json!("g-1"), json!({"groups": "g-1"}), json!({"groups": null}),
-            json!({"groups": [1]}), json!({"employeeID": "7"})]
-        {
+        for custom in [
+            json!(null),
+            json!({}),
+            json!([]),
+            json!("g-1"),
+            json!({"groups": "g-1"}),
+            json!({"groups": null}),
+            json!({"groups": [1]}),
+            json!({"employeeID": "7"}),
+        ] {
             assert_eq!(of_token(&custom), None, "{custom}");
         }
         assert_eq!(of_token(&json!({"groups": ["g-2"]})), None, "the token does not tell the login method");

@@ -7,8 +7,8 @@ use crate::identity::tests_support::with_row;
 const ACTS: &str = "alice\tadmins,devs\t\tbreakglass,ci\tsre,dba\t42\texample.com/ticket";
 
 fn rule(row: &str, headers: &[(&str, &str)]) -> Result<Ruling, Error> {
-    let lines: String = headers.iter().map(|(name, value)| format!("\n{}:{value}", name.to_lowercase())).collect();
-    let text = format!("GET\nhttps://k/api/v1/pods\n0\nid{lines}");
+    let lines: Vec<String> = headers.iter().map(|(name, value)| format!("\n{}:{value}", name.to_lowercase())).collect();
+    let text = format!("GET\nhttps://k/api/v1/pods\n0\nid{}", lines.concat());
     let (head, _) = Head::read(&text);
     assert_eq!(Wish::is_there(&head), headers.iter().any(|(name, _)| name.to_lowercase().starts_with("impersonate")));
     Wish::rule(&head, &with_row(row))
@@ -22,12 +22,25 @@ fn names(ruling: Result<Ruling, Error>) -> Vec<String> {
 #[test]
 fn case_47_48_49_50_51_52_54_75_without_act_as_nobody_acts_as_somebody_else() {
     for name in [
-        "Impersonate-User", "Impersonate-Group", "Impersonate-Uid", "Impersonate-Extra-foo", "IMPERSONATE-GROUP",
-        "ImPeRsOnAtE-Uid", "Impersonate-Extra-example.org%2Fscope", "Impersonate-Future", "Impersonate", "Impersonate-",
-        "Impersonate_User", "Impersonate-Extra-",
+        "Impersonate-User",
+        "Impersonate-Group",
+        "Impersonate-Uid",
+        "Impersonate-Extra-foo",
+        "IMPERSONATE-GROUP",
+        "ImPeRsOnAtE-Uid",
+        "Impersonate-Extra-example.org%2Fscope",
+        "Impersonate-Future",
+        "Impersonate",
+        "Impersonate-",
+        "Impersonate_User",
+        "Impersonate-Extra-",
     ] {
         for value in ["root", "", "a, b", "system:masters", "ü", "alice, root"] {
-            assert_eq!(rule("alice\tadmins,devs", &[(name, value)]), Err(Error::Off("alice".into())), "{name}: {value}");
+            assert_eq!(
+                rule("alice\tadmins,devs", &[(name, value)]),
+                Err(Error::Off("alice".into())),
+                "{name}: {value}"
+            );
         }
     }
     let error = rule("alice\tadmins", &[("impersonate-user", "root")]).unwrap_err().to_string();
@@ -38,17 +51,27 @@ fn case_47_48_49_50_51_52_54_75_without_act_as_nobody_acts_as_somebody_else() {
 fn case_76_77_81_fewer_of_ones_own_groups_are_free() {
     for row in ["alice\tadmins,devs", ACTS] {
         assert_eq!(rule(row, &[("impersonate-user", "alice")]), Ok(Ruling::Nothing));
-        for (groups, left) in [("devs", vec!["devs"]), ("devs, admins", vec!["devs", "admins"]), ("devs, devs", vec!["devs"])] {
+        for (groups, left) in
+            [("devs", vec!["devs"]), ("devs, admins", vec!["devs", "admins"]), ("devs, devs", vec!["devs"])]
+        {
             let ruling = rule(row, &[("impersonate-user", "alice"), ("impersonate-group", groups)]);
             let Ok(Ruling::Fewer(impersonated)) = ruling else { panic!("{ruling:?}") };
-            assert_eq!((&*impersonated.user, impersonated.groups), ("alice", left.into_iter().map(str::to_owned).collect()));
+            assert_eq!(
+                (&*impersonated.user, impersonated.groups),
+                ("alice", left.into_iter().map(str::to_owned).collect())
+            );
             assert_eq!(
                 impersonated.extras,
                 [(ORIGINAL_USER, "alice"), (ORIGINAL_GROUPS, "admins"), (ORIGINAL_GROUPS, "devs")]
                     .map(|(key, value)| (key.to_owned(), value.to_owned()))
             );
         }
-        for more in [("impersonate-group", "devs, root"), ("impersonate-uid", "1"), ("impersonate-extra-a.b%2fc", "x"), ("impersonate-extra-reason", "x")] {
+        for more in [
+            ("impersonate-group", "devs, root"),
+            ("impersonate-uid", "1"),
+            ("impersonate-extra-a.b%2fc", "x"),
+            ("impersonate-extra-reason", "x"),
+        ] {
             assert!(rule(row, &[("impersonate-user", "alice"), more]).is_err(), "{more:?}");
         }
     }
@@ -58,7 +81,10 @@ fn case_76_77_81_fewer_of_ones_own_groups_are_free() {
 fn case_77_82_86_every_name_has_to_stand_in_act_as() {
     let user = ("Impersonate-User", "breakglass");
     let all = [
-        user, ("Impersonate-Group", "sre, dba"), ("Impersonate-Uid", "42"), ("Impersonate-Extra-Example.com%2FTicket", "INC 1, x"),
+        user,
+        ("Impersonate-Group", "sre, dba"),
+        ("Impersonate-Uid", "42"),
+        ("Impersonate-Extra-Example.com%2FTicket", "INC 1, x"),
         ("Impersonate-Extra-Reason", "on call"),
     ];
     let expected = ["user  breakglass", "group  sre", "group  dba", "UID  42", "extra example.com/ticket INC 1, x"];
@@ -108,7 +134,10 @@ fn case_78_79_80_84_85_what_cannot_be_read_is_malformed() {
     assert!(matches!(rule(ACTS, &[user, ("impersonate-group", &many)]), Err(Error::Malformed(_))));
     let reserved = rule(ACTS, &[user, ("impersonate-extra-kube-access.dev%2foriginal-user", "x")]);
     assert_eq!(reserved, Err(Error::NotNamed("extra", "kube-access.dev/original-user".into())));
-    let almost = rule("alice\t\t\tbreakglass\t\t\tkube-access.dev.example.com/x", &[user, ("impersonate-extra-kube-access.dev.example.com%2fx", "1")]);
+    let almost = rule(
+        "alice\t\t\tbreakglass\t\t\tkube-access.dev.example.com/x",
+        &[user, ("impersonate-extra-kube-access.dev.example.com%2fx", "1")],
+    );
     assert_eq!(names(almost).len(), 2);
 }
 
@@ -117,7 +146,8 @@ fn case_88_89_who_acts_and_why_is_told_and_a_reason_may_be_wanted() {
     let row = "alice\tadmins\t\tbreakglass\t\t\t\t1";
     let user = ("impersonate-user", "breakglass");
     assert_eq!(rule(row, &[user]), Err(Error::NoReason));
-    let Ok(Ruling::Review(impersonated, names)) = rule(row, &[user, ("impersonate-extra-reason", "INC-1, urgent")]) else {
+    let Ok(Ruling::Review(impersonated, names)) = rule(row, &[user, ("impersonate-extra-reason", "INC-1, urgent")])
+    else {
         panic!("not asked");
     };
     assert_eq!(names.len(), 1, "nobody is asked about the reason");
@@ -143,13 +173,24 @@ fn case_82_83_each_name_is_asked_about_in_kubernetes_words_and_only_a_yes_is_one
             "verb": "impersonate", "group": group, "resource": resource, "subresource": subresource, "name": name.value,
         });
         assert_eq!(review["spec"]["resourceAttributes"], attributes);
-        assert_eq!((&review["kind"], &review["apiVersion"]), (&"SelfSubjectAccessReview".into(), &"authorization.k8s.io/v1".into()));
+        assert_eq!(
+            (&review["kind"], &review["apiVersion"]),
+            (&"SelfSubjectAccessReview".into(), &"authorization.k8s.io/v1".into())
+        );
     }
     let verdict = |answer| name("user", "", "breakglass").verdict(answer, &with_row(ACTS));
     assert_eq!(verdict(Some(r#"{"status":{"allowed":true,"reason":"x"}}"#)), Ok(()));
     let denied = Error::Denied("alice".into(), "user", "breakglass".into());
     assert_eq!(verdict(Some(r#"{"status":{"allowed":false}}"#)), Err(denied));
-    for answer in [None, Some(""), Some("{}"), Some(r#"{"status":{}}"#), Some(r#"{"status":{"allowed":"true"}}"#), Some(r#"{"status":{"allowed":true,"allowed":false}}"#), Some("[]")] {
+    for answer in [
+        None,
+        Some(""),
+        Some("{}"),
+        Some(r#"{"status":{}}"#),
+        Some(r#"{"status":{"allowed":"true"}}"#),
+        Some(r#"{"status":{"allowed":true,"allowed":false}}"#),
+        Some("[]"),
+    ] {
         assert_eq!(verdict(answer), Err(Error::Unanswered), "{answer:?}");
     }
 }

@@ -1,6 +1,8 @@
 //! What must be true of every map that compiles.
 
 use kube_access::identity::IdentityMap;
+use kube_access::identity::entry::Stored;
+use kube_access::identity::membership::Membership;
 use kube_access::token::Untrusted;
 use proptest::prelude::*;
 use proptest::test_runner::TestCaseError;
@@ -14,7 +16,12 @@ pub(crate) fn compile(yaml: &str) -> Result<(), TestCaseError> {
     let Ok(tables) = source::compile(yaml) else {
         return Ok(());
     };
-    let map = IdentityMap::new(&tables.emails, &tables.email_domains, &tables.service_tokens);
+    let map = IdentityMap {
+        emails: &tables.emails,
+        email_domains: &tables.email_domains,
+        service_tokens: &tables.service_tokens,
+        idp_groups: &tables.idp_groups,
+    };
     for (table, about) in [
         (&tables.emails, person as fn(&str) -> Value),
         (&tables.email_domains, in_domain),
@@ -25,7 +32,9 @@ pub(crate) fn compile(yaml: &str) -> Result<(), TestCaseError> {
         for line in table.lines() {
             let mut cells = line.split('\t');
             let (key, user) = (cells.next().unwrap(), cells.next().unwrap());
-            let groups: Vec<&str> = cells.collect();
+            let groups =
+                cells.next().unwrap_or_default().split(',').filter(|group| !group.is_empty()).collect::<Vec<_>>();
+            let has_ended = cells.next().is_some_and(|end| end.parse::<u64>().is_ok_and(|end| end <= NOW));
             for group in &groups {
                 prop_assert!(name::is_well_formed(group));
                 let is_loud = *group == name::MASTERS && yaml.contains("allow_system_masters");
@@ -38,7 +47,7 @@ pub(crate) fn compile(yaml: &str) -> Result<(), TestCaseError> {
                 // A domain's stand-in may have an entry of its own.
                 prop_assert!(is_exact && identity.groups() == groups || tables.emails.contains(&email), "{}", line);
                 prop_assert!(name::is_well_formed(identity.user()) && !name::is_reserved(identity.user()));
-            } else {
+            } else if !has_ended {
                 let user = user.replace("{email}", &email);
                 prop_assert!(name::is_reserved(&user) || !name::is_well_formed(&user), "{}", line);
             }
@@ -57,7 +66,8 @@ fn identify(map: IdentityMap<'_>, about: &Value) -> Option<kube_access::identity
     let header = encode(r#"{"alg":"RS256","kid":"team-1"}"#);
     let token = format!("{header}.{}.{}", encode(claims.to_string()), encode("s"));
     let signed = Untrusted::parse(&token).unwrap().confirm(true).unwrap();
-    map.identify(&signed.claims(&config(), NOW).ok()?).ok()
+    let claims = signed.claims(&config(), NOW).ok()?;
+    map.identify(&claims, Stored::default(), &Membership::default(), NOW).ok().map(|(identity, _)| identity)
 }
 
 fn person(email: &str) -> Value {
