@@ -2,11 +2,23 @@
 
 import { createPublicKey, generateKeyPair, type KeyObject, randomUUID, sign } from "node:crypto";
 import { promisify } from "node:util";
-import { exportJWK, SignJWT } from "jose";
+import { exportJWK, jwtVerify, SignJWT } from "jose";
 import { selfSigned } from "./certificates.ts";
 
 /** Someone whom Access has let in: a person by email address, or a service token by its client ID. */
-export type AccessUser = { name: string; email: string } | { name: string; commonName: string };
+export type AccessUser = Person | { name: string; commonName: string };
+
+export interface Person {
+  name: string;
+  email: string;
+  /** The groups at the identity provider, as that tells them: IDs, or objects. Left out: the provider tells none. */
+  groups?: unknown[];
+  /** Whether Access was told to put them into its tokens too, which it does as long as they are short. */
+  groupsInToken?: boolean;
+}
+
+/** The login method by which everybody comes. */
+export const LOGIN_METHOD = "4f1e0c2a-7d3b-4a53-9d1e-2f0c86b1a7e5";
 
 export interface Issue {
   aud: string;
@@ -24,12 +36,14 @@ interface SigningKey {
 }
 
 const TOKEN_LIFETIME_SECONDS = 24 * 60 * 60;
+/** Access leaves a claim out, without a word, that would make its cookie too long. */
+const MOST_CUSTOM_BYTES = 2048;
 
 export class AccessKeys {
   /** Newest first; the first one signs. */
   #keys: SigningKey[] = [];
   /** Access keeps a person's subject and nonce for the length of a session. */
-  readonly #sessions = new Map<string, { sub: string; nonce: string }>();
+  readonly #sessions = new Map<string, { sub: string; nonce: string; person: Person }>();
 
   static async generate(): Promise<AccessKeys> {
     const keys = new AccessKeys();
@@ -76,6 +90,27 @@ export class AccessKeys {
       .sign(this.current.privateKey);
   }
 
+  /**
+   * What get-identity tells the owner of a token, with the groups that they have now; undefined for a token that is not good. So much
+   * of it as Cloudflare documents.
+   */
+  async identity(token: string): Promise<object | undefined> {
+    for (const { privateKey } of this.#keys) {
+      const payload = await jwtVerify(token, createPublicKey(privateKey)).then(
+        (verified) => verified.payload,
+        () => undefined,
+      );
+      if (payload) {
+        const { email, sub } = payload;
+        const session = [...this.#sessions.values()].find((known) => known.sub === sub);
+        const groups = session?.person.groups;
+        const idp = { id: LOGIN_METHOD, type: "oidc" };
+        return { email, name: email, user_uuid: sub, idp, geo: { country: "DE" }, ...(groups && { groups }) };
+      }
+    }
+    return undefined;
+  }
+
   /** A token with any header and payload at all, with a good RS256 signature over them. */
   signRaw(header: string | object, payload: string | object): string {
     const input = [header, payload].map(encoded).join(".");
@@ -86,9 +121,13 @@ export class AccessKeys {
     if ("commonName" in user) {
       return { common_name: user.commonName, sub: "" };
     }
-    const session = this.#sessions.get(user.name) ?? { sub: randomUUID(), nonce: randomUUID().slice(0, 16) };
+    const known = this.#sessions.get(user.name);
+    const session = { sub: randomUUID(), nonce: randomUUID().slice(0, 16), ...known, person: user };
     this.#sessions.set(user.name, session);
-    return { email: user.email, nbf: now, identity_nonce: session.nonce, sub: session.sub, country: "DE" };
+    const custom = user.groupsInToken ? { groups: user.groups ?? [] } : {};
+    const isShort = JSON.stringify(custom).length <= MOST_CUSTOM_BYTES;
+    const claims = { email: user.email, nbf: now, identity_nonce: session.nonce, sub: session.sub, country: "DE" };
+    return user.groupsInToken ? { ...claims, custom: isShort ? custom : {} } : claims;
   }
 }
 

@@ -3,6 +3,7 @@
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { parse } from "yaml";
+import { actionRules, type Impersonation, identityRules, type Policy, type Rule } from "../deploy/impersonation.ts";
 
 export const gatewayUser = "system:serviceaccount:kube-access:kube-access";
 
@@ -16,30 +17,29 @@ interface KubernetesObject {
   [field: string]: unknown;
 }
 
-interface Rule {
-  apiGroups: string[];
-  resources: string[];
-  resourceNames?: string[];
-  verbs: string[];
-}
-
-interface Entry {
-  email?: string;
-  user: string;
-  groups?: string[];
-}
-
 /** Every object, in an order in which they can be created. */
-export async function clusterObjects(): Promise<KubernetesObject[]> {
-  const identities = parse(await readFile(identitiesFile, "utf8")) as { identities: Entry[] };
+export async function clusterObjects(mode: Impersonation): Promise<KubernetesObject[]> {
+  const policy = parse(await readFile(identitiesFile, "utf8")) as Policy;
   return [
     ...["default", "team-a", "kube-access"].map(namespace),
-    ...gatewayAccount(identities.identities),
+    ...gatewayAccount(policy, mode),
     bind("ClusterRoleBinding", "platform-admins", group("platform-admins"), "cluster-admin"),
     bind("RoleBinding", "developers-view", group("developers"), "view", "default"),
     podAccess,
     bind("RoleBinding", "developers-pod-access", group("developers"), podAccess, "default"),
     bind("RoleBinding", "ci-edit", group("ci"), "edit", "team-a"),
+    bind("RoleBinding", "on-call-view", group("on-call"), "view", "default"),
+    // Whoever is on call may become breakglass, who may do everything.
+    {
+      apiVersion: `${rbac}/v1`,
+      kind: "ClusterRole",
+      metadata: { name: "become-breakglass" },
+      rules: [{ apiGroups: [""], resources: ["users"], resourceNames: ["breakglass"], verbs: ["impersonate"] }],
+    },
+    bind("ClusterRoleBinding", "on-call-become-breakglass", group("on-call"), "become-breakglass"),
+    bind("ClusterRoleBinding", "breakglass", user("breakglass"), "cluster-admin"),
+    // More than the guard lets them do.
+    bind("RoleBinding", "contractors-edit", group("contractors"), "edit", "default"),
     pod("web", {
       command: ["$(DEV_NODE)", "web"],
       ports: [{ containerPort: 8080 }],
@@ -66,33 +66,18 @@ export function aggregate(roles: (KubernetesObject & { rules?: Rule[] })[]): Kub
   }));
 }
 
-/** The gateway may impersonate whom identities.yaml names, and do nothing else: the same rule as in production. */
-function gatewayAccount(entries: Entry[]): KubernetesObject[] {
-  const users = new Set(entries.map(({ user, email = "{email}" }) => user.replace("{email}", email.toLowerCase())));
-  const groups = new Set(entries.flatMap((entry) => entry.groups ?? []));
-  const anyUser = [...users].some((user) => user.includes("{email}"));
-  const rules: Rule[] = [
-    {
-      apiGroups: [""],
-      resources: ["users"],
-      verbs: ["impersonate"],
-      ...(anyUser ? {} : { resourceNames: [...users] }),
-    },
-    {
-      apiGroups: ["authentication.k8s.io"],
-      resources: ["email", "subject"].map((key) => `userextras/kube-access.dev/${key}`),
-      verbs: ["impersonate"],
-    },
-  ];
-  if (groups.size > 0) {
-    rules.push({ apiGroups: [""], resources: ["groups"], resourceNames: [...groups], verbs: ["impersonate"] });
-  }
+/** The gateway may impersonate whom identities.yaml names, and do nothing else: as in production. */
+function gatewayAccount(policy: Policy, mode: Impersonation): KubernetesObject[] {
   const metadata = { name: "kube-access", namespace: "kube-access" };
   const account = { kind: "ServiceAccount", ...metadata };
+  const role = (name: string, rules: Rule[]): KubernetesObject[] => [
+    { apiVersion: `${rbac}/v1`, kind: "ClusterRole", metadata: { name }, rules },
+    bind("ClusterRoleBinding", name, account, name),
+  ];
   return [
     { apiVersion: "v1", kind: "ServiceAccount", metadata },
-    { apiVersion: `${rbac}/v1`, kind: "ClusterRole", metadata: { name: "kube-access" }, rules },
-    bind("ClusterRoleBinding", "kube-access", account, "kube-access"),
+    ...role("kube-access-impersonator", identityRules(policy, mode)),
+    ...(mode === "constrained" ? role("kube-access-actions", actionRules(policy)) : []),
   ];
 }
 
@@ -126,6 +111,10 @@ function bind(
 
 function group(name: string): object {
   return { apiGroup: rbac, kind: "Group", name };
+}
+
+function user(name: string): object {
+  return { apiGroup: rbac, kind: "User", name };
 }
 
 function namespace(name: string): KubernetesObject {

@@ -9,6 +9,7 @@ import { get as httpGet, type IncomingMessage } from "node:http";
 import { get as httpsGet } from "node:https";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import type { Impersonation } from "../deploy/impersonation.ts";
 import { buildCluster } from "./cluster-binaries.ts";
 import { apiServerArgs, etcdArgs, guardedArgs, nodeArgs, proxyArgs, writeFiles } from "./cluster-config.ts";
 import { aggregate, clusterObjects } from "./cluster-objects.ts";
@@ -56,6 +57,8 @@ export interface Cluster {
 
 export interface ClusterOptions {
   log?: Log;
+  /** How the gateway's account impersonates: "constrained", unless told otherwise. */
+  impersonation?: Impersonation;
   /** Write the audit log (the default). */
   auditLog?: boolean;
   /** "kubectl-proxy", unless told otherwise. */
@@ -70,7 +73,7 @@ const PODS_SECONDS = 120;
 
 /** Starts a cluster of its own, on free ports, with the state it needs in a temporary folder. */
 export async function startCluster(options: ClusterOptions = {}): Promise<Cluster> {
-  const { log = progress(), lastHop = "kubectl-proxy" } = options;
+  const { log = progress(), lastHop = "kubectl-proxy", impersonation = "constrained" } = options;
   const binaries = await buildCluster(log);
   const started = performance.now();
   const dir = await mkdtemp(join(tmpdir(), "kube-access-cluster-"));
@@ -128,7 +131,7 @@ export async function startCluster(options: ClusterOptions = {}): Promise<Cluste
     await startApiServer();
     services.node.start();
     log("creating pods, namespaces and RBAC");
-    await Promise.all([startProxy(), createObjects(binaries.kubectl, files.adminKubeconfig, dir)]);
+    await Promise.all([startProxy(), createObjects(binaries.kubectl, files.adminKubeconfig, dir, impersonation)]);
   } catch (error) {
     await stop();
     throw error;
@@ -165,13 +168,18 @@ export async function startCluster(options: ClusterOptions = {}): Promise<Cluste
   };
 }
 
-async function createObjects(kubectl: string, kubeconfig: string, dir: string): Promise<void> {
+async function createObjects(
+  kubectl: string,
+  kubeconfig: string,
+  dir: string,
+  impersonation: Impersonation,
+): Promise<void> {
   const admin = ["--kubeconfig", kubeconfig];
   const roles = await output(kubectl, [...admin, "get", "clusterroles", "-o", "json"]);
   if (!roles) {
     throw new Error("The new cluster does not list its cluster roles: see kube-apiserver.log");
   }
-  const items = [...aggregate(JSON.parse(roles).items), ...(await clusterObjects())];
+  const items = [...aggregate(JSON.parse(roles).items), ...(await clusterObjects(impersonation))];
   const file = join(dir, "objects.json");
   await writeFile(file, JSON.stringify({ apiVersion: "v1", kind: "List", items }));
   await run(kubectl, [...admin, "apply", "--server-side", "--force-conflicts", "-f", file]);

@@ -3,6 +3,9 @@
 
 import type { AccessUser } from "./access-keys.ts";
 
+/** The group of the identity provider that identities.yaml names. */
+export const ON_CALL = "7335d417-61da-459d-899c-0a01c76a2f94";
+
 export type LocalUser = AccessUser & { namespace: string; may: string };
 
 export const localUsers: LocalUser[] = [
@@ -18,6 +21,22 @@ export const localUsers: LocalUser[] = [
     commonName: "0123456789abcdef.access",
     namespace: "team-a",
     may: "change what runs in namespace team-a (group ci)",
+  },
+  {
+    name: "carol",
+    email: "carol@elsewhere.test",
+    groups: [
+      { id: ON_CALL, name: "On call", email: "on-call@elsewhere.test" },
+      { id: "everybody", name: "Everybody" },
+    ],
+    namespace: "default",
+    may: "look around, and everything with --as breakglass (on call: a group of the identity provider)",
+  },
+  {
+    name: "dave",
+    email: "dave@contractors.example",
+    namespace: "default",
+    may: "read: a guard takes away what RBAC gives beyond (group contractors)",
   },
   { name: "mallory", email: "mallory@elsewhere.test", namespace: "default", may: "do nothing: no identity matches" },
 ];

@@ -41,7 +41,7 @@ const REASON: &str = "kube-access.dev/reason";
 pub enum Error {
     /// The caller's entry says nothing of it.
     #[error(
-        "you may not act as somebody else through this gateway: leave out --as, --as-group, --as-uid and --as-user-extra, or ask its administrator for act_as in your entry (with --as {0} you may name some of your own groups, and have no others then)"
+        "this gateway does not take impersonation from callers whose entry has no act_as: leave out --as, --as-group, --as-uid and --as-user-extra, or ask its administrator for act_as in your entry (with --as {0} you may name some of your own groups, and have no others then)"
     )]
     Off(String),
     /// Not in `act_as`.

@@ -173,7 +173,9 @@ export function review(env, url, lines, body, bytes, milliseconds, request) {
   const headers = new Headers();
   eachLine(lines, 0, lines.length, (name, value) => headers.append(name, value));
   const answer = env.KUBE_API.fetch(url, { method: "POST", headers, body, redirect: "manual" });
-  const text = answer.then((response) => (response.status === 201 ? read(response.body, bytes) : response.body?.cancel()));
+  const text = answer.then((response) =>
+    response.status === 201 ? read(response.body, bytes) : response.body?.cancel(),
+  );
   return within(text, milliseconds, request);
 }
 

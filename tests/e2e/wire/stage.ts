@@ -90,7 +90,7 @@ export interface StageOptions {
 export async function startStage(options: StageOptions = {}): Promise<Stage> {
   const certs = options.certs ?? (await startCerts());
   const upstream = await startRecorder();
-  const clock = options.hasClock ? await clockedWorker() : undefined;
+  const clock = options.hasClock ? await clockedWorker(options.worker) : undefined;
   const stopAround = async () => {
     await upstream.stop();
     if (!options.certs) {
@@ -217,8 +217,9 @@ async function dial({ host, port }: Gateway): Promise<Wire> {
 }
 
 /** A copy of the built Worker whose clock a request can put forward, and whose timers it can hurry. All else is as built. */
-async function clockedWorker(): Promise<{ worker: string; remove(): Promise<void> }> {
-  const build = resolve(import.meta.dirname, "../../../build");
+async function clockedWorker(
+  build = resolve(import.meta.dirname, "../../../build"),
+): Promise<{ worker: string; remove(): Promise<void> }> {
   const worker = await mkdtemp(join(tmpdir(), "kube-access-clock-"));
   for (const name of MODULES) {
     await cp(join(build, name), join(worker, name));

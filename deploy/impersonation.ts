@@ -1,0 +1,248 @@
+// What RBAC has to let the gateway's service account do, as terraform/modules/k8s makes it of identities.yaml; a test compares the two.
+// The local cluster is given these rights, and the doctor measures a cluster by them.
+
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+
+/** How the account impersonates: `impersonation` in Terraform. */
+export const IMPERSONATIONS = ["constrained", "legacy"] as const;
+export type Impersonation = (typeof IMPERSONATIONS)[number];
+
+/** identities.yaml, as far as names and guards go. */
+export interface Policy {
+  identities: Entry[];
+  guards?: Guard[];
+  grants?: { users?: string[]; groups?: string[] };
+}
+
+/** An entry of identities.yaml. */
+export interface Entry {
+  email?: string;
+  email_domain?: string;
+  service_token?: string;
+  idp_group?: string;
+  user?: string;
+  groups?: string[];
+  act_as?: { users?: string[]; groups?: string[]; uids?: string[]; extras?: string[] };
+}
+
+export interface Guard {
+  name: string;
+  for?: object;
+  allow?: string;
+  deny?: Denial[];
+}
+
+interface Denial {
+  api_groups?: string[];
+  resources?: string[];
+  verbs?: string[];
+  namespaces?: string[];
+  names?: string[];
+  non_resource_urls?: string[];
+}
+
+export interface Rule {
+  apiGroups?: string[];
+  resources?: string[];
+  resourceNames?: string[];
+  nonResourceURLs?: string[];
+  verbs: string[];
+}
+
+/** Whose names the account may impersonate; `users` is undefined where that is anybody. */
+export interface Names {
+  users: string[] | undefined;
+  groups: string[];
+  uids: string[];
+  extras: string[];
+}
+
+export const ANY_USER = "{email}";
+export const ON = "impersonate-on:user-info:";
+export const VERBS = ["get", "list", "watch", "create", "update", "patch", "delete", "deletecollection"];
+const URL_VERBS = ["get", "head", "post", "put", "patch", "delete"];
+const STREAMS = ["attach", "exec", "portforward"];
+
+/** What the Worker tells the cluster's audit log beside user and groups. */
+const EXTRAS = ["email", "grant", "original-groups", "original-user", "reason", "subject"].map(
+  (key) => `kube-access.dev/${key}`,
+);
+
+const DISCOVERY = ["/api", "/api/*", "/apis", "/apis/*", "/openapi/*", "/version", "/version/"];
+const OTHER_URLS = [
+  "/",
+  "/.well-known/*",
+  "/debug/*",
+  "/healthz",
+  "/healthz/*",
+  "/livez",
+  "/livez/*",
+  "/logs",
+  "/logs/*",
+  "/metrics",
+  "/metrics/*",
+  "/openid/v1/jwks",
+  "/readyz",
+  "/readyz/*",
+];
+const SELF_REVIEWS: [group: string, resource: string][] = [
+  ["authentication.k8s.io", "selfsubjectreviews"],
+  ["authorization.k8s.io", "selfsubjectaccessreviews"],
+  ["authorization.k8s.io", "selfsubjectrulesreviews"],
+];
+
+const catalogueFile = join(import.meta.dirname, "../terraform/modules/k8s/api-resources.json");
+
+/** Every name that the policy can give. A domain's "{email}" stands for names that nobody knows yet. */
+export function namesOf({ identities, grants = {} }: Policy): Names {
+  const users = identities.flatMap(({ user, email, act_as }) => [
+    ...(user === undefined ? [] : [user.replace(ANY_USER, email?.toLowerCase() ?? ANY_USER)]),
+    ...(act_as?.users ?? []),
+  ]);
+  const acting = <Kind extends "groups" | "uids" | "extras">(kind: Kind) =>
+    identities.flatMap(({ act_as }) => act_as?.[kind] ?? []);
+  const all = [...users, ...(grants.users ?? [])];
+  const groups = identities.flatMap((entry) => entry.groups ?? []);
+  return {
+    users: all.some((user) => user.includes(ANY_USER)) ? undefined : distinct(all),
+    groups: distinct([...groups, ...acting("groups"), ...(grants.groups ?? [])]),
+    uids: distinct(acting("uids")),
+    extras: distinct([...EXTRAS, ...acting("extras")]),
+  };
+}
+
+/** Whom the account may impersonate. An empty list of names would mean all of them. */
+export function identityRules(policy: Policy, mode: Impersonation): Rule[] {
+  const isConstrained = mode === "constrained";
+  const verbs = [isConstrained ? "impersonate:user-info" : "impersonate"];
+  const core = isConstrained ? "authentication.k8s.io" : "";
+  const { users, groups, uids, extras } = namesOf(policy);
+  const named = (apiGroup: string, resource: string, names: string[]): Rule[] =>
+    names.length > 0 ? [{ apiGroups: [apiGroup], resources: [resource], resourceNames: names, verbs }] : [];
+  return [
+    ...(users ? named(core, "users", users) : [{ apiGroups: [core], resources: ["users"], verbs }]),
+    ...named(core, "groups", isConstrained ? groups.filter((group) => group !== "system:masters") : groups),
+    ...named("authentication.k8s.io", "uids", uids),
+    ...extras.map((key) => ({ apiGroups: ["authentication.k8s.io"], resources: [`userextras/${key}`], verbs })),
+  ];
+}
+
+/**
+ * What may be done as anybody: everything, less what guards for everybody take away. RBAC only adds. So a verb of which nothing is
+ * taken is given for whatever there is, and any other for each resource by itself: Kubernetes' own, and `custom` ones.
+ */
+export function actionRules({ guards = [] }: Policy, custom: Record<string, string[]> = {}): Rule[] {
+  const everybodys = guards.filter((guard) => guard.for === undefined);
+  const denials = everybodys.flatMap(({ deny = [] }) => deny);
+  const isReadOnly = everybodys.some(({ allow }) => allow === "read-only");
+  const isTaken = (verb: string, group: string, resource: string) => {
+    if (SELF_REVIEWS.some(([own, review]) => own === group && review === resource)) {
+      return isReadOnly && verb !== "create";
+    }
+    return (isReadOnly && !isRead(verb, resource)) || denials.some((denial) => denies(denial, verb, group, resource));
+  };
+  const catalogue = merged(JSON.parse(readFileSync(catalogueFile, "utf8")), custom);
+  const touched = VERBS.filter((verb) => isReadOnly || denials.some((denial) => touches(denial, verb)));
+  const free = VERBS.filter((verb) => !touched.includes(verb));
+  const rules: Rule[] = free.length > 0 ? [{ apiGroups: ["*"], resources: ["*"], verbs: free.map(on) }] : [];
+  for (const [group, resources] of Object.entries(catalogue)) {
+    const byVerbs = new Map<string, string[]>();
+    for (const resource of resources) {
+      const verbs = touched.filter((verb) => !isTaken(verb, group, resource)).map(on);
+      if (verbs.length > 0) {
+        const key = verbs.join();
+        byVerbs.set(key, [...(byVerbs.get(key) ?? []), resource]);
+      }
+    }
+    for (const [verbs, same] of byVerbs) {
+      rules.push({ apiGroups: [group], resources: same, verbs: verbs.split(",") });
+    }
+  }
+  return [...rules, ...urlRules(denials, isReadOnly)];
+}
+
+function urlRules(denials: Denial[], isReadOnly: boolean): Rule[] {
+  const ofUrls = denials.filter(({ non_resource_urls }) => non_resource_urls !== undefined);
+  const isTouched = (verb: string) => isReadOnly || ofUrls.some((denial) => isAny(denial.verbs, verb));
+  const free = URL_VERBS.filter((verb) => !isTouched(verb));
+  const rules: Rule[] = free.length > 0 ? [{ nonResourceURLs: ["*"], verbs: free.map(on) }] : [];
+  for (const verb of URL_VERBS.filter(isTouched)) {
+    const isDenied = (url: string) =>
+      isReadOnly ||
+      ofUrls.some((denial) => isAny(denial.verbs, verb) && denial.non_resource_urls?.some((one) => overlap(one, url)));
+    const open = verb === "get" || verb === "head" ? DISCOVERY : [];
+    const urls = [...DISCOVERY, ...OTHER_URLS].filter((url) => open.includes(url) || !isDenied(url));
+    if (urls.length > 0) {
+      rules.push({ nonResourceURLs: urls, verbs: [on(verb)] });
+    }
+  }
+  return rules;
+}
+
+/** Whether a denial can be said in RBAC, which knows no exception for a namespace or a name, and is of this verb. */
+function touches(denial: Denial, verb: string): boolean {
+  const isSayable = denial.resources !== undefined && denial.namespaces === undefined && denial.names === undefined;
+  // kubectl's exec is a GET, which `get` of everything would let through.
+  const opensStreams =
+    verb === "get" && isAny(denial.verbs, "create") && STREAMS.some((stream) => hasStream(denial, stream));
+  return isSayable && (isAny(denial.verbs, verb) || opensStreams);
+}
+
+function denies(denial: Denial, verb: string, group: string, resource: string): boolean {
+  const isStream = STREAMS.includes(resource.split("/")[1] ?? "");
+  const isOfVerb = isAny(denial.verbs, verb) || (verb === "get" && isStream && isAny(denial.verbs, "create"));
+  return (
+    touches(denial, verb) &&
+    isOfVerb &&
+    (denial.api_groups?.some((pattern) => matches(pattern, group)) ?? true) &&
+    (denial.resources?.some((pattern) => isResource(pattern, resource)) ?? false)
+  );
+}
+
+function hasStream({ resources = [] }: Denial, stream: string): boolean {
+  return resources.some((pattern) => isResource(pattern, `pods/${stream}`));
+}
+
+function isRead(verb: string, resource: string): boolean {
+  const [name, subresource = ""] = resource.split("/");
+  return ["get", "list", "watch"].includes(verb) && name !== "secrets" && ![...STREAMS, "proxy"].includes(subresource);
+}
+
+function isResource(pattern: string, resource: string): boolean {
+  const ofAny = pattern.startsWith("*/");
+  return ofAny
+    ? resource.includes("/") && matches(pattern.slice(2), resource.slice(resource.indexOf("/") + 1))
+    : matches(pattern, resource);
+}
+
+function isAny(verbs: string[] | undefined, verb: string): boolean {
+  return verbs === undefined || verbs.includes("*") || verbs.includes(verb);
+}
+
+function matches(pattern: string, text: string): boolean {
+  return pattern.endsWith("*") ? text.startsWith(pattern.slice(0, -1)) : text === pattern;
+}
+
+/** Whether two patterns have a text in common. */
+function overlap(one: string, other: string): boolean {
+  const [start, end] = [one, other].map((pattern) => pattern.replace(/\*$/, ""));
+  const isStart = (whole: string, part = "", rest = "") =>
+    whole.endsWith("*") ? rest.startsWith(part) : rest === part;
+  return isStart(one, start, end) || isStart(other, end, start);
+}
+
+function merged(own: Record<string, string[]>, custom: Record<string, string[]>): Record<string, string[]> {
+  const groups = [...new Set([...Object.keys(own), ...Object.keys(custom)])].sort();
+  return Object.fromEntries(
+    groups.map((group) => [group, distinct([...(own[group] ?? []), ...(custom[group] ?? [])])]),
+  );
+}
+
+function on(verb: string): string {
+  return `${ON}${verb}`;
+}
+
+function distinct(texts: string[]): string[] {
+  return [...new Set(texts)].sort();
+}
