@@ -18,8 +18,8 @@ interface KubernetesObject {
 }
 
 /** Every object, in an order in which they can be created. */
-export async function clusterObjects(mode: Impersonation): Promise<KubernetesObject[]> {
-  const policy = parse(await readFile(identitiesFile, "utf8")) as Policy;
+export async function clusterObjects(mode: Impersonation, identities = identitiesFile): Promise<KubernetesObject[]> {
+  const policy = parse(await readFile(identities, "utf8")) as Policy;
   return [
     ...["default", "team-a", "kube-access"].map(namespace),
     ...gatewayAccount(policy, mode),

@@ -59,6 +59,8 @@ export interface ClusterOptions {
   log?: Log;
   /** How the gateway's account impersonates: "constrained", unless told otherwise. */
   impersonation?: Impersonation;
+  /** Whom it may: another map than identities.yaml. */
+  identities?: string;
   /** Write the audit log (the default). */
   auditLog?: boolean;
   /** "kubectl-proxy", unless told otherwise. */
@@ -131,7 +133,10 @@ export async function startCluster(options: ClusterOptions = {}): Promise<Cluste
     await startApiServer();
     services.node.start();
     log("creating pods, namespaces and RBAC");
-    await Promise.all([startProxy(), createObjects(binaries.kubectl, files.adminKubeconfig, dir, impersonation)]);
+    await Promise.all([
+      startProxy(),
+      createObjects(binaries.kubectl, files.adminKubeconfig, dir, clusterObjects(impersonation, options.identities)),
+    ]);
   } catch (error) {
     await stop();
     throw error;
@@ -172,14 +177,14 @@ async function createObjects(
   kubectl: string,
   kubeconfig: string,
   dir: string,
-  impersonation: Impersonation,
+  objects: Promise<object[]>,
 ): Promise<void> {
   const admin = ["--kubeconfig", kubeconfig];
   const roles = await output(kubectl, [...admin, "get", "clusterroles", "-o", "json"]);
   if (!roles) {
     throw new Error("The new cluster does not list its cluster roles: see kube-apiserver.log");
   }
-  const items = [...aggregate(JSON.parse(roles).items), ...(await clusterObjects(impersonation))];
+  const items = [...aggregate(JSON.parse(roles).items), ...(await objects)];
   const file = join(dir, "objects.json");
   await writeFile(file, JSON.stringify({ apiVersion: "v1", kind: "List", items }));
   await run(kubectl, [...admin, "apply", "--server-side", "--force-conflicts", "-f", file]);

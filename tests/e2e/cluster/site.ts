@@ -4,6 +4,7 @@ import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parse } from "yaml";
+import { IMPERSONATIONS, type Impersonation } from "../../../deploy/impersonation.ts";
 import { type Cluster, LAST_HOPS, type LastHop, startCluster } from "../../../dev/cluster.ts";
 import { kubeconfig } from "../../../dev/kubeconfig.ts";
 import { type Stack, startStack } from "../../../dev/stack.ts";
@@ -31,10 +32,14 @@ export interface Site {
 /** `npm test` runs the tests of a whole site with each. */
 export const lastHop: LastHop = LAST_HOPS.find((kind) => kind === process.env.LAST_HOP) ?? LAST_HOPS[0];
 
+/** And with each way to impersonate. */
+export const impersonation: Impersonation =
+  IMPERSONATIONS.find((mode) => mode === process.env.IMPERSONATION) ?? IMPERSONATIONS[0];
+
 /** The Worker must be built, as `npm test` and `npm run build` do. */
 export async function startSite(vars: Record<string, string> = {}): Promise<Site> {
   const dir = await mkdtemp(join(tmpdir(), "kube-access-site-"));
-  const cluster = await startCluster({ log: () => {}, lastHop });
+  const cluster = await startCluster({ log: () => {}, lastHop, impersonation });
   const stopListening = stopOnSignals(async () => {
     await cluster.stop();
     await rm(dir, { recursive: true, force: true });
