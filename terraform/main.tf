@@ -31,7 +31,7 @@ locals {
   }
   cluster = merge(local.no_cluster, local.clusters[var.cluster])
 
-  identities = try(yamldecode(file(var.identities_file)).identities, [])
+  policy = try(yamldecode(file(var.identities_file)), {})
 }
 
 module "digitalocean" {
@@ -53,10 +53,12 @@ module "k8s" {
 
   account_id           = var.account_id
   tunnel_name          = var.worker_name
-  identities           = local.identities
+  identities           = try(local.policy.identities, [])
+  guards               = [for guard in try(local.policy.guards, []) : merge(guard, { whom = try(guard["for"], null) })]
+  grants               = try(local.policy.grants, {})
+  impersonation        = var.impersonation
   impersonate_any_user = var.impersonate_any_user
-  kv_users             = var.kv_users
-  kv_groups            = var.kv_groups
+  custom_resources     = var.custom_resources
   cloudflared_image    = var.cloudflared_image
   kubectl_image        = var.kubectl_image
   node_image           = var.node_image

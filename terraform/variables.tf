@@ -83,9 +83,30 @@ variable "identities_file" {
   validation {
     condition = alltrue([
       for entry in try(yamldecode(file(var.identities_file)).identities, []) :
-      length(setsubtract(keys(entry), ["email", "email_domain", "service_token", "user", "groups", "allow_system_masters"])) == 0
+      length(setsubtract(keys(entry), ["email", "email_domain", "service_token", "idp_group", "idp", "user", "groups", "allow_system_masters", "act_as", "expires"])) == 0 &&
+      length(setsubtract(try(keys(entry.act_as), []), ["users", "groups", "uids", "extras", "reason_required"])) == 0
     ])
-    error_message = "identities_file has an entry with an unknown field. Known: email, email_domain, service_token, user, groups, allow_system_masters."
+    error_message = "identities_file has an entry with an unknown field. Known: email, email_domain, service_token, idp_group, idp, user, groups, allow_system_masters, act_as (users, groups, uids, extras, reason_required), expires."
+  }
+
+  validation {
+    condition = alltrue([
+      for guard in try(yamldecode(file(var.identities_file)).guards, []) :
+      length(setsubtract(keys(guard), ["name", "for", "allow", "deny"])) == 0 &&
+      length(setsubtract(try(keys(guard["for"]), []), ["users", "groups"])) == 0 && alltrue([
+        for rule in try(guard.deny, []) :
+        length(setsubtract(keys(rule), ["api_groups", "resources", "verbs", "namespaces", "names", "non_resource_urls"])) == 0
+      ])
+    ])
+    error_message = "identities_file has a guard with an unknown field. Known: name, for (users, groups), allow, deny (api_groups, resources, verbs, namespaces, names, non_resource_urls)."
+  }
+
+  validation {
+    condition = (
+      length(setsubtract(try(keys(yamldecode(file(var.identities_file))), []), ["identities", "guards", "grants"])) == 0 &&
+      length(setsubtract(try(keys(yamldecode(file(var.identities_file)).grants), []), ["users", "groups"])) == 0
+    )
+    error_message = "identities_file has an unknown field. Known: identities, guards, grants (users, groups)."
   }
 }
 
@@ -101,16 +122,16 @@ variable "impersonate_any_user" {
   default     = false
 }
 
-variable "kv_users" {
-  description = "User names that entries in the KV namespace may hand out, beside those of the map."
-  type        = set(string)
-  default     = []
+variable "impersonation" {
+  description = "How the API server lets the gateway impersonate: \"constrained\" (Kubernetes 1.36 or newer), which also holds it to what may be done, or \"legacy\"."
+  type        = string
+  default     = "constrained"
 }
 
-variable "kv_groups" {
-  description = "Groups that entries in the KV namespace may hand out, beside those of the map."
-  type        = set(string)
-  default     = []
+variable "custom_resources" {
+  description = "Resources that are not Kubernetes' own, by API group: {\"cert-manager.io\" = [\"certificates\", \"certificates/status\"]}. Needed in constrained impersonation where a guard for everybody denies something: only what is listed keeps the verbs that it denies elsewhere."
+  type        = map(set(string))
+  default     = {}
 }
 
 variable "identities_kv" {

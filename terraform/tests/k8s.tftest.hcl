@@ -3,7 +3,9 @@
 mock_provider "cloudflare" {
   source = "./tests/mocks/cloudflare"
 }
-mock_provider "kubernetes" {}
+mock_provider "kubernetes" {
+  source = "./tests/mocks/kubernetes"
+}
 mock_provider "random" {
   source = "./tests/mocks/random"
 }

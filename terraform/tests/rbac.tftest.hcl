@@ -3,7 +3,9 @@
 mock_provider "cloudflare" {
   source = "./tests/mocks/cloudflare"
 }
-mock_provider "kubernetes" {}
+mock_provider "kubernetes" {
+  source = "./tests/mocks/kubernetes"
+}
 mock_provider "random" {
   source = "./tests/mocks/random"
 }
@@ -20,6 +22,11 @@ variables {
     { email = "bob@example.com", user = "bob", groups = ["developers", "on-call"] },
     { email_domain = "contractors.example", user = "contractor" },
     { service_token = "0123456789abcdef.access", user = "ci-deployer", groups = ["ci", "developers"] },
+    {
+      idp_group = "7335d417-61da-459d-899c-0a01c76a2f94"
+      groups    = ["on-call"]
+      act_as    = { users = ["breakglass"], groups = ["sre"], uids = ["42"], extras = ["example.com/ticket"] }
+    },
   ]
 }
 
@@ -29,30 +36,201 @@ run "case_130_only_the_users_and_groups_of_the_map_may_be_impersonated" {
   }
 
   assert {
-    condition     = alltrue([for rule in kubernetes_cluster_role_v1.this.rule : tolist(rule.verbs) == tolist(["impersonate"])])
+    condition     = alltrue([for rule in kubernetes_cluster_role_v1.this.rule : tolist(rule.verbs) == tolist(["impersonate:user-info"])])
     error_message = "a rule allows more than impersonate"
   }
   assert {
     condition = one([
       for rule in kubernetes_cluster_role_v1.this.rule : tolist(rule.resource_names) if contains(rule.resources, "users")
-    ]) == tolist(["bob", "ci-deployer", "contractor", "sso:alice@example.com"])
+    ]) == tolist(["bob", "breakglass", "ci-deployer", "contractor", "sso:alice@example.com"])
     error_message = "users"
   }
   assert {
     condition = one([
       for rule in kubernetes_cluster_role_v1.this.rule : tolist(rule.resource_names) if contains(rule.resources, "groups")
-    ]) == tolist(["ci", "developers", "on-call", "platform-admins"])
+    ]) == tolist(["ci", "developers", "on-call", "platform-admins", "sre"])
     error_message = "groups"
   }
   assert {
     condition = toset(flatten([
-      for rule in kubernetes_cluster_role_v1.this.rule : rule.resources if contains(rule.api_groups, "authentication.k8s.io")
-    ])) == toset(["userextras/kube-access.dev/email", "userextras/kube-access.dev/subject"])
+      for rule in kubernetes_cluster_role_v1.this.rule : rule.resources if startswith(one(rule.resources), "userextras/")
+      ])) == toset(concat(
+      ["userextras/example.com/ticket"],
+      [for key in ["email", "grant", "original-groups", "original-user", "reason", "subject"] : "userextras/kube-access.dev/${key}"],
+    ))
     error_message = "extras"
   }
   assert {
-    condition     = length(kubernetes_cluster_role_v1.this.rule) == 4
+    condition = one([
+      for rule in kubernetes_cluster_role_v1.this.rule : tolist(rule.resource_names) if contains(rule.resources, "uids")
+    ]) == tolist(["42"])
+    error_message = "UIDs"
+  }
+  assert {
+    condition     = length(kubernetes_cluster_role_v1.this.rule) == 10
     error_message = "there is a rule that this test does not know"
+  }
+  assert {
+    condition     = alltrue([for rule in kubernetes_cluster_role_v1.this.rule : tolist(rule.api_groups) == tolist(["authentication.k8s.io"])])
+    error_message = "constrained impersonation has one API group"
+  }
+}
+
+run "case_181_no_verb_of_the_one_kind_stands_beside_the_other" {
+  module {
+    source = "./modules/k8s"
+  }
+
+  variables {
+    impersonation = "legacy"
+  }
+
+  assert {
+    condition     = alltrue([for rule in kubernetes_cluster_role_v1.this.rule : tolist(rule.verbs) == tolist(["impersonate"])])
+    error_message = "a rule of constrained impersonation"
+  }
+  assert {
+    condition     = length(kubernetes_cluster_role_v1.actions) == 0 && length(kubernetes_cluster_role_binding_v1.actions) == 0
+    error_message = "actions are constrained impersonation's"
+  }
+  assert {
+    condition = alltrue([
+      for rule in kubernetes_cluster_role_v1.this.rule : tolist(rule.api_groups) == tolist([""]) if length(setintersection(rule.resources, ["users", "groups"])) > 0
+    ])
+    error_message = "users and groups are of the core group"
+  }
+}
+
+run "case_131_without_a_guard_for_everybody_every_action_passes" {
+  module {
+    source = "./modules/k8s"
+  }
+
+  variables {
+    guards = [
+      { name = "some", whom = { groups = ["ci"] }, allow = "read-only" },
+      { name = "one-namespace", deny = [{ resources = ["secrets"], namespaces = ["prod"] }] },
+    ]
+  }
+
+  assert {
+    condition = [for rule in kubernetes_cluster_role_v1.actions[0].rule : tolist(coalesce(rule.resources, [])) if length(coalesce(rule.resources, [])) > 0] == [
+      tolist(["*"])
+    ]
+    error_message = "resources"
+  }
+  assert {
+    condition = toset(flatten(kubernetes_cluster_role_v1.actions[0].rule[*].verbs)) == toset([
+      for verb in ["get", "list", "watch", "create", "update", "patch", "delete", "deletecollection", "head", "post", "put"] : "impersonate-on:user-info:${verb}"
+    ])
+    error_message = "verbs"
+  }
+}
+
+run "case_131_181_what_a_guard_for_everybody_takes_away_the_cluster_takes_away_too" {
+  module {
+    source = "./modules/k8s"
+  }
+
+  variables {
+    guards = [
+      { name = "no-secrets", deny = [{ resources = ["secrets"], verbs = ["get", "list", "watch"] }] },
+      { name = "no-exec", deny = [{ resources = ["pods/exec"], verbs = ["create"] }, { non_resource_urls = ["/metrics*"], verbs = ["get"] }] },
+    ]
+    custom_resources = { "cert-manager.io" = ["certificates"] }
+  }
+
+  assert {
+    condition = toset(flatten([
+      for rule in kubernetes_cluster_role_v1.actions[0].rule : rule.verbs if try(contains(rule.resources, "*"), false)
+    ])) == toset([for verb in ["update", "patch", "delete", "deletecollection"] : "impersonate-on:user-info:${verb}"])
+    error_message = "of these verbs nothing is taken"
+  }
+  assert {
+    condition = toset(flatten([
+      for rule in kubernetes_cluster_role_v1.actions[0].rule : rule.verbs if try(contains(rule.resources, "secrets"), false)
+    ])) == toset(["impersonate-on:user-info:create"])
+    error_message = "secrets"
+  }
+  assert {
+    condition = !anytrue([
+      for rule in kubernetes_cluster_role_v1.actions[0].rule : try(contains(rule.resources, "pods/exec"), false) &&
+      length(setintersection(rule.verbs, ["impersonate-on:user-info:get", "impersonate-on:user-info:create"])) > 0
+    ])
+    error_message = "exec by GET or by POST"
+  }
+  assert {
+    condition = toset(flatten([
+      for rule in kubernetes_cluster_role_v1.actions[0].rule : rule.verbs
+      if try(contains(rule.api_groups, "cert-manager.io"), false)
+    ])) == toset([for verb in ["get", "list", "watch", "create"] : "impersonate-on:user-info:${verb}"])
+    error_message = "a custom resource keeps the verbs of which something else is taken"
+  }
+  assert {
+    condition = !anytrue([
+      for rule in kubernetes_cluster_role_v1.actions[0].rule :
+      try(contains(rule.non_resource_urls, "/metrics") || contains(rule.non_resource_urls, "*"), false) && contains(rule.verbs, "impersonate-on:user-info:get")
+    ])
+    error_message = "metrics"
+  }
+}
+
+run "case_131_read_only_for_everybody_leaves_reading_discovery_and_reviews_of_oneself" {
+  module {
+    source = "./modules/k8s"
+  }
+
+  variables {
+    guards = [{ name = "read-only", allow = "read-only" }]
+  }
+
+  assert {
+    condition = toset([
+      for rule in kubernetes_cluster_role_v1.actions[0].rule : tolist(rule.resources)
+      if length(setsubtract(rule.verbs, [for verb in ["get", "list", "watch"] : "impersonate-on:user-info:${verb}"])) > 0 && length(coalesce(rule.resources, [])) > 0
+    ]) == toset([tolist(["selfsubjectreviews"]), tolist(["selfsubjectaccessreviews", "selfsubjectrulesreviews"])])
+    error_message = "something beside reviews of oneself can be created or changed"
+  }
+  assert {
+    condition = !anytrue([
+      for resource in flatten([for rule in kubernetes_cluster_role_v1.actions[0].rule : coalesce(rule.resources, [])]) :
+      resource == "secrets" || can(regex("[*]|/(exec|attach|portforward|proxy)$", resource))
+    ])
+    error_message = "secrets, streams, proxies or everything"
+  }
+  assert {
+    condition = toset(flatten([for rule in kubernetes_cluster_role_v1.actions[0].rule : coalesce(rule.non_resource_urls, [])])) == toset([
+      "/api", "/api/*", "/apis", "/apis/*", "/openapi/*", "/version", "/version/",
+    ])
+    error_message = "discovery"
+  }
+}
+
+run "an_older_api_server_is_told_what_it_needs" {
+  command = plan
+
+  module {
+    source = "./modules/k8s"
+  }
+
+  override_data {
+    target = data.kubernetes_server_version.this[0]
+    values = { major = "1", minor = "35+", git_version = "v1.35.4-gke.1" }
+  }
+
+  expect_failures = [data.kubernetes_server_version.this]
+}
+
+run "a_newer_managed_one_is_not" {
+  command = plan
+
+  module {
+    source = "./modules/k8s"
+  }
+
+  override_data {
+    target = data.kubernetes_server_version.this[0]
+    values = { major = "1", minor = "36+", git_version = "v1.36.1-gke.1" }
   }
 }
 
@@ -109,6 +287,20 @@ run "a_domain_under_its_own_addresses_is_refused_without_a_word" {
   expect_failures = [var.impersonate_any_user]
 }
 
+run "so_is_a_group_of_the_provider_under_its_members_addresses" {
+  command = plan
+
+  module {
+    source = "./modules/k8s"
+  }
+
+  variables {
+    identities = [{ idp_group = "g", user = "{email}" }]
+  }
+
+  expect_failures = [var.impersonate_any_user]
+}
+
 run "the_word_widens_users_and_leaves_groups_alone" {
   module {
     source = "./modules/k8s"
@@ -143,8 +335,7 @@ run "names_that_kv_entries_hand_out_are_added" {
   }
 
   variables {
-    kv_users  = ["carol"]
-    kv_groups = ["auditors"]
+    grants = { users = ["carol"], groups = ["auditors"] }
   }
 
   assert {
@@ -159,7 +350,8 @@ run "system_masters_needs_the_entrys_own_word" {
   }
 
   variables {
-    identities = [{ email = "alice@example.com", user = "alice", groups = ["system:masters"], allow_system_masters = true }]
+    identities    = [{ email = "alice@example.com", user = "alice", groups = ["system:masters"], allow_system_masters = true }]
+    impersonation = "legacy"
   }
 
   assert {

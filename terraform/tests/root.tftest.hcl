@@ -6,7 +6,9 @@ mock_provider "cloudflare" {
 mock_provider "digitalocean" {
   source = "./tests/mocks/digitalocean"
 }
-mock_provider "kubernetes" {}
+mock_provider "kubernetes" {
+  source = "./tests/mocks/kubernetes"
+}
 mock_provider "random" {
   source = "./tests/mocks/random"
 }
@@ -55,7 +57,7 @@ run "the_shipped_map_needs_no_right_to_be_anybody" {
   }
 
   assert {
-    condition     = toset(output.impersonated.users) == toset(["alice", "bob@example.com", "ci-deployer"])
+    condition     = toset(output.impersonated.users) == toset(["alice", "bob@example.com", "breakglass", "ci-deployer", "contractor", "on-call-engineer"])
     error_message = "the gateway may impersonate others than the map names"
   }
 }

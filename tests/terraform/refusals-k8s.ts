@@ -7,7 +7,7 @@ const digest = `sha256:${"0".repeat(64)}`;
 
 const names: Refusal[] = ["", " alice", "alice ", "alice,bob", "älice", "alice\nbob", "a".repeat(257)].map((user) => ({
   values: { identities: [{ ...alice, user }] },
-  says: "users and groups must be 1 to 256 printable ASCII characters",
+  says: "users, groups and UIDs must be 1 to 256 printable ASCII characters",
 }));
 
 const reserved: Refusal[] = [
@@ -16,6 +16,7 @@ const reserved: Refusal[] = [
   { email: "system:node@example.com", user: "{email}" },
   { ...alice, groups: ["system:masters"] },
   { ...alice, groups: ["system:authenticated"], allow_system_masters: true },
+  { ...alice, act_as: { users: ["system:admin"] } },
 ].map((identity) => ({
   values: { identities: [identity] },
   says: 'names that begin with "system:" are Kubernetes\' own',
@@ -27,8 +28,48 @@ const callers: Refusal[] = [
   { ...alice, service_token: "0123456789abcdef.access" },
 ].map((identity) => ({
   values: { identities: [identity] },
-  says: "each entry must have exactly one of email, email_domain and service_token",
+  says: "each entry must have exactly one of email, email_domain, service_token and idp_group",
 }));
+
+const group = { idp_group: "g", groups: ["on-call"] };
+const secrets = { resources: ["secrets"] };
+const guard = { name: "g", deny: [secrets] };
+
+const policy: Refusal[] = [
+  ...[{ email: "alice@example.com" }, { ...alice, idp: "x" }, { ...group, allow_system_masters: true }].map(
+    (identity) => ({
+      values: { identities: [identity] },
+      says: "an entry must have a user unless it has idp_group",
+    }),
+  ),
+  {
+    values: { identities: [{ ...alice, act_as: { extras: ["scopes"] } }] },
+    says: "an extra of act_as must be a path below a domain",
+  },
+  {
+    values: { identities: [{ ...alice, act_as: { extras: ["kube-access.dev/email"] } }] },
+    says: "an extra of act_as must be a path below a domain",
+  },
+  { values: { guards: [{ ...guard, allow: "nothing" }] }, says: 'guards: allow must be "read-only"' },
+  { values: { guards: [{ name: "g" }] }, says: "a guard must have allow or deny" },
+  { values: { guards: [{ ...guard, deny: [{ verbs: ["get"] }] }] }, says: "either resources or non_resource_urls" },
+  { values: { guards: [{ ...guard, deny: [{ ...secrets, verbs: ["read"] }] }] }, says: "guards: verbs must be RBAC's" },
+  {
+    values: { guards: [{ ...guard, deny: [{ resources: ["(secrets"] }] }] },
+    says: "api_groups and resources must be in",
+  },
+  { values: { grants: { users: ["system:admin"] } }, says: "grants must name users and groups" },
+  { values: { grants: { groups: ["a,b"] } }, says: "grants must name users and groups" },
+  { values: { impersonation: "none" }, says: 'impersonation must be "constrained" or "legacy"' },
+  {
+    values: {
+      impersonation: "constrained",
+      identities: [{ ...alice, groups: ["system:masters"], allow_system_masters: true }],
+    },
+    says: "In constrained impersonation the API server refuses the group system:masters",
+  },
+  { values: { custom_resources: { "cert-manager.io": ["*"] } }, says: "custom_resources must name each resource" },
+];
 
 const templates: Refusal[] = [
   { email: "alice@example.com", user: "{email}-{email}" },
@@ -43,6 +84,12 @@ export const k8sRefusals: Omit<Module, "path"> = {
       alice,
       { email: "bob@example.com", user: "sso:{email}" },
       { ...alice, groups: ["system:masters"], allow_system_masters: true },
+      { ...group, idp: "x", act_as: { users: ["breakglass"], extras: ["example.com/ticket"] }, expires: "2027-01-31" },
+    ],
+    impersonation: "legacy",
+    guards: [
+      { ...guard, whom: { groups: ["on-call"] } },
+      { name: "r", allow: "read-only" },
     ],
     cloudflared_image: `docker.io/cloudflare/cloudflared:1@${digest}`,
     kubectl_image: `registry.example.com:5000/kubectl@${digest}`,
@@ -61,16 +108,17 @@ export const k8sRefusals: Omit<Module, "path"> = {
     { values: { identities: [] }, says: "identities must not be empty" },
     ...callers,
     ...names,
-    { values: { identities: [{ ...alice, groups: ["a,b"] }] }, says: "users and groups must be 1 to 256 printable" },
+    {
+      values: { identities: [{ ...alice, groups: ["a,b"] }] },
+      says: "users, groups and UIDs must be 1 to 256 printable",
+    },
     ...reserved,
     ...templates,
     {
       values: { identities: [{ email_domain: "example.com", user: "sso:{email}" }] },
       says: "Set impersonate_any_user = true",
     },
-    { values: { kv_users: ["system:admin"] }, says: "kv_users must be printable ASCII" },
-    { values: { kv_users: ["a,b"] }, says: "kv_users must be printable ASCII" },
-    { values: { kv_groups: ["system:masters"] }, says: "kv_groups must be printable ASCII" },
+    ...policy,
     {
       values: { cloudflared_image: "docker.io/cloudflare/cloudflared:latest" },
       says: "cloudflared_image must name a registry and be pinned by digest",

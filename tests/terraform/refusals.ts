@@ -23,6 +23,10 @@ const root: Module = {
   files: {
     "identities.yaml": "identities:\n  - email: alice@example.com\n    user: alice\n",
     "typing-error.yaml": "identities:\n  - email: alice@example.com\n    user: alice\n    group: [admins]\n",
+    "typing-error-of-act-as.yaml":
+      "identities:\n  - email: alice@example.com\n    user: alice\n    act_as: {user: [root]}\n",
+    "typing-error-of-a-guard.yaml": "identities: []\nguards:\n  - name: g\n    deny: [{resource: [pods]}]\n",
+    "typing-error-of-the-whole.yaml": "identities: []\nguard: []\n",
     "list.yaml": "- email: alice@example.com\n",
     kubeconfig: "apiVersion: v1\n",
   },
@@ -46,6 +50,9 @@ const root: Module = {
     { values: { identities_file: "missing.yaml" }, says: "identities_file does not exist" },
     { values: { identities_file: "list.yaml" }, says: 'must be YAML with a list named "identities"' },
     { values: { identities_file: "typing-error.yaml" }, says: "an entry with an unknown field" },
+    { values: { identities_file: "typing-error-of-act-as.yaml" }, says: "an entry with an unknown field" },
+    { values: { identities_file: "typing-error-of-a-guard.yaml" }, says: "a guard with an unknown field" },
+    { values: { identities_file: "typing-error-of-the-whole.yaml" }, says: "identities_file has an unknown field" },
     {
       values: { cluster: "minikube", kubeconfig: null },
       says: 'cluster must be "digitalocean", "kubeconfig" or "endpoint"',

@@ -4,11 +4,12 @@ output "api_port" {
 }
 
 output "impersonated" {
-  description = "What the service account may impersonate: users (null: any), groups, extras."
+  description = "What the service account may impersonate: users (null: any), groups, UIDs, extras."
   value = {
     users  = var.impersonate_any_user ? null : sort(local.users)
     groups = sort(local.groups)
-    extras = local.extras
+    uids   = sort(local.uids)
+    extras = sort(local.extras)
   }
 }
 

@@ -24,9 +24,19 @@ variable "identities" {
     email                = optional(string)
     email_domain         = optional(string)
     service_token        = optional(string)
-    user                 = string
+    idp_group            = optional(string)
+    idp                  = optional(string)
+    user                 = optional(string)
     groups               = optional(list(string), [])
     allow_system_masters = optional(bool, false)
+    act_as = optional(object({
+      users           = optional(list(string), [])
+      groups          = optional(list(string), [])
+      uids            = optional(list(string), [])
+      extras          = optional(list(string), [])
+      reason_required = optional(bool, false)
+    }), {})
+    expires = optional(string)
   }))
 
   validation {
@@ -37,25 +47,37 @@ variable "identities" {
   validation {
     condition = alltrue([
       for identity in var.identities :
-      length([for caller in [identity.email, identity.email_domain, identity.service_token] : caller if caller != null]) == 1
+      length([for caller in [identity.email, identity.email_domain, identity.service_token, identity.idp_group] : caller if caller != null]) == 1
     ])
-    error_message = "identities: each entry must have exactly one of email, email_domain and service_token."
-  }
-
-  # Printable ASCII without a comma, no blank at either end.
-  validation {
-    condition = alltrue([
-      for name in flatten([for identity in var.identities : concat([identity.user], identity.groups)]) :
-      can(regex("^[!-+\\--~]([ -+\\--~]{0,254}[!-+\\--~])?$", name))
-    ])
-    error_message = "identities: users and groups must be 1 to 256 printable ASCII characters without a comma, and without a blank at either end."
+    error_message = "identities: each entry must have exactly one of email, email_domain, service_token and idp_group."
   }
 
   validation {
     condition = alltrue([
       for identity in var.identities :
-      !startswith(lower(replace(identity.user, "{email}", coalesce(identity.email, "-"))), "system:") && alltrue([
+      identity.idp_group == null ? identity.user != null && identity.idp == null : !identity.allow_system_masters
+    ])
+    error_message = "identities: an entry must have a user unless it has idp_group; idp goes with idp_group, and allow_system_masters does not."
+  }
+
+  # Printable ASCII without a comma, no blank at either end.
+  validation {
+    condition = alltrue([
+      for name in flatten([
+        for identity in var.identities :
+        concat(identity.user == null ? [] : [identity.user], identity.groups, identity.act_as.users, identity.act_as.groups, identity.act_as.uids)
+      ]) : can(regex("^[!-+\\--~]([ -+\\--~]{0,254}[!-+\\--~])?$", name))
+    ])
+    error_message = "identities: users, groups and UIDs must be 1 to 256 printable ASCII characters without a comma, and without a blank at either end."
+  }
+
+  validation {
+    condition = alltrue([
+      for identity in var.identities :
+      !startswith(lower(replace(coalesce(identity.user, "-"), "{email}", coalesce(identity.email, "-"))), "system:") && alltrue([
         for group in identity.groups : !startswith(lower(group), "system:") || (group == "system:masters" && identity.allow_system_masters)
+        ]) && alltrue([
+        for name in concat(identity.act_as.users, identity.act_as.groups, identity.act_as.uids) : !startswith(lower(name), "system:")
       ])
     ])
     error_message = "identities: names that begin with \"system:\" are Kubernetes' own. Only the group system:masters can be given, by an entry that also says allow_system_masters: true."
@@ -64,44 +86,125 @@ variable "identities" {
   validation {
     condition = alltrue([
       for identity in var.identities :
-      length(split("{email}", identity.user)) <= (identity.service_token == null ? 2 : 1)
+      length(split("{email}", coalesce(identity.user, "-"))) <= (identity.service_token == null ? 2 : 1)
     ])
-    error_message = "identities: \"{email}\" may stand once in the user of an entry with email or email_domain, and never in that of a service token."
+    error_message = "identities: \"{email}\" may stand once in the user of an entry, and never in that of a service token."
+  }
+
+  validation {
+    condition = alltrue([
+      for key in flatten(var.identities[*].act_as.extras) :
+      can(regex("^[a-z0-9._-]*[.][a-z0-9._-]*/[a-z0-9._/-]*[a-z0-9._-]$", key)) && !startswith(key, "kube-access.dev/")
+    ])
+    error_message = "identities: an extra of act_as must be a path below a domain in lower case, such as \"example.com/ticket\", and kube-access.dev is the gateway's own."
+  }
+}
+
+variable "guards" {
+  description = "The guards; `whom` is their `for`. The cluster enforces those for everybody too, in constrained impersonation."
+  type = list(object({
+    name  = string
+    whom  = optional(object({ users = optional(list(string), []), groups = optional(list(string), []) }))
+    allow = optional(string)
+    deny = optional(list(object({
+      api_groups        = optional(list(string), ["*"])
+      resources         = optional(list(string))
+      verbs             = optional(list(string), ["*"])
+      namespaces        = optional(list(string))
+      names             = optional(list(string))
+      non_resource_urls = optional(list(string))
+    })), [])
+  }))
+  default = []
+
+  validation {
+    condition     = alltrue([for guard in var.guards : guard.allow == null || guard.allow == "read-only"])
+    error_message = "guards: allow must be \"read-only\"."
+  }
+
+  validation {
+    condition     = alltrue([for guard in var.guards : guard.allow != null || length(guard.deny) > 0])
+    error_message = "guards: a guard must have allow or deny."
+  }
+
+  validation {
+    condition     = alltrue([for rule in flatten(var.guards[*].deny) : (rule.resources == null) != (rule.non_resource_urls == null)])
+    error_message = "guards: a rule must have either resources or non_resource_urls."
+  }
+
+  validation {
+    condition = alltrue([
+      for verb in flatten([for rule in flatten(var.guards[*].deny) : rule.verbs]) :
+      contains(["*", "get", "list", "watch", "create", "update", "patch", "delete", "deletecollection", "head", "post", "put"], verb)
+    ])
+    error_message = "guards: verbs must be RBAC's, in lower case, or \"*\"."
+  }
+
+  # Nothing that would mean something else in a regular expression.
+  validation {
+    condition = alltrue([
+      for text in flatten([for rule in flatten(var.guards[*].deny) : concat(rule.api_groups, coalesce(rule.resources, []))]) :
+      can(regex("^([*]/)?[a-z0-9./-]*[*]?$", text))
+    ])
+    error_message = "guards: api_groups and resources must be in lower case, with a * at their end or as in */scale at most."
+  }
+}
+
+variable "grants" {
+  description = "Names that Workers KV may hand out, beside those of the entries."
+  type = object({
+    users  = optional(set(string), [])
+    groups = optional(set(string), [])
+  })
+  default = {}
+
+  validation {
+    condition = alltrue([
+      for name in setunion(var.grants.users, var.grants.groups) :
+      can(regex("^[!-+\\--~]([ -+\\--~]{0,254}[!-+\\--~])?$", name)) && !startswith(lower(name), "system:")
+    ])
+    error_message = "grants must name users and groups in printable ASCII without commas, none of which begins with \"system:\"."
+  }
+}
+
+variable "impersonation" {
+  description = "How the API server lets the gateway impersonate: \"constrained\" (Kubernetes 1.36 or newer), which also holds it to what may be done, or \"legacy\"."
+  type        = string
+  default     = "constrained"
+
+  validation {
+    condition     = contains(["constrained", "legacy"], var.impersonation)
+    error_message = "impersonation must be \"constrained\" or \"legacy\"."
+  }
+
+  validation {
+    condition     = var.impersonation != "constrained" || !contains(flatten(var.identities[*].groups), "system:masters")
+    error_message = "In constrained impersonation the API server refuses the group system:masters, which an entry gives: set impersonation = \"legacy\", or bind a group of your own to cluster-admin."
+  }
+}
+
+variable "custom_resources" {
+  description = "Resources that are not Kubernetes' own, by API group: {\"cert-manager.io\" = [\"certificates\", \"certificates/status\"]}. Needed in constrained impersonation where a guard for everybody denies something: only what is listed keeps the verbs that it denies elsewhere."
+  type        = map(set(string))
+  default     = {}
+
+  validation {
+    condition     = alltrue([for resource in flatten([for resources in values(var.custom_resources) : tolist(resources)]) : can(regex("^[a-z0-9.-]+(/[a-z0-9.-]+)?$", resource))])
+    error_message = "custom_resources must name each resource in the plural, and each subresource as in \"certificates/status\"."
   }
 }
 
 variable "impersonate_any_user" {
-  description = "Let the gateway impersonate every user name, for a map that gives a whole domain the user \"{email}\"."
+  description = "Let the gateway impersonate every user name, for a map that gives a whole domain or a group of the identity provider the user \"{email}\"."
   type        = bool
   default     = false
 
   validation {
     condition = var.impersonate_any_user || alltrue([
-      for identity in var.identities : identity.email_domain == null || !strcontains(identity.user, "{email}")
+      for identity in var.identities :
+      (identity.email_domain == null && identity.idp_group == null) || !strcontains(coalesce(identity.user, "-"), "{email}")
     ])
-    error_message = "identities has an email_domain whose user contains \"{email}\": RBAC cannot name users that are not known yet. Set impersonate_any_user = true to let the gateway impersonate any user name (groups stay limited to the map), or name a fixed user."
-  }
-}
-
-variable "kv_users" {
-  description = "User names that entries in the KV namespace may hand out, beside those of the map."
-  type        = set(string)
-  default     = []
-
-  validation {
-    condition     = alltrue([for name in var.kv_users : can(regex("^[!-+\\--~]([ -+\\--~]{0,254}[!-+\\--~])?$", name)) && !startswith(lower(name), "system:")])
-    error_message = "kv_users must be printable ASCII without commas, and must not begin with \"system:\"."
-  }
-}
-
-variable "kv_groups" {
-  description = "Groups that entries in the KV namespace may hand out, beside those of the map."
-  type        = set(string)
-  default     = []
-
-  validation {
-    condition     = alltrue([for name in var.kv_groups : can(regex("^[!-+\\--~]([ -+\\--~]{0,254}[!-+\\--~])?$", name)) && !startswith(lower(name), "system:")])
-    error_message = "kv_groups must be printable ASCII without commas, and must not begin with \"system:\"."
+    error_message = "identities has an email_domain or an idp_group whose user contains \"{email}\": RBAC cannot name users that are not known yet. Set impersonate_any_user = true to let the gateway impersonate any user name (groups stay limited to the map), or name a fixed user."
   }
 }
 

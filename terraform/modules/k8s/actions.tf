@@ -1,0 +1,166 @@
+# What may be done through the gateway at all, whoever asks: in constrained impersonation the API server wants that said. It is
+# everything, less what guards for everybody take away, so that the cluster holds to those guards even without the Worker.
+#
+# RBAC only adds. So a verb of which nothing is taken is given for whatever there is, and any other for each resource by itself: those
+# of Kubernetes, which api-resources.json lists, and those of custom_resources. A rule of a guard with namespaces or names cannot be
+# said so; the Worker alone holds to it.
+
+locals {
+  on        = "impersonate-on:user-info:"
+  verbs     = ["get", "list", "watch", "create", "update", "patch", "delete", "deletecollection"]
+  url_verbs = ["get", "head", "post", "put", "patch", "delete"]
+  streams   = ["attach", "exec", "portforward"]
+
+  # What no guard takes away: kubectl would not work.
+  discovery = ["/api", "/api/*", "/apis", "/apis/*", "/openapi/*", "/version", "/version/"]
+  self_reviews = [
+    "authentication.k8s.io selfsubjectreviews",
+    "authorization.k8s.io selfsubjectaccessreviews",
+    "authorization.k8s.io selfsubjectrulesreviews",
+  ]
+  other_urls = [
+    "/", "/.well-known/*", "/debug/*", "/healthz", "/healthz/*", "/livez", "/livez/*", "/logs", "/logs/*", "/metrics", "/metrics/*",
+    "/openid/v1/jwks", "/readyz", "/readyz/*",
+  ]
+
+  everybodys = [for guard in var.guards : guard if guard.whom == null]
+  read_only  = anytrue([for guard in local.everybodys : guard.allow == "read-only"])
+  denied     = flatten([for guard in local.everybodys : guard.deny])
+
+  # As regular expressions: "pods*", "*/scale".
+  denials = [
+    for rule in local.denied : {
+      verbs  = contains(rule.verbs, "*") ? local.verbs : rule.verbs
+      groups = "^(${join("|", [for group in rule.api_groups : replace(replace(group, ".", "\\."), "*", ".*")])})$"
+      resources = "^(${join("|", [
+        for resource in rule.resources :
+        startswith(resource, "*/") ? "[^/]+/${replace(trimprefix(resource, "*/"), "*", ".*")}" : replace(resource, "*", ".*")
+      ])})$"
+    } if rule.resources != null && rule.namespaces == null && rule.names == null
+  ]
+
+  # kubectl's exec is a GET, which `get` of everything would let through.
+  denials_of = {
+    for verb in local.verbs : verb => [
+      for denial in local.denials : denial
+      if contains(denial.verbs, verb) || (
+        verb == "get" && contains(denial.verbs, "create") &&
+        anytrue([for stream in local.streams : can(regex(denial.resources, "pods/${stream}"))])
+      )
+    ]
+  }
+  touched = [for verb in local.verbs : verb if local.read_only || length(local.denials_of[verb]) > 0]
+  free    = setsubtract(local.verbs, local.touched)
+
+  own_resources = jsondecode(file("${path.module}/api-resources.json"))
+  catalogue = {
+    for group in setunion(keys(local.own_resources), keys(var.custom_resources)) :
+    group => setunion(lookup(local.own_resources, group, []), lookup(var.custom_resources, group, []))
+  }
+
+  # Group, then the verbs that are left of the touched ones, then the resources of which these are left.
+  left = {
+    for group, resources in local.catalogue : group => {
+      for resource in resources : join(",", [
+        for verb in local.touched : "${local.on}${verb}"
+        if contains(local.self_reviews, "${group} ${resource}") ? !local.read_only || verb == "create" : (
+          (!local.read_only || (
+            contains(["get", "list", "watch"], verb) && split("/", resource)[0] != "secrets" &&
+            !contains(concat(local.streams, ["proxy"]), try(split("/", resource)[1], ""))
+          )) &&
+          alltrue([
+            for denial in local.denials_of[verb] :
+            !can(regex(denial.groups, group)) || !can(regex(denial.resources, resource)) || (
+              # What is taken from `get` for its `create` is a stream.
+              !contains(denial.verbs, verb) && !contains(local.streams, try(split("/", resource)[1], ""))
+            )
+          ])
+        )
+      ]) => resource...
+    }
+  }
+  actions = concat(
+    length(local.free) > 0 ? [{ api_group = "*", resources = ["*"], verbs = [for verb in local.free : "${local.on}${verb}"] }] : [],
+    flatten([
+      for group, by_verbs in local.left : [
+        for verbs, resources in by_verbs : { api_group = group, resources = sort(resources), verbs = split(",", verbs) } if verbs != ""
+      ]
+    ]),
+  )
+
+  denied_urls = {
+    for verb in local.url_verbs : verb => flatten([
+      for rule in local.denied : rule.non_resource_urls
+      if rule.non_resource_urls != null && (contains(rule.verbs, "*") || contains(rule.verbs, verb))
+    ])
+  }
+  touched_url_verbs = [for verb in local.url_verbs : verb if local.read_only || length(local.denied_urls[verb]) > 0]
+  free_url_verbs    = setsubtract(local.url_verbs, local.touched_url_verbs)
+  urls = concat(
+    length(local.free_url_verbs) > 0 ? [{ urls = ["*"], verbs = [for verb in local.free_url_verbs : "${local.on}${verb}"] }] : [],
+    [
+      for verb in local.touched_url_verbs : {
+        verbs = ["${local.on}${verb}"]
+        urls = [
+          for url in concat(local.discovery, local.other_urls) : url
+          if(contains(["get", "head"], verb) && contains(local.discovery, url)) || (!local.read_only && !anytrue([
+            # Whether the two have a path in common.
+            for denied in local.denied_urls[verb] :
+            trimsuffix(denied, "*") == trimsuffix(url, "*") ||
+            (endswith(denied, "*") && startswith(url, trimsuffix(denied, "*"))) ||
+            (endswith(url, "*") && startswith(denied, trimsuffix(url, "*")))
+          ]))
+        ]
+      }
+    ],
+  )
+}
+
+resource "kubernetes_cluster_role_v1" "actions" {
+  count = local.constrained ? 1 : 0
+
+  metadata {
+    name   = "${local.name}-actions"
+    labels = local.labels
+  }
+
+  dynamic "rule" {
+    for_each = local.actions
+
+    content {
+      api_groups = [rule.value.api_group]
+      resources  = rule.value.resources
+      verbs      = rule.value.verbs
+    }
+  }
+
+  dynamic "rule" {
+    for_each = [for rule in local.urls : rule if length(rule.urls) > 0]
+
+    content {
+      non_resource_urls = rule.value.urls
+      verbs             = rule.value.verbs
+    }
+  }
+}
+
+resource "kubernetes_cluster_role_binding_v1" "actions" {
+  count = local.constrained ? 1 : 0
+
+  metadata {
+    name   = "${local.name}-actions"
+    labels = local.labels
+  }
+
+  role_ref {
+    api_group = "rbac.authorization.k8s.io"
+    kind      = "ClusterRole"
+    name      = kubernetes_cluster_role_v1.actions[0].metadata[0].name
+  }
+
+  subject {
+    kind      = "ServiceAccount"
+    name      = kubernetes_service_account_v1.this.metadata[0].name
+    namespace = kubernetes_namespace_v1.this.metadata[0].name
+  }
+}
