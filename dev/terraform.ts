@@ -81,6 +81,7 @@ async function checkWithProviders(): Promise<void> {
   }
   await buildCluster(progress());
   check("apply", nodeTest("tests/terraform/apply.test.ts"));
+  check("impersonation", nodeTest("tests/terraform/impersonation.test.ts"));
 }
 
 function nodeTest(file: string): boolean {

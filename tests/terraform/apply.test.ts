@@ -12,7 +12,7 @@ import { promisify } from "node:util";
 import { type Cluster, startCluster } from "../../dev/cluster.ts";
 import { openWorkspace, terraform, type Workspace } from "../../dev/terraform-workspace.ts";
 import { type Cloudflare, startCloudflare } from "./cloudflare.ts";
-import { kubectl, withControllers } from "./controllers.ts";
+import { kubectl, removeReadyMadeAccount, withControllers } from "./controllers.ts";
 import { type LastHop, startLastHop } from "./last-hop.ts";
 
 const namespace = "kube-access";
@@ -29,7 +29,7 @@ before(async () => {
   workspace = await openWorkspace();
   cloudflare = await startCloudflare(accountId);
   cluster = await startCluster();
-  await removeReadyMadeAccount();
+  await removeReadyMadeAccount(cluster, namespace);
   await writeFile(join(workspace.dir, "terraform.tfvars.json"), JSON.stringify(await variables()));
 });
 
@@ -239,11 +239,22 @@ test("case 129: without Impersonate-User the service account may do nothing", as
 test("case 129, 130: of rights it has the impersonations more than any other service account", async () => {
   const common = await rights("somebody-else");
   const own = (await rights("kube-access")).filter((right) => !common.includes(right));
-  assert.deepEqual(own, [
-    ...["ci", "developers", "on-call", "platform-admins"].map((group) => `groups [] [${group}] [impersonate]`),
-    ...["email", "subject"].map((key) => `userextras.authentication.k8s.io/kube-access.dev/${key} [] [] [impersonate]`),
-    ...["alice@example.com", "bob", "ci-deployer", "contractor"].map((user) => `users [] [${user}] [impersonate]`),
-  ]);
+  const named = (resource: string, names: string[]) =>
+    names.map((name) => `${resource}.authentication.k8s.io [] [${name}] [impersonate:user-info]`);
+  const extras = ["email", "grant", "original-groups", "original-user", "reason", "subject"];
+  assert.deepEqual(
+    own.filter((right) => !right.includes("impersonate-on:")),
+    [
+      ...named("groups", ["auditors", "ci", "developers", "on-call", "platform-admins"]),
+      ...extras.map((key) => `userextras.authentication.k8s.io/kube-access.dev/${key} [] [] [impersonate:user-info]`),
+      ...named("users", ["alice@example.com", "bob", "breakglass", "ci-deployer", "contractor"]),
+    ],
+  );
+  const actions = own.filter((right) => right.includes("impersonate-on:"));
+  assert.ok(actions.length > 0);
+  for (const action of actions) {
+    assert.match(action, /\[(impersonate-on:user-info:\w+ ?)+\]$/);
+  }
 });
 
 test("case 128: the proxy listens on the pod's own address alone", async () => {
@@ -279,13 +290,13 @@ for (const [what, headers] of [
   ["a group that is not in the map", { ...alice, "Impersonate-Group": "system:masters" }],
   ["another service account", { "Impersonate-User": "system:serviceaccount:kube-system:default" }],
   ["an extra that is not ours", { ...alice, "Impersonate-Extra-Scopes": "all" }],
-  ["an extra of ours that differs with each request", { ...alice, "Impersonate-Extra-Kube-Access.dev%2fray": "8f" }],
+  ["an extra of ours that the Worker does not send", { ...alice, "Impersonate-Extra-Kube-Access.dev%2fray": "8f" }],
   ["a UID", { ...alice, "Impersonate-Uid": "1" }],
 ] as const) {
   test(`case 130: ${what} is refused`, async () => {
     const { status, text } = await ask("/api/v1/pods", headers);
     assert.equal(status, 403, text);
-    assert.match(text, /cannot impersonate/);
+    assert.match(text, /cannot impersonate|not allowed/);
   });
 }
 
@@ -298,15 +309,15 @@ test("case 132: the proxy accepts exec, and no Host but its own", async () => {
   assert.equal(elsewhere.status, 403, elsewhere.text);
 });
 
-test("case 135: nobody is bound to any role but the impersonator's", async () => {
+test("case 135: nobody is bound to any role but those of the gateway's account", async () => {
   const state = JSON.parse(await run("show", "-json"));
   const resources = state.values.root_module.child_modules.flatMap(
     (module: { resources: { type: string; values: { role_ref?: { name: string }[] } }[] }) => module.resources,
   );
   const bindings = resources.filter(({ type }: { type: string }) => /_binding/.test(type));
   assert.deepEqual(
-    bindings.map(({ values }: { values: { role_ref: { name: string }[] } }) => values.role_ref[0]?.name),
-    ["kube-access-impersonator"],
+    bindings.map(({ values }: { values: { role_ref: { name: string }[] } }) => values.role_ref[0]?.name).toSorted(),
+    ["kube-access-actions", "kube-access-impersonator"],
   );
 });
 
@@ -400,13 +411,6 @@ async function variables(): Promise<object> {
       service_token_ids: ["88888888-8888-4888-8888-888888888888"],
     },
   };
-}
-
-/** The local cluster brings the gateway's account along: here Terraform must make it. */
-async function removeReadyMadeAccount(): Promise<void> {
-  await kubectl(cluster, ["delete", "serviceaccount", "kube-access", "--namespace", namespace]);
-  await kubectl(cluster, ["delete", "clusterrolebinding,clusterrole", "kube-access"]);
-  await withControllers(cluster, namespace, kubectl(cluster, ["delete", "namespace", namespace]));
 }
 
 function ask(path: string, headers: object, host?: string): Promise<{ status: number; text: string }> {

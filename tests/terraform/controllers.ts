@@ -20,6 +20,14 @@ export function kubectl(cluster: Cluster, args: string[], input?: string): Promi
   });
 }
 
+/** The local cluster brings the gateway's account along; where Terraform must make it, it has to go. */
+export async function removeReadyMadeAccount(cluster: Cluster, namespace: string): Promise<void> {
+  await kubectl(cluster, ["delete", "serviceaccount", "kube-access", "--namespace", namespace]);
+  const roles = ["kube-access-impersonator", "kube-access-actions"];
+  await kubectl(cluster, ["delete", "clusterrolebinding,clusterrole", ...roles]);
+  await withControllers(cluster, namespace, kubectl(cluster, ["delete", "namespace", namespace]));
+}
+
 /** Plays the garbage collector and the namespace controller for one namespace until the work is done. */
 export async function withControllers<T>(cluster: Cluster, namespace: string, work: Promise<T>): Promise<T> {
   let working = true;
