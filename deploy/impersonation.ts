@@ -132,24 +132,15 @@ export function identityRules(policy: Policy, mode: Impersonation): Rule[] {
  * What may be done as anybody: everything, less what guards for everybody take away. RBAC only adds. So a verb of which nothing is
  * taken is given for whatever there is, and any other for each resource by itself: Kubernetes' own, and `custom` ones.
  */
-export function actionRules({ guards = [] }: Policy, custom: Record<string, string[]> = {}): Rule[] {
-  const everybodys = guards.filter((guard) => guard.for === undefined);
-  const denials = everybodys.flatMap(({ deny = [] }) => deny);
-  const isReadOnly = everybodys.some(({ allow }) => allow === "read-only");
-  const isTaken = (verb: string, group: string, resource: string) => {
-    if (SELF_REVIEWS.some(([own, review]) => own === group && review === resource)) {
-      return isReadOnly && verb !== "create";
-    }
-    return (isReadOnly && !isRead(verb, resource)) || denials.some((denial) => denies(denial, verb, group, resource));
-  };
+export function actionRules(policy: Policy, custom: Record<string, string[]> = {}): Rule[] {
   const catalogue = merged(JSON.parse(readFileSync(catalogueFile, "utf8")), custom);
-  const touched = VERBS.filter((verb) => isReadOnly || denials.some((denial) => touches(denial, verb)));
+  const touched = VERBS.filter((verb) => isTaken(policy, verb, "*", "*"));
   const free = VERBS.filter((verb) => !touched.includes(verb));
   const rules: Rule[] = free.length > 0 ? [{ apiGroups: ["*"], resources: ["*"], verbs: free.map(on) }] : [];
   for (const [group, resources] of Object.entries(catalogue)) {
     const byVerbs = new Map<string, string[]>();
     for (const resource of resources) {
-      const verbs = touched.filter((verb) => !isTaken(verb, group, resource)).map(on);
+      const verbs = touched.filter((verb) => !isTaken(policy, verb, group, resource)).map(on);
       if (verbs.length > 0) {
         const key = verbs.join();
         byVerbs.set(key, [...(byVerbs.get(key) ?? []), resource]);
@@ -159,7 +150,36 @@ export function actionRules({ guards = [] }: Policy, custom: Record<string, stri
       rules.push({ apiGroups: [group], resources: same, verbs: verbs.split(",") });
     }
   }
+  const { denials, isReadOnly } = everybodys(policy);
   return [...rules, ...urlRules(denials, isReadOnly)];
+}
+
+/** Whether guards for everybody take a verb away from a resource; from "*", whether they take it from anything. */
+export function isTaken(policy: Policy, verb: string, group: string, resource: string): boolean {
+  const { denials, isReadOnly } = everybodys(policy);
+  if (resource === "*") {
+    return isReadOnly || denials.some((denial) => touches(denial, verb));
+  }
+  if (SELF_REVIEWS.some(([own, review]) => own === group && review === resource)) {
+    return isReadOnly && verb !== "create";
+  }
+  return (isReadOnly && !isRead(verb, resource)) || denials.some((denial) => denies(denial, verb, group, resource));
+}
+
+/** Whether a rule lets somebody do something; without a name, whatever the name is. */
+export function allows(rule: Rule, verb: string, group: string, resource: string, name?: string): boolean {
+  const { apiGroups = [], resources = [], resourceNames, verbs } = rule;
+  const has = (texts: string[], text: string) => texts.includes(text) || texts.includes("*");
+  const isNamed = resourceNames === undefined || (name !== undefined && resourceNames.includes(name));
+  return has(verbs, verb) && has(apiGroups, group) && has(resources, resource) && isNamed;
+}
+
+function everybodys({ guards = [] }: Policy): { denials: Denial[]; isReadOnly: boolean } {
+  const held = guards.filter((guard) => guard.for === undefined);
+  return {
+    denials: held.flatMap(({ deny = [] }) => deny),
+    isReadOnly: held.some(({ allow }) => allow === "read-only"),
+  };
 }
 
 function urlRules(denials: Denial[], isReadOnly: boolean): Rule[] {

@@ -2,9 +2,10 @@
 // with a kubeconfig that may read RBAC.
 
 import { spawn } from "node:child_process";
+import type { Rule } from "../impersonation.ts";
 import { type Check, failed, notChecked, type Outcome, ok } from "./check.ts";
 import type { Project } from "./project.ts";
-import { excesses, type Rule, shortfalls } from "./rights.ts";
+import { excesses, modeOf, shortfalls } from "./rights.ts";
 
 const ACCOUNT = { namespace: "kube-access", name: "kube-access" };
 const USER = `system:serviceaccount:${ACCOUNT.namespace}:${ACCOUNT.name}`;
@@ -65,8 +66,17 @@ async function look(project: Project, kubectl: Kubectl): Promise<Outcome> {
   const kinds = "clusterroles,roles,clusterrolebindings,rolebindings";
   const { items } = (await kubectl(["get", kinds, "--all-namespaces", "-o", "json"])) as { items: RbacObject[] };
   const grants = grantsOf(items);
+  const rules = grants.map(({ rule }) => rule);
+  const mode = modeOf(rules);
+  if (mode === "both") {
+    const legacy = grants.filter(({ rule }) => rule.verbs.includes("impersonate")).map(({ binding }) => binding);
+    return failed(
+      `a rule of legacy impersonation stands beside those of constrained impersonation, and voids them: ${[...new Set(legacy)].join(", ")}`,
+      `Remove that binding, or: ${APPLY}`,
+    );
+  }
   const tooMuch = grants.flatMap(({ binding, rule }) => {
-    return excesses(rule, project).map((excess) => `${excess} (${binding})`);
+    return excesses(rule, project.policy).map((excess) => `${excess} (${binding})`);
   });
   if (tooMuch.length > 0) {
     const names = [...new Set(tooMuch)].slice(0, 5).join("; ");
@@ -79,13 +89,10 @@ async function look(project: Project, kubectl: Kubectl): Promise<Outcome> {
       "Look at the API server's --authorization-mode.",
     );
   }
-  const tooLittle = shortfalls(
-    grants.map(({ rule }) => rule),
-    project,
-  );
+  const tooLittle = shortfalls(rules, project.policy, mode);
   return tooLittle.length > 0
     ? failed(`it may not impersonate ${tooLittle.join(", ")}`, APPLY)
-    : ok(`${grants.length} rules looked at, and none allows more`);
+    : ok(`${mode} impersonation; ${grants.length} rules looked at, and none allows more`);
 }
 
 /** Every rule that reaches the account: by its name, or by a group that each service account is in. */

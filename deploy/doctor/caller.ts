@@ -1,9 +1,10 @@
 // What a caller sees whom Access lets in: the cluster, who they are there, and that they cannot be anybody else.
 
+import { ANY_USER, type Entry } from "../impersonation.ts";
 import { type Check, failed, notChecked, type Outcome, ok } from "./check.ts";
 import type { Door } from "./door.ts";
 import { turnedAway } from "./entrance.ts";
-import { type Entry, entryFor, type Project } from "./project.ts";
+import { entryFor, type Project } from "./project.ts";
 import { impersonationRefused, json, remedyFor, saying } from "./refusals.ts";
 
 const SIGN_IN =
@@ -94,9 +95,13 @@ function compare({ username = "", groups = [], extra = {} }: UserInfo, project: 
     );
   }
   const who = email ?? `service token ${subject}`;
-  const entry = entryFor(project.identities, { email, subject });
+  const { identities } = project.policy;
+  const byGroup = identities.filter((entry) => email !== undefined && entry.idp_group !== undefined);
+  const entry =
+    entryFor(identities, { email, subject }) ??
+    byGroup.find(({ user }) => user?.replace(ANY_USER, email ?? "") === username);
   const differences = entry
-    ? differencesOf(entry, email ?? "", username, groups)
+    ? differencesOf(entry, byGroup, email ?? "", username, groups)
     : ["identities.yaml has no entry for it"];
   if (entry && differences.length === 0) {
     return ok(arrival(username, entry));
@@ -110,11 +115,13 @@ function compare({ username = "", groups = [], extra = {} }: UserInfo, project: 
       );
 }
 
-function differencesOf(entry: Entry, email: string, username: string, groups: string[]): string[] {
-  const user = entry.user.replace("{email}", email);
+/** `byGroup`: what the identity provider knows of the caller may add the groups of these. */
+function differencesOf(entry: Entry, byGroup: Entry[], email: string, username: string, groups: string[]): string[] {
+  const user = entry.user?.replace(ANY_USER, email);
   const mapped = entry.groups ?? [];
+  const possible = [EVERYBODY, ...mapped, ...byGroup.flatMap((one) => one.groups ?? [])];
   const missing = mapped.filter((group) => !groups.includes(group));
-  const foreign = groups.filter((group) => group !== EVERYBODY && !mapped.includes(group));
+  const foreign = groups.filter((group) => !possible.includes(group));
   return [
     ...(username === user ? [] : [`should arrive as ${user}`]),
     ...(missing.length > 0 ? [`group ${missing.join(", ")} is missing`] : []),
@@ -131,7 +138,7 @@ function arrival(username: string, { groups = [] }: Entry): string {
 async function impersonation(door: Door, signal: AbortSignal): Promise<Outcome> {
   const headers = { "impersonate-user": "kube-access-doctor" };
   const answer = await door.ask("/version", { headers, signal });
-  if (answer.status === 403 && answer.text.includes(impersonationRefused)) {
+  if (answer.status === 403 && impersonationRefused.some((sentence) => answer.text.includes(sentence))) {
     return ok("the gateway refuses impersonation headers");
   }
   return failed(

@@ -2,6 +2,7 @@
 
 import { readFile } from "node:fs/promises";
 import { parse } from "yaml";
+import type { Entry, Policy } from "../impersonation.ts";
 import { tomlValue } from "../toml.ts";
 
 export interface Project {
@@ -16,16 +17,7 @@ export interface Project {
   hasTraces: boolean;
   /** Whether KV entries may name callers whom identities.yaml does not. */
   hasKv: boolean;
-  identities: Entry[];
-}
-
-/** An entry of identities.yaml. */
-export interface Entry {
-  email?: string;
-  email_domain?: string;
-  service_token?: string;
-  user: string;
-  groups?: string[];
+  policy: Policy;
 }
 
 /** What is looked at of wrangler.toml. */
@@ -45,8 +37,8 @@ export interface Caller {
 export async function readProject(wranglerToml: string, identitiesYaml: string): Promise<Project> {
   const [toml, yaml] = await Promise.all([readFile(wranglerToml, "utf8"), readFile(identitiesYaml, "utf8")]);
   const config = tomlValue(toml) as Config;
-  const identities = (parse(yaml) as { identities?: Entry[] } | null)?.identities;
-  if (!Array.isArray(identities)) {
+  const policy = parse(yaml) as Policy | null;
+  if (!policy || !Array.isArray(policy.identities)) {
     throw new Error(`${identitiesYaml} has no list "identities"`);
   }
   const { vars = {}, kv_namespaces = [], observability = {} } = config;
@@ -61,7 +53,7 @@ export async function readProject(wranglerToml: string, identitiesYaml: string):
     // A later compatibility date switches them on by itself.
     hasTraces: observability.traces?.enabled !== false,
     hasKv: kv_namespaces.some(({ binding }) => binding === "IDENTITIES"),
-    identities,
+    policy,
   };
 }
 

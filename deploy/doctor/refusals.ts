@@ -3,7 +3,11 @@
 import type { Answer } from "./door.ts";
 
 export const noToken = "no valid Cloudflare Access token came with this request";
-export const impersonationRefused = "this gateway does not take impersonation from its callers";
+/** To whom act_as names nobody, and to whom it names others. */
+export const impersonationRefused = [
+  "does not take impersonation from callers whose entry has no act_as",
+  "you may not act as",
+];
 
 const reachesNoApiServer =
   "See whether the API server answers inside the cluster, and whether the NetworkPolicy of namespace kube-access lets the pods reach it: " +
@@ -85,6 +89,14 @@ export const remedies: [sentence: string, fix: string][] = [
   [
     "cannot become a Kubernetes user name",
     "Have the identity provider send an address of ASCII letters for this person, such as an alias.",
+  ],
+  [
+    "which groups you are in cannot be told right now",
+    "See what the Worker logs about get-identity (`npx wrangler tail`), and whether the login method sends groups to Access.",
+  ],
+  [
+    "of this gateway does not let",
+    "A guard of identities.yaml refuses it: call as somebody for whom it does not hold, or change it, then `npm run deploy`.",
   ],
   [
     "this gateway serves programs, not web pages",

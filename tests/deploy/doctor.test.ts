@@ -302,7 +302,12 @@ test("a service account that may do more, and one that may do too little", async
   assert.match(reader.detail("account"), /it may do more: .*\(RoleBinding team-a\/mighty\)/);
   await kubectl("delete", "rolebinding", "mighty", "--namespace=team-a");
 
-  await kubectl("create", "clusterrole", "anybody", "--verb=impersonate", "--resource=groups");
+  const role = join(dir, "anybody.json");
+  const rule = { apiGroups: ["authentication.k8s.io"], resources: ["groups"], verbs: ["impersonate:user-info"] };
+  const metadata = { name: "anybody" };
+  const apiVersion = "rbac.authorization.k8s.io/v1";
+  await writeFile(role, JSON.stringify({ apiVersion, kind: "ClusterRole", metadata, rules: [rule] }));
+  await kubectl("apply", "-f", role);
   await kubectl("create", "clusterrolebinding", "anybody", "--clusterrole=anybody", "--group=system:serviceaccounts");
   const impersonator = await doctor(door.url, { args });
   assert.equal(impersonator.detail("account"), "it may do more: impersonate all groups (ClusterRoleBinding anybody)");
@@ -311,13 +316,43 @@ test("a service account that may do more, and one that may do too little", async
   const identities = join(dir, "more.yaml");
   await writeFile(
     identities,
-    `${await readFile(join(root, "identities.yaml"), "utf8")}\n  - { email: eve@corp.test, user: eve, groups: [auditors] }`,
+    (await readFile(join(root, "identities.yaml"), "utf8")).replace(
+      "identities:\n",
+      "identities:\n  - { email: eve@corp.test, user: eve, groups: [auditors] }\n",
+    ),
   );
   const late = await doctor(door.url, { args: [...args, "--identities", identities] });
   assert.equal(late.detail("account"), "it may not impersonate user eve, group auditors");
   const unreadable = await doctor(door.url, { args: ["--kubeconfig", join(dir, "none")] });
   assert.match(unreadable.detail("account"), /^kubectl get: /);
   assert.match(unreadable.fix("account"), /may list roles and bindings/);
+});
+
+test("case 181: which kind of impersonation a cluster has, and a rule of the one beside the other", async () => {
+  const kubectl = (...args: string[]) => run(cluster.kubectl, ["--kubeconfig", cluster.adminKubeconfig, ...args]);
+  const args = ["--kubeconfig", cluster.adminKubeconfig];
+  const plain = await doctor(door.url, { args });
+  assert.match(plain.detail("account"), /^constrained impersonation; \d+ rules looked at/);
+  await kubectl("create", "clusterrole", "older", "--verb=impersonate", "--resource=users", "--resource-name=alice");
+  await kubectl(
+    "create",
+    "clusterrolebinding",
+    "older",
+    "--clusterrole=older",
+    "--serviceaccount=kube-access:kube-access",
+  );
+  const both = await doctor(door.url, { args });
+  assert.equal(
+    both.detail("account"),
+    "a rule of legacy impersonation stands beside those of constrained impersonation, and voids them: ClusterRoleBinding older",
+  );
+  assert.match(both.fix("account"), /Remove that binding/);
+  await kubectl("delete", "clusterrolebinding/older", "clusterrole/older");
+  const identities = join(dir, "guarded.yaml");
+  const guard = "  - { name: no-secrets, deny: [{ resources: [secrets], verbs: [list] }] }";
+  await writeFile(identities, `${await readFile(join(root, "identities.yaml"), "utf8")}\n${guard}`);
+  const late = await doctor(door.url, { args: [...args, "--identities", identities] });
+  assert.match(late.detail("account"), /^it may do more: list \* as somebody, which a guard for everybody denies/);
 });
 
 test("in words: every line says what, and how to fix it, and no secret is printed", async () => {
@@ -361,11 +396,11 @@ test("a command line that is wrong is explained, with exit status 2", async () =
 });
 
 test("the sentences by which the gateway is recognised are those it speaks", async () => {
-  const paths = ["refusal", "answer/error", "identity", "upstream", "target", "protocol", "browser"];
+  const paths = ["refusal", "answer/error", "identity", "guard", "impersonation", "target", "protocol", "browser"];
   const sources = paths.map((path) => readFile(join(root, "src", `${path}.rs`), "utf8"));
   const lastHop = readFile(join(root, "terraform/modules/k8s/last-hop.mjs"), "utf8");
   const source = (await Promise.all([...sources, lastHop])).join("\n");
-  for (const [sentence] of [...remedies, [noToken], [impersonationRefused]]) {
+  for (const [sentence] of [...remedies, [noToken], ...impersonationRefused.map((refused) => [refused])]) {
     const isOurs = sentence !== "cannot impersonate"; // the API server's
     assert.equal(source.includes(sentence ?? ""), isOurs, sentence);
   }
