@@ -30,6 +30,9 @@ pub(super) struct Tables {
     pub(super) idp_groups: String,
     /// The guards, in the order of the file.
     pub(super) guards: String,
+    /// Users TAB groups that Workers KV may hand out: Terraform's to allow, nothing for the Worker to know.
+    #[allow(dead_code, reason = "what a test holds Terraform to")]
+    pub(super) granted: String,
 }
 
 /// What is wrong with a policy, and on which line (counted from 1).
@@ -96,7 +99,8 @@ pub(super) fn compile(yaml: &str) -> Result<Tables, MapError> {
         check_name("group", group)?;
     }
     let guards = guards::compile(&policy)?;
-    Ok(Tables { emails, email_domains, service_tokens, idp_groups, guards })
+    let granted = [cell(&policy.grants.users), cell(&policy.grants.groups)].join("\t");
+    Ok(Tables { emails, email_domains, service_tokens, idp_groups, guards, granted })
 }
 
 /// A name that is sent to the cluster: well-formed, and not one of Kubernetes' own.

@@ -30,8 +30,6 @@ locals {
     }
   }
   cluster = merge(local.no_cluster, local.clusters[var.cluster])
-
-  policy = try(yamldecode(file(var.identities_file)), {})
 }
 
 module "digitalocean" {
@@ -53,9 +51,9 @@ module "k8s" {
 
   account_id           = var.account_id
   tunnel_name          = var.worker_name
-  identities           = try(local.policy.identities, [])
-  guards               = [for guard in try(local.policy.guards, []) : merge(guard, { whom = try(guard["for"], null) })]
-  grants               = try(local.policy.grants, {})
+  identities           = local.identities
+  guards               = local.guards
+  grants               = local.grants
   impersonation        = var.impersonation
   impersonate_any_user = var.impersonate_any_user
   custom_resources     = var.custom_resources

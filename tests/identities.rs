@@ -1,7 +1,8 @@
 //! `identities.yaml` has two readers: the build, by YAML 1.2, and Terraform, by YAML 1.1. Whatever compiles must be read alike
 //! by both, or the cluster lets the gateway impersonate others than those whom the Worker names.
 //!
-//! The maps go through one real `terraform console`: `cargo test --test identities -- --ignored` (`npm test`, part terraform).
+//! The maps go through one real `terraform console`, and whole policies through what the modules make of them: `cargo test --test
+//! identities -- --ignored` (`npm test`, part terraform).
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
@@ -226,8 +227,17 @@ fn changed(maps: Vec<String>) -> impl Strategy<Value = String> {
 fn by_the_build(yaml: &str) -> Option<Entries> {
     let tables = source::compile(yaml).ok()?;
     let lines = [tables.emails, tables.email_domains, tables.service_tokens].concat();
-    let entries = lines.lines().map(|line| line.split('\t').map(str::to_owned).collect());
-    Some(entries.collect())
+    let entry = |line: &str| {
+        let mut cells = line.split('\t').map(str::to_owned);
+        let named: Vec<String> = cells.by_ref().take(2).collect();
+        named.into_iter().chain(names(&cells.next().unwrap_or_default())).collect()
+    };
+    Some(lines.lines().map(entry).collect())
+}
+
+/// The names of a cell.
+fn names(cell: &str) -> Vec<String> {
+    cell.split(',').filter(|name| !name.is_empty()).map(str::to_owned).collect()
 }
 
 /// What `terraform/main.tf` and the types of its variables make of each map; nothing where Terraform refuses it.
@@ -275,3 +285,163 @@ fn once(cells: &[Value]) -> Vec<String> {
     }
     entry
 }
+
+/// Policies with everything in them, in whatever notation. `NAME` is a name.
+const POLICIES: &[&str] = &[
+    "identities:\n- {email: A@b.c, user: \"{email}\", groups: [NAME, z]}\n- {idp_group: NAME, groups: [on-call, NAME]}\n",
+    "identities:\n- email: a@b.c\n  user: a\n  act_as: {users: [NAME], groups: [NAME, sre], uids: ['42'], extras: [example.com/ticket]}\n",
+    "identities:\n- {idp_group: 'CN=x,OU=y', idp: idp-1, user: NAME, groups: &g [x, z], expires: 2027-01-31T18:00:00Z}\n\
+     - {service_token: 0f.access, user: ci, groups: *g}\n- {email_domain: B.c, user: NAME}\n",
+    "identities: [{email: a@b.c, user: a, expires: '2027-01-31T18:00:00+01:00'}]\ngrants: {users: [NAME], groups: [NAME, y]}\n",
+    "identities:\n- {email: a@b.c, user: a, groups: [NAME]}\nguards:\n- {name: g, for: {groups: [NAME]}, allow: read-only}\n\
+     - name: h # é\n  deny:\n  - {resources: [secrets, 'pods/*', \"*/scale\"], verbs: [get, list], api_groups: ['', apps*]}\n",
+    "identities: [{email: a@b.c, user: a}]\nguards:\n- name: '007'\n  deny:\n  - resources: [\"*\"]\n    verbs: [\"*\"]\n\
+     \x20 - {non_resource_urls: [/metrics, /debug/*], verbs: [get, post]}\n- {name: r, allow: read-only}\n",
+    "identities: [{email: a@b.c, user: a}]\nguards: [{name: n, deny: [{resources: [pods], namespaces: [team-*], names: [NAME]}]}]\n",
+    "{\"identities\": [{\"email\": \"a@b.c\", \"user\": \"NAME\", \"act_as\": {\"users\": [\"x\"]}}], \"guards\": [{\"name\": \"g\", \
+     \"for\": {\"users\": [\"NAME\"]}, \"deny\": [{\"resources\": [\"pods\"]}]}]}\n",
+];
+
+/// Names that may stand for `NAME`.
+const NAMES: &[&str] =
+    &["alice", "a.b", "a:b", "2024-team", "'a b'", "\"007\"", "'no'", "a#b", "\"{email}\"", "x1e3", "007", "yes", "é"];
+
+/// What both made of a policy: users, groups, UIDs, extras; then the guards for everybody, as rules.
+type Made = BTreeMap<String, Vec<String>>;
+
+#[test]
+#[ignore = "needs terraform"]
+fn case_172_terraform_makes_of_a_hundred_policies_what_the_build_makes_of_them() {
+    let mut policies = Vec::new();
+    for policy in POLICIES {
+        for name in NAMES {
+            let policy = policy.replace("\"NAME\"", "NAME").replace("NAME", name);
+            policies.extend([policy.clone(), format!("# é 漢\n{}", policy.replace('\n', " # c\r\n"))]);
+        }
+    }
+    policies.retain(|policy| source::compile(policy).is_ok());
+    assert!(policies.len() >= 100, "only {} compile", policies.len());
+    let theirs = made_by_terraform(&policies);
+    for (index, policy) in policies.iter().enumerate() {
+        assert_eq!(Some(&made_by_the_build(policy)), theirs.get(&format!("{index}.yaml")), "{policy}");
+    }
+}
+
+fn made_by_the_build(yaml: &str) -> Made {
+    let tables = source::compile(yaml).unwrap();
+    let mut made: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    let mut add = |kind: &str, cell: &str| made.entry(kind.into()).or_default().extend(names(cell));
+    for (table, keys) in
+        [(&tables.emails, 1), (&tables.email_domains, 1), (&tables.service_tokens, 1), (&tables.idp_groups, 2)]
+    {
+        for line in table.lines() {
+            let cells: Vec<&str> = line.split('\t').collect();
+            let cell = |index: usize| cells.get(keys + index).copied().unwrap_or_default();
+            let email = if std::ptr::eq(table, &raw const tables.emails) { cells.first().copied() } else { None };
+            // Of a domain and of a group nobody knows the users.
+            let user = email.map_or_else(|| cell(0).to_owned(), |email| cell(0).replace("{email}", email));
+            add("users", if user.contains("{email}") { "" } else { &user });
+            for (kind, index) in [("groups", 1), ("users", 3), ("groups", 4), ("uids", 5), ("extras", 6)] {
+                add(kind, cell(index));
+            }
+        }
+    }
+    for (kind, cell) in ["users", "groups"].into_iter().zip(tables.granted.split('\t')) {
+        add(kind, cell);
+    }
+    let mut made: Made = made.into_iter().map(|(kind, names)| (kind, names.into_iter().collect())).collect();
+    let mut rules = Vec::new();
+    let mut is_everybodys = false;
+    for line in tables.guards.lines() {
+        if let Some(rule) = line.strip_prefix('\t') {
+            rules.extend(is_everybodys.then(|| rule.to_owned()));
+        } else {
+            let cells: Vec<&str> = line.split('\t').collect();
+            is_everybodys = cells.get(1..3).is_some_and(|whom| whom.concat().is_empty());
+            rules.extend(is_everybodys.then(|| cells.last().copied().unwrap_or_default().to_owned()));
+        }
+    }
+    made.insert("guards".into(), rules);
+    made
+}
+
+/// Each policy through `terraform/policy.tf` and the locals of `modules/k8s`, which need no provider.
+fn made_by_terraform(policies: &[String]) -> BTreeMap<String, Made> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("terraform");
+    let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join("policies");
+    let _ = fs::remove_dir_all(&dir);
+    fs::create_dir_all(dir.join("policy/k8s")).unwrap();
+    for name in ["variables.tf", "names.tf", "actions.tf", "api-resources.json"] {
+        fs::copy(root.join("modules/k8s").join(name), dir.join("policy/k8s").join(name)).unwrap();
+    }
+    fs::copy(root.join("policy.tf"), dir.join("policy/policy.tf")).unwrap();
+    for (index, policy) in policies.iter().enumerate() {
+        fs::write(dir.join(format!("{index}.yaml")), policy).unwrap();
+    }
+    let whole = "module \"policy\" {\n  source = \"./policy\"\n  for_each = fileset(path.root, \"*.yaml\")\n  identities_file = each.key\n}\n\
+        output \"made\" {\n  value = { for map, policy in module.policy : map => policy.made }\n}\n";
+    fs::write(dir.join("main.tf"), whole).unwrap();
+    fs::write(dir.join("policy/main.tf"), POLICY_MODULE).unwrap();
+    fs::write(dir.join("policy/k8s/outputs.tf"), K8S_OUTPUT).unwrap();
+    terraform(&dir, &["init", "-input=false"]);
+    terraform(&dir, &["apply", "-auto-approve", "-input=false"]);
+    let outputs: Value = serde_json::from_str(&terraform(&dir, &["output", "-json"])).unwrap();
+    serde_json::from_value(outputs["made"]["value"].clone()).unwrap()
+}
+
+fn terraform(dir: &Path, args: &[&str]) -> String {
+    let output = Command::new("terraform").args(args).current_dir(dir).output().unwrap();
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    assert!(output.status.success(), "terraform {args:?}: {}", text(&output.stderr));
+    text(&output.stdout)
+}
+
+/// As `terraform/main.tf` hands the policy on.
+const POLICY_MODULE: &str = r#"
+variable "identities_file" {
+  type = string
+}
+module "k8s" {
+  source               = "./k8s"
+  identities           = local.identities
+  guards               = local.guards
+  grants               = local.grants
+  impersonate_any_user = anytrue([for entry in local.identities : strcontains(try(entry.user, ""), "{email}")])
+  account_id           = "0123456789abcdef0123456789abcdef"
+  tunnel_name          = "kube-access"
+  replicas             = 1
+  cloudflared_image    = "docker.io/cloudflare/cloudflared@sha256:${join("", [for digit in range(64) : "0"])}"
+  kubectl_image        = "registry.k8s.io/kubectl@sha256:${join("", [for digit in range(64) : "0"])}"
+  node_image           = "docker.io/library/node@sha256:${join("", [for digit in range(64) : "0"])}"
+}
+output "made" {
+  value = module.k8s.made
+}
+"#;
+
+/// The names, and the guards for everybody as `policy/guards.rs` writes them.
+const K8S_OUTPUT: &str = r#"
+locals {
+  bits      = { for index, verb in ["get", "list", "watch", "create", "update", "patch", "delete", "deletecollection", "head", "post", "put"] : verb => pow(2, index) }
+  everybody = { resources = 255, urls = 1889 }
+}
+output "made" {
+  value = {
+    for kind, names in {
+      users  = sort(local.users)
+      groups = sort(local.groups)
+      uids   = sort(local.uids)
+      extras = sort(setsubtract(local.extras, local.own_extras))
+      guards = flatten([
+        for guard in local.everybodys : concat([guard.allow == null ? "" : guard.allow], [
+          for rule in guard.deny : join(" ", concat(
+            [tostring(contains(rule.verbs, "*") ? local.everybody[rule.resources == null ? "urls" : "resources"] : sum([for verb in distinct(rule.verbs) : local.bits[verb]]))],
+            [for list in rule.resources == null ? [rule.non_resource_urls] : [rule.api_groups, rule.resources, rule.namespaces, rule.names] :
+              list == null ? "*" : contains(list, "*") ? "*" : join(",", [for text in list : text == "" ? "." : text])],
+          ))
+        ])
+      ])
+    } : kind => names
+  }
+}
+"#;
