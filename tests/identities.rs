@@ -331,13 +331,17 @@ fn made_by_the_build(yaml: &str) -> Made {
     let tables = source::compile(yaml).unwrap();
     let mut made: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     let mut add = |kind: &str, cell: &str| made.entry(kind.into()).or_default().extend(names(cell));
-    for (table, keys) in
-        [(&tables.emails, 1), (&tables.email_domains, 1), (&tables.service_tokens, 1), (&tables.idp_groups, 2)]
-    {
+    let tables_and_keys = [
+        (&tables.emails, 1, true),
+        (&tables.email_domains, 1, false),
+        (&tables.service_tokens, 1, false),
+        (&tables.idp_groups, 2, false),
+    ];
+    for (table, keys, is_of_addresses) in tables_and_keys {
         for line in table.lines() {
             let cells: Vec<&str> = line.split('\t').collect();
             let cell = |index: usize| cells.get(keys + index).copied().unwrap_or_default();
-            let email = if std::ptr::eq(table, &raw const tables.emails) { cells.first().copied() } else { None };
+            let email = cells.first().filter(|_| is_of_addresses);
             // Of a domain and of a group nobody knows the users.
             let user = email.map_or_else(|| cell(0).to_owned(), |email| cell(0).replace("{email}", email));
             add("users", if user.contains("{email}") { "" } else { &user });
@@ -386,7 +390,7 @@ fn made_by_terraform(policies: &[String]) -> BTreeMap<String, Made> {
     terraform(&dir, &["init", "-input=false"]);
     terraform(&dir, &["apply", "-auto-approve", "-input=false"]);
     let outputs: Value = serde_json::from_str(&terraform(&dir, &["output", "-json"])).unwrap();
-    serde_json::from_value(outputs["made"]["value"].clone()).unwrap()
+    serde_json::from_value(outputs.pointer("/made/value").unwrap().clone()).unwrap()
 }
 
 fn terraform(dir: &Path, args: &[&str]) -> String {
