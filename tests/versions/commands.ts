@@ -121,6 +121,15 @@ export const commands: Command[] = [
       }
     },
   },
+  {
+    name: "--as",
+    proof: "with one's own user and one of one's own groups, shows that user and that group alone",
+    prove: async (attempt) => {
+      const args = ["auth", "whoami", "-o", "json", "--as", "alice", "--as-group", "developers"];
+      const { username, groups } = JSON.parse(await attempt.run(args)).status.userInfo;
+      assert.deepEqual([username, groups.toSorted()], ["alice", ["developers", "system:authenticated"]]);
+    },
+  },
 ];
 
 function configMap(name: string, value: string): string {

@@ -3,6 +3,7 @@
 import { readFile, writeFile } from "node:fs/promises";
 import { resolve } from "node:path";
 import { parseArgs } from "node:util";
+import { IMPERSONATIONS, type Impersonation } from "../../deploy/impersonation.ts";
 import { buildWorker } from "../../dev/build.ts";
 import { type Log, progress } from "../../dev/progress.ts";
 import { createPod } from "../e2e/cluster/pods.ts";
@@ -42,7 +43,10 @@ async function main(): Promise<void> {
   const programs = await kubectls(minors, building);
   const sections: Section[] = [];
   for (const server of servers) {
-    sections.push(await runSection(await ready(server, building), programs, log));
+    const program = await ready(server, building);
+    for (const impersonation of impersonationsOf(server)) {
+      sections.push(await runSection(program, impersonation, programs, log));
+    }
   }
   if (options.check) {
     await check(sections);
@@ -54,14 +58,24 @@ async function main(): Promise<void> {
   }
 }
 
-async function runSection(server: Server, programs: Program[], log: Log): Promise<Section> {
-  const section: Section = { server: server.version, proxy: NOT_RUN, rows: [] };
+/** Constrained impersonation is on from 1.36. */
+function impersonationsOf({ version }: Server): readonly Impersonation[] {
+  return Number(minorOf(version).split(".")[1]) >= 36 ? IMPERSONATIONS : ["legacy"];
+}
+
+async function runSection(
+  server: Server,
+  impersonation: Impersonation,
+  programs: Program[],
+  log: Log,
+): Promise<Section> {
+  const section: Section = { server: server.version, impersonation, proxy: NOT_RUN, rows: [] };
   if (!server.path) {
     return { ...section, rows: programs.map((program) => notRun(program)) };
   }
   interruption.signal.throwIfAborted();
-  log(`starting kube-apiserver ${server.version} and the gateway`);
-  site = await withAssets(server.assets, startSite);
+  log(`starting kube-apiserver ${server.version}, ${impersonation} impersonation, and the gateway`);
+  site = await withAssets(server.assets, () => startSite({}, impersonation));
   try {
     const versions = JSON.parse(await site.admin.ok(["version", "-o", "json"]));
     section.server = versions.serverVersion.gitVersion;

@@ -9,7 +9,13 @@ const [first, second] = commands.map(({ name }) => name);
 
 function section(server: string, ...rows: [kubectl: string, cells: Record<string, string>][]): Section {
   const cells = (given: Record<string, string>) => commands.map(({ name }) => given[name] ?? "yes");
-  return { server, proxy: "v1.37.2", rows: rows.map(([kubectl, given]) => ({ kubectl, cells: cells(given) })) };
+  const impersonation = server === "v1.35.4" || server === "v1.35.9" ? "legacy" : "constrained";
+  return {
+    server,
+    impersonation,
+    proxy: "v1.37.2",
+    rows: rows.map(([kubectl, given]) => ({ kubectl, cells: cells(given) })),
+  };
 }
 
 const odd = { [`${first}`]: "no: error: a | b <html>", [`${second}`]: "with KUBECTL_X=true" };
@@ -25,10 +31,16 @@ test("a run of a part, or with another patch version, agrees too", () => {
   assert.deepEqual(differences([section("v1.35.9", ["v1.37.0", {}])], text, commands), []);
 });
 
+test("the two kinds of impersonation are told apart", () => {
+  const other = { ...section("v1.37.2", ["v1.29.14", {}]), impersonation: "legacy" } as const;
+  assert.equal(differences([other], text, commands).length, commands.length);
+  assert.deepEqual(differences([...sections, other], document([...sections, other], commands), commands), []);
+});
+
 test("another outcome, and what the file does not hold, are told", () => {
   const changed = [section("v1.37.2", ["v1.29.14", { [`${second}`]: NOT_RUN }])];
   assert.deepEqual(differences(changed, text, commands), [
-    `kubectl 1.29.14 ${second} with kube-apiserver 1.37.2: ran "not run", the file says "yes"`,
+    `kubectl 1.29.14 ${second} with kube-apiserver 1.37.2, constrained: ran "not run", the file says "yes"`,
   ]);
   const found = differences([section("v1.36.3", ["v1.29.14", {}])], text, commands);
   assert.equal(found.length, commands.length);

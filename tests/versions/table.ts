@@ -1,11 +1,14 @@
 // docs/versions.md: written from what was run, and read again to compare it with another run.
 
+import type { Impersonation } from "../../deploy/impersonation.ts";
 import type { Command } from "./commands.ts";
 import { minorOf, plain } from "./version.ts";
 
 export interface Section {
   /** The API server's version. */
   server: string;
+  /** How the gateway's account impersonates. */
+  impersonation: Impersonation;
   /** That of the `kubectl proxy` in front of it. */
   proxy: string;
   rows: Row[];
@@ -20,7 +23,7 @@ export interface Row {
 export const NOT_RUN = "not run";
 
 export function document(sections: Section[], commands: Command[]): string {
-  const servers = sections.map(({ server }) => plain(server));
+  const servers = [...new Set(sections.map(({ server }) => plain(server)))];
   const proxies = new Set(sections.map(({ proxy }) => plain(proxy)));
   const kubectls = sections[0]?.rows.map(({ kubectl }) => plain(kubectl)) ?? [];
   return `# Which kubectl works with which API server
@@ -35,17 +38,17 @@ kubectl that the machine lacks, and the older API servers, are built once from K
 - kubectl: ${kubectls.join(", ")}
 
 A cell says **yes** when kubectl does it by itself, **with \`VARIABLE=true\`** when it does it only with that environment variable, and
-**no** with the sentence that kubectl prints. In detail, yes means:
+**no** with the sentence that kubectl prints. API servers from 1.36 on are run with both kinds of impersonation. In detail, yes means:
 
 ${commands.map(({ name, proof }) => `- \`${name}\`: ${proof}`).join("\n")}
 ${sections.map((section) => sectionText(section, commands)).join("")}`;
 }
 
-export function sectionText({ server, rows }: Section, commands: Command[]): string {
+export function sectionText({ server, impersonation, rows }: Section, commands: Command[]): string {
   const line = (cells: string[]) => `| ${cells.join(" | ")} |`;
   return [
     "",
-    `## kube-apiserver ${plain(server)}`,
+    `## kube-apiserver ${plain(server)}, ${impersonation} impersonation`,
     "",
     line(["kubectl", ...commands.map(({ name }) => name)]),
     line(["---", ...commands.map(() => "---")]),
@@ -60,12 +63,12 @@ export function sectionText({ server, rows }: Section, commands: Command[]): str
  */
 export function differences(run: Section[], file: string, commands: Command[]): string[] {
   const written = parse(file);
-  return run.flatMap(({ server, rows }) =>
+  return run.flatMap(({ server, impersonation, rows }) =>
     rows.flatMap(({ kubectl, cells }) =>
       commands.flatMap(({ name }, column) => {
-        const key = [minorOf(server), minorOf(kubectl), name].join(" ");
+        const key = [minorOf(server), impersonation, minorOf(kubectl), name].join(" ");
         const [ran, wrote] = [cellText(cells[column] ?? ""), written.get(key)];
-        const where = `kubectl ${plain(kubectl)} ${name} with kube-apiserver ${plain(server)}`;
+        const where = `kubectl ${plain(kubectl)} ${name} with kube-apiserver ${plain(server)}, ${impersonation}`;
         return ran === wrote ? [] : [`${where}: ran "${ran}", the file says "${wrote ?? "nothing"}"`];
       }),
     ),
@@ -75,16 +78,17 @@ export function differences(run: Section[], file: string, commands: Command[]): 
 /** Every cell, by server, kubectl and command. */
 function parse(file: string): Map<string, string> {
   const cells = new Map<string, string>();
-  let server = "";
+  let [server = "", impersonation = ""]: string[] = [];
   let names: string[] = [];
   for (const line of file.split("\n")) {
-    server = line.match(/^## kube-apiserver (.*)$/)?.[1] ?? server;
+    [, server = server, impersonation = impersonation] =
+      line.match(/^## kube-apiserver (\S+), (\S+) impersonation$/) ?? [];
     const [first = "", ...rest] = line.match(/^\| (.*) \|$/)?.[1]?.split(" | ") ?? [];
     if (first === "kubectl") {
       names = rest;
     } else if (/^1\./.test(first)) {
       for (const [column, cell] of rest.entries()) {
-        cells.set([minorOf(server), minorOf(first), names[column]].join(" "), cell);
+        cells.set([minorOf(server), impersonation, minorOf(first), names[column]].join(" "), cell);
       }
     }
   }

@@ -37,9 +37,9 @@ export const impersonation: Impersonation =
   IMPERSONATIONS.find((mode) => mode === process.env.IMPERSONATION) ?? IMPERSONATIONS[0];
 
 /** The Worker must be built, as `npm test` and `npm run build` do. */
-export async function startSite(vars: Record<string, string> = {}): Promise<Site> {
+export async function startSite(vars: Record<string, string> = {}, mode = impersonation): Promise<Site> {
   const dir = await mkdtemp(join(tmpdir(), "kube-access-site-"));
-  const cluster = await startCluster({ log: () => {}, lastHop, impersonation });
+  const cluster = await startCluster({ log: () => {}, lastHop, impersonation: mode });
   const stopListening = stopOnSignals(async () => {
     await cluster.stop();
     await rm(dir, { recursive: true, force: true });
