@@ -104,7 +104,7 @@ export const httpWorks: Work[] = [
     isSlow: true,
     open: async (stage) => {
       const names = Array.from({ length: DISTINCT_TOKENS }, (_, index) => `user-${index}`);
-      const tokens = await Promise.all(names.map((name) => mint(stage.certs.keys, "alice@example.com", name)));
+      const tokens = await Promise.all(names.map((name) => mint(stage.certs.keys, "alice@example.com", { name })));
       await stage.keep(
         "tokens",
         tokens.map((token) => httpRequest(SMALL, token)),

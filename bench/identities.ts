@@ -34,8 +34,8 @@ export const identityWork: Work = {
       "small",
       tokens.map((token) => httpRequest("/api/v1/namespaces/default/pods/web", token)),
     );
-    const few = await buildWith(SIZES.few);
-    const many = await buildWith(SIZES.many);
+    const few = await buildMap(`identities-${SIZES.few}`, mapOf(SIZES.few));
+    const many = await buildMap(`identities-${SIZES.many}`, mapOf(SIZES.many));
     return {
       measure: async (name, round) => rateAndCpu(stage, await stage.running(name === "few" ? few : many), 8, round),
     };
@@ -53,12 +53,12 @@ function mapOf(size: number): string {
   return `identities:\n${entries.join("")}`;
 }
 
-/** Built once for each state of the sources, outside of the work tree. */
-async function buildWith(size: number): Promise<Peer> {
-  const dir = join(cacheDir, "bench", `identities-${size}`);
+/** A kube-access with another map: built once for each state of the sources, outside of the work tree. */
+export async function buildMap(name: string, map: string): Promise<Peer> {
+  const dir = join(cacheDir, "bench", name);
   const identities = join(dir, "identities.yaml");
   await mkdir(dir, { recursive: true });
-  await writeFile(identities, mapOf(size));
+  await writeFile(identities, map);
   await buildWorker({ log: () => {}, dir, identities });
   return builtIn(dir);
 }

@@ -1,11 +1,11 @@
 // The requests: what kubectl sends, as Cloudflare's edge passes it on.
 
-import type { AccessKeys } from "../dev/access-keys.ts";
+import type { AccessKeys, Person } from "../dev/access-keys.ts";
 import { localApplication } from "../dev/users.ts";
 
 /** A token of a person of the map; another `name` is another person to Access, at the same address. */
-export function mint(keys: AccessKeys, email: string, name = email): Promise<string> {
-  return keys.token({ name, email }, localApplication);
+export function mint(keys: AccessKeys, email: string, about: Partial<Person> = {}): Promise<string> {
+  return keys.token({ name: email, email, ...about }, localApplication);
 }
 
 export function httpRequest(path: string, token: string): string {

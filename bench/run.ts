@@ -4,6 +4,7 @@ import { cpus } from "node:os";
 import { parseArgs } from "node:util";
 import { progress } from "../dev/progress.ts";
 import { clusterWork } from "./cluster.ts";
+import { guardWorks } from "./guards.ts";
 import { httpWorks } from "./http.ts";
 import { identityWork } from "./identities.ts";
 import { sizeWork } from "./sizes.ts";
@@ -13,7 +14,7 @@ import { streamWorks } from "./streams.ts";
 import { table } from "./table.ts";
 import { type Row, runWork, type Work } from "./work.ts";
 
-const works: Work[] = [...httpWorks, ...streamWorks, ...startWorks, identityWork, sizeWork, clusterWork];
+const works: Work[] = [...httpWorks, ...streamWorks, ...startWorks, identityWork, ...guardWorks, sizeWork, clusterWork];
 
 const HELP = `Usage: npm run bench -- [OPTIONS]
 

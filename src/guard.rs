@@ -67,10 +67,28 @@ enum What<'m> {
     },
 }
 
+/// `text`, or with a star at its end what begins with it; `*/text` of any resource.
 #[derive(Debug)]
 struct Pattern<'m> {
     text: &'m str,
-    is_start: bool,
+    kind: Kind,
+    /// Of most patterns it tells that they do not match: the digest of the whole text, or its first byte.
+    sign: u32,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Whole,
+    Start,
+    Subresource,
+    StartOfSubresource,
+}
+
+/// A text that patterns are held against, with its signs.
+struct Part<'t> {
+    text: &'t str,
+    digest: u32,
+    first: u32,
 }
 
 /// What a request asks for, as rules are held against it.
@@ -78,8 +96,11 @@ struct Asked<'t> {
     target: &'t Target<'t>,
     verbs: u16,
     /// `pods`, `pods/exec`.
-    resource: Cow<'t, str>,
-    subresource: &'t str,
+    resource: Part<'t>,
+    subresource: Part<'t>,
+    group: Part<'t>,
+    namespace: Part<'t>,
+    name: Part<'t>,
 }
 
 impl<'m> Guards<'m> {
@@ -125,21 +146,22 @@ impl<'m> Guards<'m> {
         if self.0.is_empty() {
             return Ok(());
         }
-        let asked = Asked::of(target);
+        let resource = resource_of(target);
+        let asked = Asked::of(target, &resource);
         if asked.stays_open() {
             return Ok(());
         }
-        let mut holding = self.0.iter().enumerate().filter(|(index, _)| held.has(*index)).map(|(_, guard)| guard);
-        match holding.find(|guard| guard.takes_away(&asked)) {
-            Some(guard) => Err(Error { guard: guard.name.to_owned(), what: asked.in_words() }),
-            None => Ok(()),
+        for (guards, word) in self.0.chunks(64).zip(&held.0) {
+            let mut bits = *word;
+            while bits != 0 {
+                let guard = guards.get(bits.trailing_zeros() as usize);
+                if let Some(guard) = guard.filter(|guard| guard.takes_away(&asked)) {
+                    return Err(Error { guard: guard.name.to_owned(), what: asked.in_words() });
+                }
+                bits &= bits - 1;
+            }
         }
-    }
-}
-
-impl Held {
-    fn has(&self, index: usize) -> bool {
-        self.0.get(index / 64).is_some_and(|word| word >> (index % 64) & 1 == 1)
+        Ok(())
     }
 }
 
@@ -183,7 +205,7 @@ impl<'m> Rule<'m> {
             What::Resources { groups, resources, namespaces, names } => {
                 target.is_resource
                     && (resources.is_empty() || resources.iter().any(|pattern| asked.is_resource(pattern)))
-                    && is_any(groups, &target.group)
+                    && is_any(groups, &asked.group)
                     && asked.is_in(namespaces)
                     && asked.names(names)
             }
@@ -192,27 +214,29 @@ impl<'m> Rule<'m> {
 }
 
 impl<'t> Asked<'t> {
-    fn of(target: &'t Target<'t>) -> Self {
-        // The deprecated form with `proxy` in front is the subresource by another name; which verb that would be, nobody says.
-        let is_old_proxy = target.verb == "proxy";
-        let subresource: &str = if is_old_proxy { "proxy" } else { &target.subresource };
+    fn of(target: &'t Target<'t>, resource: &'t str) -> Self {
+        let subresource = subresource_of(target);
         let verbs = match subresource {
-            _ if is_old_proxy => words::OF_RESOURCES,
+            _ if target.verb == "proxy" => words::OF_RESOURCES,
             stream if STREAMS.contains(&stream) => bit("create"),
             _ => bit(target.verb),
         };
-        let resource = match subresource {
-            "" => Cow::Borrowed(&*target.resource),
-            subresource => Cow::Owned([&*target.resource, "/", subresource].concat()),
-        };
-        Self { target, verbs, resource, subresource }
+        Self {
+            target,
+            verbs,
+            resource: Part::of(resource),
+            subresource: Part::of(subresource),
+            group: Part::of(&target.group),
+            namespace: Part::of(&target.namespace),
+            name: Part::of(&target.name),
+        }
     }
 
     /// What no guard takes away.
     fn stays_open(&self) -> bool {
         let Target { verb, is_resource, group, resource, .. } = self.target;
         if *is_resource {
-            *verb == "create" && SELF_REVIEWS.contains(&(group, resource)) && self.subresource.is_empty()
+            *verb == "create" && SELF_REVIEWS.contains(&(group, resource)) && self.subresource.text.is_empty()
         } else {
             matches!(*verb, "get" | "head") && is_discovery(&self.target.url)
         }
@@ -223,36 +247,33 @@ impl<'t> Asked<'t> {
         let reads = bit("get") | bit("list") | bit("watch");
         self.target.is_resource
             && self.verbs & !reads == 0
-            && self.subresource != "proxy"
+            && self.subresource.text != "proxy"
             && self.target.resource != "secrets"
     }
 
     fn is_resource(&self, pattern: &Pattern<'_>) -> bool {
-        match pattern.text.strip_prefix("*/") {
-            Some(text) => !self.subresource.is_empty() && Pattern { text, ..*pattern }.matches(self.subresource),
-            None => pattern.matches(&self.resource),
+        match pattern.kind {
+            Kind::Whole | Kind::Start => pattern.matches(&self.resource),
+            Kind::Subresource | Kind::StartOfSubresource => pattern.matches(&self.subresource),
         }
     }
 
     /// Whether what is asked for may lie in one of these namespaces.
     fn is_in(&self, namespaces: &[Pattern<'_>]) -> bool {
-        let Target { namespace, group, resource, .. } = self.target;
-        match &**namespace {
-            "" => namespaces.is_empty() || (self.is_collective() && !is_cluster_scoped(group, resource)),
-            namespace => is_any(namespaces, namespace),
+        if self.namespace.text.is_empty() {
+            let is_of_all = || self.is_collective() && !is_cluster_scoped(self.group.text, &self.target.resource);
+            return namespaces.is_empty() || is_of_all();
         }
+        is_any(namespaces, &self.namespace)
     }
 
     /// Whether what is asked for may have one of these names. Behind `proxy` a name may stand between a scheme and a port.
     fn names(&self, names: &[Pattern<'_>]) -> bool {
-        match &*self.target.name {
-            "" => names.is_empty() || self.is_collective(),
-            name if self.subresource == "proxy" => {
-                let bare = name.split(':').nth(usize::from(name.matches(':').count() > 1)).unwrap_or(name);
-                is_any(names, name) || is_any(names, bare)
-            }
-            name => is_any(names, name),
+        if self.name.text.is_empty() {
+            return names.is_empty() || self.is_collective();
         }
+        let has_parts = self.subresource.text == "proxy" && self.name.text.contains(':');
+        is_any(names, &self.name) || (has_parts && is_any(names, &Part::of(bare(self.name.text))))
     }
 
     fn is_collective(&self) -> bool {
@@ -264,35 +285,75 @@ impl<'t> Asked<'t> {
         if !self.target.is_resource {
             return [verb, " ", &self.target.url].concat();
         }
-        let verb = if STREAMS.contains(&self.subresource) { "create" } else { verb };
+        let verb = if STREAMS.contains(&self.subresource.text) { "create" } else { verb };
         let place = if namespace.is_empty() { [""; 2] } else { [" in namespace ", namespace] };
-        [verb, " ", &self.resource, place[0], place[1]].concat()
+        [verb, " ", self.resource.text, place[0], place[1]].concat()
     }
 }
 
-impl Pattern<'_> {
-    fn matches(&self, text: &str) -> bool {
-        if self.is_start { text.starts_with(self.text) } else { text == self.text }
+impl<'m> Pattern<'m> {
+    fn parse(text: &'m str) -> Self {
+        let (subresource, text) = text.strip_prefix("*/").map_or((false, text), |text| (true, text));
+        let (is_start, text) = text.strip_suffix('*').map_or((false, text), |text| (true, text));
+        let kind = match (subresource, is_start) {
+            (false, false) => Kind::Whole,
+            (false, true) => Kind::Start,
+            (true, false) => Kind::Subresource,
+            (true, true) => Kind::StartOfSubresource,
+        };
+        let text = if text == CORE_GROUP { "" } else { text };
+        let Part { digest, first, .. } = Part::of(text);
+        Self { text, kind, sign: if is_start { first } else { digest } }
     }
+
+    fn matches(&self, text: &Part<'_>) -> bool {
+        match self.kind {
+            Kind::Whole | Kind::Subresource => self.sign == text.digest && self.text == text.text,
+            // A star alone begins everything, but for a subresource where there is none.
+            Kind::Start => self.text.is_empty() || (self.sign == text.first && text.text.starts_with(self.text)),
+            Kind::StartOfSubresource => !text.text.is_empty() && text.text.starts_with(self.text),
+        }
+    }
+}
+
+impl<'t> Part<'t> {
+    fn of(text: &'t str) -> Self {
+        // FNV-1a.
+        let digest =
+            text.bytes().fold(0x811c_9dc5, |digest: u32, byte| (digest ^ u32::from(byte)).wrapping_mul(0x0100_0193));
+        Self { text, digest, first: text.bytes().next().map_or(0, u32::from) }
+    }
+}
+
+/// The subresource. The deprecated form with `proxy` in front is one by another name; which verb that would be, nobody says.
+fn subresource_of<'t>(target: &'t Target<'_>) -> &'t str {
+    if target.verb == "proxy" { "proxy" } else { &target.subresource }
+}
+
+/// `pods`, `pods/exec`.
+fn resource_of<'t>(target: &'t Target<'_>) -> Cow<'t, str> {
+    match subresource_of(target) {
+        "" => Cow::Borrowed(&target.resource),
+        subresource => Cow::Owned([&target.resource, "/", subresource].concat()),
+    }
+}
+
+/// The name in `scheme:name:port` and in `name:port`.
+fn bare(name: &str) -> &str {
+    name.split(':').nth(usize::from(name.matches(':').count() > 1)).unwrap_or(name)
 }
 
 fn patterns(cell: &str) -> Vec<Pattern<'_>> {
-    let texts = cell.split(',').filter(|_| cell != "*");
-    texts
-        .map(|text| match text.strip_suffix('*') {
-            Some(text) => Pattern { text, is_start: true },
-            None => Pattern { text: if text == CORE_GROUP { "" } else { text }, is_start: false },
-        })
-        .collect()
+    cell.split(',').filter(|_| cell != "*").map(Pattern::parse).collect()
 }
 
-fn is_any(patterns: &[Pattern<'_>], text: &str) -> bool {
+fn is_any(patterns: &[Pattern<'_>], text: &Part<'_>) -> bool {
     patterns.is_empty() || patterns.iter().any(|pattern| pattern.matches(text))
 }
 
 /// A slash at the end changes nothing: servers of such URLs take both.
 fn matches_url(urls: &[Pattern<'_>], url: &str) -> bool {
-    is_any(urls, url) || url.strip_suffix('/').is_some_and(|url| is_any(urls, url))
+    is_any(urls, &Part::of(url)) || url.strip_suffix('/').is_some_and(|url| is_any(urls, &Part::of(url)))
 }
 
 #[cfg(test)]

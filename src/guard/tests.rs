@@ -273,7 +273,7 @@ proptest! {
         let everything = format!("g\t\t\t\n\t{} * * * *\n\t{} *\n", words::OF_RESOURCES, words::OF_URLS);
         if let Ok(parsed) = Target::parse(&method, &target) {
             let is_let = check(&everything, &method, &target).is_ok();
-            prop_assert_eq!(is_let, Asked::of(&parsed).stays_open(), "{} {}", method, target);
+            prop_assert_eq!(is_let, Asked::of(&parsed, &resource_of(&parsed)).stays_open(), "{} {}", method, target);
         }
     }
 }
