@@ -35,6 +35,7 @@ fn compile(path: &str) -> Result<(), String> {
         ("service_tokens.tsv", tables.service_tokens),
         ("idp_groups.tsv", tables.idp_groups),
         ("guards.tsv", tables.guards),
+        ("granted.tsv", tables.granted),
     ] {
         fs::write(Path::new(&dir).join(name), table).map_err(|error| format!("{dir}/{name}: {error}"))?;
     }

@@ -10,7 +10,7 @@ const { bare, jose, ours } = peerTitles;
 export const sizeWork: Work = {
   name: "size",
   subjects: { bare, jose, ours },
-  figures: [{ title: "the Worker, gzip", unit: "KB", digits: 1, limit: { atMost: 170 } }],
+  figures: [{ title: "the Worker, gzip", unit: "KB", digits: 1, limit: { atMost: 185 } }],
   isExact: true,
   open: async (stage) => ({
     measure: async (name) => {

@@ -2,7 +2,7 @@
 
 import { buildWorker, sizeOf } from "./build.ts";
 
-const LIMIT_GZIP_BYTES = 175_000;
+const LIMIT_GZIP_BYTES = 190_000;
 
 const { raw, gzip } = await sizeOf(await buildWorker());
 console.log(`the Worker: ${raw} bytes, ${gzip} bytes gzip, of ${LIMIT_GZIP_BYTES} allowed`);

@@ -124,6 +124,8 @@ In another terminal:
   kubectl exec -it shell -- sh
   kubectl port-forward pod/web 18080:8080        # and: curl http://127.0.0.1:18080/
   kubectl --context bob get secrets              # another user, other rights
+  kubectl --context carol get secrets -A --as breakglass   # on call, by a group of the identity provider
+  kubectl --context dave delete pod web          # RBAC would let dave, a guard does not
 
 Ctrl-C stops everything and removes these files.`;
 }

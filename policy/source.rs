@@ -30,8 +30,7 @@ pub(super) struct Tables {
     pub(super) idp_groups: String,
     /// The guards, in the order of the file.
     pub(super) guards: String,
-    /// Users TAB groups that Workers KV may hand out: Terraform's to allow, nothing for the Worker to know.
-    #[allow(dead_code, reason = "what a test holds Terraform to")]
+    /// Users TAB groups that Workers KV may hand out beside those of the entries: Terraform's to allow.
     pub(super) granted: String,
 }
 

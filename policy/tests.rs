@@ -300,3 +300,15 @@ fn names_that_are_granted_are_held_to_the_rules_of_every_name() {
         assert!(error.line == 2 && error.message.contains(part), "{grants}: {error}");
     }
 }
+
+#[test]
+fn the_examples_of_the_documentation_compile() {
+    let documents = [include_str!("../docs/policy.md"), include_str!("../README.md")];
+    let blocks =
+        documents.iter().flat_map(|text| text.split("```yaml\n").skip(1)).filter_map(|rest| rest.split("```").next());
+    let whole: Vec<&str> = blocks.filter(|block| block.starts_with("identities:")).collect();
+    assert_eq!(whole.len(), 4);
+    for policy in whole {
+        assert_eq!(compile(policy).map(|_| ()), Ok(()), "{policy}");
+    }
+}

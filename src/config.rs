@@ -34,6 +34,10 @@ pub struct Vars {
     pub last_hop_key: Option<Var>,
     /// Whether the Workers VPC binding `KUBE_API` is there.
     pub has_kube_api: bool,
+    /// Whether the Workers KV binding `IDENTITIES` is there.
+    pub has_identities: bool,
+    /// Whether the policy has `grants`, which need it.
+    pub has_grants: bool,
 }
 
 /// A complete configuration; there is no partial one.
@@ -106,6 +110,13 @@ impl Config {
                 variable: "KUBE_API",
                 problem: "missing",
                 remedy: "bind the Workers VPC service in wrangler.toml under [[vpc_services]], and deploy again",
+            });
+        }
+        if vars.has_grants && !vars.has_identities {
+            return Err(ConfigError {
+                variable: "IDENTITIES",
+                problem: "missing",
+                remedy: "identities.yaml has grants, which are kept there: set identities_kv = true in Terraform, and deploy again",
             });
         }
         Ok(Self { issuer, audiences, log_level, audit, last_hop_key })
@@ -236,6 +247,8 @@ mod tests {
             enable_k8s_logging: var("true"),
             last_hop_key: var("a key of thirty-two characters, or more"),
             has_kube_api: true,
+            has_identities: true,
+            has_grants: true,
         })
         .unwrap();
         assert_eq!(config.issuer, "https://team.cloudflareaccess.com");
@@ -295,6 +308,7 @@ mod tests {
             (audit(list(&["true"])), "ENABLE_K8S_LOGGING is an array"),
             (key("k".repeat(31)), "LAST_HOP_KEY is malformed: it is the key of the guarded last hop"),
             (Vars { has_kube_api: false, ..vars() }, "KUBE_API is missing: bind"),
+            (Vars { has_grants: true, ..vars() }, "IDENTITIES is missing: identities.yaml has grants"),
         ] {
             let text = Config::parse(&vars).unwrap_err().to_string();
             assert!(text.starts_with(start), "{text}");

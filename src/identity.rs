@@ -124,6 +124,9 @@ pub const COMPILED: IdentityMap<'static> = IdentityMap {
     idp_groups: include_str!(concat!(env!("OUT_DIR"), "/idp_groups.tsv")),
 };
 
+/// The names of this build that Workers KV may hand out beside those of the entries: users TAB groups.
+pub const GRANTED: &str = include_str!(concat!(env!("OUT_DIR"), "/granted.tsv"));
+
 /// What one entry gives.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Given {

@@ -13,13 +13,15 @@
 //! | 3 | [`keys`] | its `kid` | the team's key; Access is **asked** for the certs when needed |
 //! | 4 | [`token`] | key and token; `WebCrypto` is **asked** | [`token::Signed`] |
 //! | 5 | [`token`] | issuer, audience, times | [`token::Claims`] |
-//! | 6 | [`identity`] | the claims, the compiled map; Workers KV is **asked** where it is bound | [`identity::Identity`] |
+//! | 6 | [`identity`] | the claims, the compiled map; Workers KV is **asked** where it is bound, Access about groups where an entry names one | [`identity::Identity`] |
 //! | 7 | [`caller`] | the identity | [`caller::Caller`], remembered until token, key or entry ends |
 //! | 8 | [`browser`] | the request | refused, if a web page made it |
-//! | 9 | [`upstream`], [`signature`] | head, target, protocol | the head to send; signed, where the last hop asks for it |
-//! | 10 | `edge` | that head, the body | sent to the cluster; what comes back streams through |
-//! | 11 | [`answer`] | what came back | passed through, changed, or a failure of the way |
-//! | 12 | [`audit`] | all of it | one line, one event |
+//! | 9 | [`guard`] | caller, target | refused, if a guard of the policy takes it away |
+//! | 10 | [`impersonation`] | `--as`; the API server is **asked** whether the caller may | the caller, as somebody else |
+//! | 11 | [`upstream`], [`signature`] | head, target, protocol | the head to send; signed, where the last hop asks for it |
+//! | 12 | `edge` | that head, the body | sent to the cluster; what comes back streams through |
+//! | 13 | [`answer`] | what came back | passed through, changed, or a failure of the way |
+//! | 14 | [`audit`] | all of it | one line, one event |
 //!
 //! [`gateway`] walks this line, and is the only one that does: a machine without I/O, whose one `step` says what to send, what to
 //! refuse, or whom to ask. Every step may end in a [`refusal::Refusal`] instead, and nothing goes upstream. A client that goes away

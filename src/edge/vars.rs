@@ -4,9 +4,11 @@ use js_sys::{Array, Reflect};
 use wasm_bindgen::JsValue;
 
 use crate::config::{Config, ConfigError, Var, Vars};
+use crate::identity::GRANTED;
 
 /// What the variables configure, and whether Workers KV is bound.
 pub(super) fn read(env: &JsValue) -> (Result<Config, ConfigError>, bool) {
+    let has_identities = binding(env, "IDENTITIES").is_some();
     let config = Config::parse(&Vars {
         access_team_domain: var(env, "ACCESS_TEAM_DOMAIN"),
         access_aud: var(env, "ACCESS_AUD"),
@@ -14,8 +16,10 @@ pub(super) fn read(env: &JsValue) -> (Result<Config, ConfigError>, bool) {
         enable_k8s_logging: var(env, "ENABLE_K8S_LOGGING"),
         last_hop_key: var(env, "LAST_HOP_KEY"),
         has_kube_api: binding(env, "KUBE_API").is_some(),
+        has_identities,
+        has_grants: GRANTED.len() > 1,
     });
-    (config, binding(env, "IDENTITIES").is_some())
+    (config, has_identities)
 }
 
 fn var(env: &JsValue, name: &str) -> Option<Var> {
