@@ -66,6 +66,8 @@ struct Line<'a> {
     uri: Cow<'a, str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     user: Option<&'a str>,
+    #[serde(rename = "as", skip_serializing_if = "Option::is_none")]
+    acts_as: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -106,6 +108,7 @@ impl Entry<'_> {
             method: head.method,
             uri: redact(self.request),
             user: self.caller.map(|caller| caller.identity().user()),
+            acts_as: self.caller.and_then(Caller::acts_as).map(|other| other.user.as_str()),
             reason: self.refusal.map(Refusal::reason),
             detail: self.refusal.map(Refusal::detail),
             ray: head.ray(),

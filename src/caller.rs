@@ -181,7 +181,9 @@ impl Acting {
 
     /// Remembers what the API server said.
     pub fn remember(&mut self, caller: Rc<Caller>, as_other: Rc<Caller>, now: u64) {
-        self.0.retain(|known| known.until > now);
+        if self.0.len() >= MAX_ACTING {
+            self.0.retain(|known| known.until > now);
+        }
         if self.0.len() >= MAX_ACTING {
             self.0.clear();
         }

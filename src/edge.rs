@@ -96,8 +96,13 @@ pub async fn settle(
     let asked = Request::read(&text);
     let mut journey = Journey::default();
     // Asked again, the line says again who the caller is and what is to be written.
-    let step = with_gateway(&JsValue::UNDEFINED, |gateway| gateway.step(&asked, &mut journey));
-    let records = if let Step::Send(plan) = step { plan.records } else { Vec::new() };
+    let records = with_gateway(&JsValue::UNDEFINED, |gateway| match gateway.step(&asked, &mut journey) {
+        Step::Send(plan) => plan.records,
+        // What was known when it was sent has been forgotten meanwhile: it was sent all the same.
+        Step::Ask(_) | Step::Refuse(_) | Step::Health => {
+            gateway.records(&Entry { request: &asked, caller: journey.caller(), refusal: None })
+        }
+    });
     let outcome = outcome.dyn_into().map_err(|error| failure(&error));
     review(&request, &asked, &records, outcome).await.or_else(|refusal| refuse(&asked, &journey, &refusal))
 }

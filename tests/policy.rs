@@ -107,6 +107,9 @@ fn assert_events_agree(request: &Request<'_>, plan: &Plan<'_>) {
         .caller
         .acts_as()
         .map_or(String::new(), |other| format!(r#""impersonatedUser":{{"username":"{}""#, other.user));
+    let line = Entry { request, caller: Some(&plan.caller), refusal: None }.line();
+    let acts = plan.caller.acts_as().map_or(String::new(), |other| format!(r#","as":"{}""#, other.user));
+    assert!(line.contains(&format!(r#""user":"{}"{acts}"#, plan.caller.identity().user())), "{line}");
     assert!(
         event.contains(&format!(r#""username":"{}""#, plan.caller.identity().user())) && event.contains(&other),
         "{event}"
