@@ -1,9 +1,26 @@
 // Requests of every kind, made from a seed: the same seed makes the same requests.
 
+/** Of the local users. Carol may be breakglass, and a guard lets dave read only. */
+export type User = "alice" | "bob" | "ci" | "carol" | "dave";
+
+/** Whom each may be by `--as`: carol somebody else, alice and bob themselves, without some of their groups. */
+const ACTS: Record<User, { username: string; groups: string[] }[]> = {
+  alice: [
+    { username: "alice", groups: ["developers"] },
+    { username: "alice", groups: ["developers", "platform-admins"] },
+  ],
+  bob: [{ username: "bob@example.com", groups: ["developers"] }],
+  ci: [{ username: "ci-deployer", groups: ["ci"] }],
+  carol: [{ username: "breakglass", groups: [] }],
+  dave: [{ username: "contractor", groups: ["contractors"] }],
+};
+
 /** A request as it goes on the wire, less what says who sends it. */
 export interface HostileRequest {
   number: number;
-  user: "alice" | "bob" | "ci";
+  user: User;
+  /** Whom the user rightly asks to be, with these groups and no others. */
+  as?: { username: string; groups: string[] };
   method: string;
   /** Path and query, as raw bytes (Latin-1). */
   target: string;
@@ -41,7 +58,7 @@ export class RequestMaker {
     const request: HostileRequest = {
       number: ++this.#number,
       // Who may do everything only looks: what is sent here is sent for real.
-      user: this.#pick(changes ? (["bob", "ci"] as const) : (["alice", "bob", "ci"] as const)),
+      user: this.#pick(changes ? (["bob", "ci", "dave"] as const) : (["alice", "bob", "ci", "carol", "dave"] as const)),
       method,
       target: `${webSocket ? this.#streamPath() : this.#path()}${this.#query(webSocket)}`,
       headers: this.#headers(),
@@ -65,12 +82,25 @@ export class RequestMaker {
     switch (oddity) {
       case "impersonate": {
         const name = this.#pick(IMPERSONATION);
-        const value = this.#pick(["root", "alice", "system:masters", "", "x,system:masters"]);
+        const value = this.#pick(["root", "mallory", "system:masters", "", "x,system:masters"]);
         header(this.#mixCase(name), value);
         if (this.#chance(0.3)) {
           header(this.#mixCase(name), value);
         }
         request.mustBeRefused = true;
+        break;
+      }
+      case "as": {
+        const as = this.#pick(ACTS[request.user]);
+        const changes = !["GET", "HEAD"].includes(request.method);
+        if (request.as || (changes && as.username === "breakglass")) {
+          break; // once, and nothing is sent for real by whoever may do everything
+        }
+        request.as = as;
+        header(this.#mixCase("Impersonate-User"), as.username);
+        for (const group of as.groups) {
+          header(this.#mixCase("Impersonate-Group"), group);
+        }
         break;
       }
       case "connection": {
@@ -209,6 +239,8 @@ export class RequestMaker {
 const METHODS = ["HEAD", "POST", "PUT", "PATCH", "DELETE"];
 const ODDITIES = [
   "impersonate",
+  "as",
+  "as",
   "connection",
   "connection",
   "identity",

@@ -34,22 +34,15 @@ interface Trial {
 }
 
 const IDENTITIES = {
-  alice: {
-    username: "alice",
-    groups: ["platform-admins", "developers"],
-    email: "alice@example.com",
-    subject: "5bb0b7a8-0000-4000-8000-00000000000a",
-  },
-  bob: {
-    username: "bob@example.com",
-    groups: ["developers"],
-    email: "bob@example.com",
-    subject: "5bb0b7a8-0000-4000-8000-00000000000b",
-  },
-  ci: { username: "ci-deployer", groups: ["ci"], email: undefined, subject: "0123456789abcdef.access" },
+  alice: { username: "alice", groups: ["platform-admins", "developers"], email: "alice@example.com" },
+  bob: { username: "bob@example.com", groups: ["developers"], email: "bob@example.com" },
+  ci: { username: "ci-deployer", groups: ["ci"], email: undefined },
+  carol: { username: "on-call-engineer", groups: ["on-call"], email: "carol@elsewhere.test" },
+  dave: { username: "contractor", groups: ["contractors"], email: "dave@contractors.example" },
 } as const;
 
 const RAY = "8f0e1d2c3b4a5968-FRA";
+const STRAIGHT = "straight";
 const AT_A_TIME = 12;
 const BATCH = 240;
 const WRITTEN_MS = 60_000;
@@ -80,8 +73,16 @@ export async function runDifferential(
     );
   }
   const since = (await site.audit.events()).slice(alreadyThere);
-  report.naked = since.filter(({ user, impersonatedUser }) => user.username === gatewayUser && !impersonatedUser);
+  // A straight one that the API server lets nobody impersonate, as with a method that it does not know, is no request of the gateway's.
+  const ofGateway = since.filter(({ userAgent }) => userAgent !== STRAIGHT);
+  report.naked = ofGateway.filter(({ user, impersonatedUser }) => user.username === gatewayUser && !impersonatedUser);
   return report;
+}
+
+interface Intended {
+  username: string;
+  groups: string[];
+  extra: Record<string, string[]>;
 }
 
 interface Decision {
@@ -94,6 +95,8 @@ type Verdict = { kind: "forwarded" | "refused" | "unseen"; why?: string };
 class Run {
   readonly #site: Site;
   readonly #tokens: Record<string, string>;
+  /** What Access calls each. */
+  readonly #subjects: Record<string, string>;
   readonly #run = randomUUID().slice(0, 8);
   #trial = 0;
   #linesRead = 0;
@@ -105,13 +108,16 @@ class Run {
   private constructor(site: Site, tokens: Record<string, string>) {
     this.#site = site;
     this.#tokens = tokens;
+    const subjects = Object.entries(tokens).map(([user, token]) => {
+      const { sub, common_name } = JSON.parse(Buffer.from(token.split(".")[1] ?? "", "base64url").toString());
+      return [user, sub || common_name];
+    });
+    this.#subjects = Object.fromEntries(subjects);
   }
 
   static async begin(site: Site): Promise<Run> {
     const { access } = site.stack;
-    const tokens = Object.entries(IDENTITIES).map(async ([user, { email, subject }]) => {
-      return [user, await access.mint(user, email ? { claims: { sub: subject } } : {})] as const;
-    });
+    const tokens = Object.keys(IDENTITIES).map(async (user) => [user, await access.mint(user)] as const);
     return new Run(site, Object.fromEntries(await Promise.all(tokens)));
   }
 
@@ -135,7 +141,8 @@ class Run {
 
   async judge({ request, status, forwarded, straightAs }: Trial): Promise<Verdict> {
     if (!forwarded) {
-      const why = request.oddities.length === 0 ? `an ordinary request was refused with ${status}` : undefined;
+      const mayBe = request.oddities.length > 0 || (await this.#isTakenAway(request, straightAs));
+      const why = mayBe ? undefined : `an ordinary request was refused with ${status}`;
       return { kind: "refused", ...(why ? { why } : {}) };
     }
     if (request.mustBeRefused) {
@@ -145,7 +152,7 @@ class Run {
     if (!ours && !theirs) {
       return { kind: "unseen" };
     }
-    const why = difference(request, forwarded, ours, theirs);
+    const why = difference(request, this.#intended(request), forwarded, ours, theirs);
     return { kind: "forwarded", ...(why ? { why } : {}) };
   }
 
@@ -184,19 +191,41 @@ class Run {
 
   /** With nothing but the identity that the request is to have. Gives its Audit-ID. */
   async #straight(request: HostileRequest): Promise<string> {
-    const { username, groups, email, subject } = IDENTITIES[request.user];
+    const { username, groups, extra } = this.#intended(request);
     const auditId = randomUUID();
+    const lines = Object.entries(extra).flatMap(([key, values]) =>
+      values.map((value): [string, string] => [`Impersonate-Extra-${key.replace("/", "%2F")}`, value]),
+    );
     await send(this.#site.kubectlProxy, request, [
       ["Host", "localhost"],
-      ["User-Agent", "straight"],
+      ["User-Agent", STRAIGHT],
       ["Audit-ID", auditId],
       ["Impersonate-User", username],
       ...groups.map((group): [string, string] => ["Impersonate-Group", group]),
-      ...(email ? [["Impersonate-Extra-Kube-Access.dev%2Femail", email] as [string, string]] : []),
-      ["Impersonate-Extra-Kube-Access.dev%2Fsubject", subject],
+      ...lines,
       ...(request.webSocket ? [["Connection", "Upgrade"] as [string, string], ...webSocketHeaders] : []),
     ]);
     return auditId;
+  }
+
+  /** Who the request is to be to the cluster, as the API server tells it, but for the group that it adds. */
+  #intended({ user, as }: HostileRequest): Intended {
+    const { username, groups, email } = IDENTITIES[user];
+    const extra: Record<string, string[]> = {
+      ...(email ? { "kube-access.dev/email": [email] } : {}),
+      "kube-access.dev/subject": [this.#subjects[user] ?? ""],
+    };
+    if (!as) {
+      return { username, groups: [...groups], extra };
+    }
+    const original = { "kube-access.dev/original-user": [username], "kube-access.dev/original-groups": [...groups] };
+    return { ...as, extra: { ...extra, ...original } };
+  }
+
+  /** Whether the guard for dave takes away what the API server took the straight request for. */
+  async #isTakenAway({ user }: HostileRequest, straightAs: string): Promise<boolean> {
+    const event = user === "dave" ? await this.#event(straightAs) : undefined;
+    return event !== undefined && !onlyReads(event);
   }
 
   /** What the gateway's own event says; undefined when workerd itself would not take the request. */
@@ -252,6 +281,7 @@ const SETTLED_MS = 1_000;
  */
 function difference(
   request: HostileRequest,
+  { username, groups, extra }: Intended,
   claimed: AuditEvent,
   ours?: AuditEvent,
   theirs?: AuditEvent,
@@ -259,17 +289,14 @@ function difference(
   if (!ours) {
     return "only the straight request reached the API server";
   }
-  const { username, groups, email, subject } = IDENTITIES[request.user];
-  const intended = {
-    username,
-    groups: [...groups, "system:authenticated"],
-    extra: {
-      ...(email ? { "kube-access.dev/email": [email] } : {}),
-      "kube-access.dev/subject": [subject],
-    },
-  };
-  if (ours.user.username !== gatewayUser || !isDeepStrictEqual(ours.impersonatedUser, intended)) {
+  const intended = { username, groups: [...groups, "system:authenticated"].toSorted(), extra };
+  const { impersonatedUser: found } = ours;
+  const seen = { ...found, groups: found?.groups?.toSorted() };
+  if (ours.user.username !== gatewayUser || !isDeepStrictEqual(seen, intended)) {
     return `it was done as ${JSON.stringify(ours.impersonatedUser)}`;
+  }
+  if (request.user === "dave" && !onlyReads(ours)) {
+    return "the guard let it pass";
   }
   if (!isDeepStrictEqual(asked(claimed), asked(ours))) {
     return `the gateway read ${JSON.stringify(asked(claimed))}, the API server ${JSON.stringify(asked(ours))}`;
@@ -282,6 +309,19 @@ function difference(
   }
   const isSame = isDeepStrictEqual(asked(ours), asked(theirs));
   return isSame ? undefined : `${JSON.stringify(asked(ours))} instead of ${JSON.stringify(asked(theirs))}`;
+}
+
+/** What `allow: read-only` lets pass, by what the API server says of a request. */
+function onlyReads({ verb, objectRef, requestURI }: AuditEvent): boolean {
+  const { resource, subresource = "" } = objectRef ?? {};
+  if (resource === undefined) {
+    const [path = ""] = requestURI.split("?");
+    const letters = path.replaceAll(/%([2-7][0-9a-f])/gi, (_, hex) => String.fromCharCode(Number.parseInt(hex, 16)));
+    return ["get", "head"].includes(verb) && /^\/(api|apis|openapi)(\/|$)|^\/version\/?$/.test(letters);
+  }
+  const isReview = verb === "create" && /^selfsubject/.test(resource);
+  const isRead = ["get", "list", "watch"].includes(verb) && resource !== "secrets";
+  return isReview || (isRead && !["exec", "attach", "portforward", "proxy"].includes(subresource));
 }
 
 function asked({ verb, objectRef }: AuditEvent): object {

@@ -133,13 +133,13 @@ test("RBAC decides: each user may do what their groups may, and is told what the
   assert.equal(await bob.ok(["auth", "can-i", "create", "pods", "--subresource=exec"]), "yes\n");
 });
 
-test("case 47, 75: --as is refused with a sentence, whatever else is asked", async () => {
+test("case 47, 75, 81: without act_as, --as is refused with a sentence, whatever else is asked", async () => {
   const sentence =
-    /Error from server \(Forbidden\): .*this gateway does not take impersonation from its callers: leave out --as/;
+    /Error from server \(Forbidden\): .*this gateway does not take impersonation from callers whose entry has no act_as: leave out --as/;
   for (const flags of [
     ["--as", "bob@example.com"],
-    ["--as", "alice"],
-    ["--as", "alice", "--as-group", "platform-admins"],
+    ["--as", "breakglass", "--as-group", "platform-admins"],
+    ["--as", "alice", "--as-group", "ci"],
     ["--as", "alice", "--as-uid", "1"],
     ["--as", "alice", "--as-user-extra", "reason=x"],
   ]) {
@@ -152,7 +152,7 @@ test("case 47, 75: --as is refused with a sentence, whatever else is asked", asy
       assert.match(stderr, sentence);
     }
   }
-  const streamed = await alice.run(["exec", "shell", "--as", "alice", "--", "true"]);
+  const streamed = await alice.run(["exec", "shell", "--as", "root", "--", "true"]);
   assert.equal(streamed.code, 1);
   assert.match(streamed.stderr, /leave out --as/);
 });
