@@ -6,6 +6,7 @@ import { mkdtemp, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { parseArgs } from "node:util";
+import { IMPERSONATIONS, type Impersonation } from "../deploy/impersonation.ts";
 import { buildWorker } from "./build.ts";
 import { type Cluster, LAST_HOPS, type LastHop, startCluster } from "./cluster.ts";
 import { type ExistingCluster, findCluster } from "./existing-cluster.ts";
@@ -24,6 +25,8 @@ Builds the Worker, starts a local cluster and the gateway in front of it, and pr
                      with the context's own credentials, which must be allowed to impersonate users and groups
   --last-hop KIND    what carries requests to the API server: kubectl-proxy (the default) or guarded, which takes only what the
                      gateway signed
+  --impersonation KIND
+                     how the local cluster lets the gateway impersonate: constrained (the default) or legacy
   --port PORT        where the gateway listens (default: a free port)
   --log-level LEVEL  the Worker's LOG_LEVEL: debug, info, warn or error (default: info)
   --audit            one audit event for each request, from the Worker and from the local API server
@@ -59,7 +62,14 @@ async function up(): Promise<void> {
   const found = context === undefined ? undefined : await findCluster(context);
   const [cluster] = await Promise.all([
     part<Cluster | ExistingCluster>(
-      found ? found.start(log) : startCluster({ log, auditLog: options.audit, lastHop: options.lastHop }),
+      found
+        ? found.start(log)
+        : startCluster({
+            log,
+            auditLog: options.audit,
+            lastHop: options.lastHop,
+            impersonation: options.impersonation,
+          }),
     ),
     part(buildWorker({ log })),
   ]);
@@ -215,6 +225,7 @@ function killEverything(): void {
 interface Options {
   context: string | undefined;
   lastHop: LastHop;
+  impersonation: Impersonation;
   port: number | undefined;
   logLevel: string;
   audit: boolean;
@@ -226,6 +237,7 @@ function readOptions(): Options {
       options: {
         context: { type: "string" },
         "last-hop": { type: "string" },
+        impersonation: { type: "string" },
         port: { type: "string" },
         "log-level": { type: "string", default: "info" },
         audit: { type: "boolean", default: false },
@@ -250,10 +262,26 @@ function readOptions(): Options {
     if (lastHop === undefined) {
       throw new Error(`--last-hop ${values["last-hop"]}: ${LAST_HOPS.join(" or ")} was expected`);
     }
+    const impersonation = IMPERSONATIONS.find((kind) => kind === (values.impersonation ?? IMPERSONATIONS[0]));
+    if (impersonation === undefined) {
+      throw new Error(`--impersonation ${values.impersonation}: ${IMPERSONATIONS.join(" or ")} was expected`);
+    }
+    if (values.context !== undefined && values.impersonation !== undefined) {
+      throw new Error(
+        "--impersonation goes with the local cluster: a context has the rights that its cluster gives it",
+      );
+    }
     if (values.context !== undefined && values["last-hop"] !== undefined) {
       throw new Error("--last-hop goes with the local cluster: a context has credentials that kubectl alone can use");
     }
-    return { context: values.context, lastHop, port, logLevel: values["log-level"], audit: values.audit };
+    return {
+      context: values.context,
+      lastHop,
+      impersonation,
+      port,
+      logLevel: values["log-level"],
+      audit: values.audit,
+    };
   } catch (error) {
     console.error(`${(error as Error).message}\n\n${USAGE}`);
     process.exit(2);

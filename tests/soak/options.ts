@@ -29,6 +29,12 @@ export function wholeNumber(usage: string, name: string, text: string | undefine
   return refuse(usage, `--${name} takes a whole number from ${least} on, not ${text}`);
 }
 
+/** One of these words, or the end. */
+export function oneOf<Word extends string>(usage: string, name: string, text = "", words: readonly Word[]): Word {
+  const word = words.find((known) => known === text);
+  return word ?? refuse(usage, `--${name} takes ${words.join(" or ")}, not ${text}`);
+}
+
 function refuse(usage: string, message: string): never {
   console.error(`${message}\n\n${usage}`);
   process.exit(2);
