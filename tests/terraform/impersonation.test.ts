@@ -43,14 +43,19 @@ for (const [name, guards] of Object.entries(policies)) {
   });
 }
 
-test("the older kind knows no actions, and there is a way there and back", async () => {
-  await applied([], "legacy");
+test("the older kind knows no actions, and there is a way there and back, without a moment in which nobody enters", async () => {
+  await applied([], "constrained");
+  const there = await applied([], "legacy");
+  const [modified, destroyed] = ["kubernetes_cluster_role_v1.this: Modifications complete", "actions[0]: Destroying"];
+  assert.ok(there.includes(modified) && there.indexOf(modified) < there.indexOf(destroyed), there);
   assert.deepEqual(await made("impersonator"), expanded(identityRules({ identities }, "legacy")));
   const roles = await kubectl(cluster, ["get", "clusterroles,clusterrolebindings", "-o", "name"]);
   assert.doesNotMatch(roles, /kube-access-actions/);
   const { status, text } = await (await steal()).ask("/api/v1/pods", {}, ADMIN);
   assert.equal(status, 200, text);
-  await applied([], "constrained");
+  const back = await applied([], "constrained");
+  const [created, changed] = ["binding_v1.actions[0]: Creation complete", "kubernetes_cluster_role_v1.this: Modifying"];
+  assert.ok(back.includes(created) && back.indexOf(created) < back.indexOf(changed), back);
 });
 
 test("the catalogue has every resource that the local cluster serves", async () => {
@@ -76,12 +81,14 @@ for (const name of Object.keys(denied)) {
   });
 }
 
-async function applied(guards: Guard[], impersonation: Impersonation): Promise<void> {
+/** What `terraform apply` says. */
+async function applied(guards: Guard[], impersonation: Impersonation): Promise<string> {
   // JSON is YAML.
   await writeFile(join(workspace.dir, "policy.yaml"), JSON.stringify({ identities, guards }));
   await writeFile(join(workspace.dir, "terraform.tfvars.json"), JSON.stringify(await variables(impersonation)));
-  await run("apply", "-auto-approve");
+  const said = await run("apply", "-auto-approve", "-no-color");
   await run("plan", "-detailed-exitcode");
+  return said;
 }
 
 async function variables(impersonation: Impersonation): Promise<object> {

@@ -78,6 +78,11 @@ resource "kubernetes_cluster_role_v1" "actions" {
       verbs             = rule.value.verbs
     }
   }
+
+  # On the way to the older kind it goes after the account has that: with nothing to create, all that this says is the order.
+  lifecycle {
+    create_before_destroy = true
+  }
 }
 
 resource "kubernetes_cluster_role_binding_v1" "actions" {
@@ -98,5 +103,9 @@ resource "kubernetes_cluster_role_binding_v1" "actions" {
     kind      = "ServiceAccount"
     name      = kubernetes_service_account_v1.this.metadata[0].name
     namespace = kubernetes_namespace_v1.this.metadata[0].name
+  }
+
+  lifecycle {
+    create_before_destroy = true
   }
 }
