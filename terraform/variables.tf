@@ -138,6 +138,11 @@ variable "identities_kv" {
   description = "Make a KV namespace, in which access is granted for an hour or revoked in a minute without a deploy."
   type        = bool
   default     = false
+
+  validation {
+    condition     = var.identities_kv || length(flatten(values(try(yamldecode(file(var.identities_file)).grants, {})))) == 0
+    error_message = "identities_file has grants, which are kept in Workers KV: set identities_kv = true."
+  }
 }
 
 variable "cluster" {

@@ -245,7 +245,7 @@ test("case 129, 130: of rights it has the impersonations more than any other ser
   assert.deepEqual(
     own.filter((right) => !right.includes("impersonate-on:")),
     [
-      ...named("groups", ["auditors", "ci", "developers", "on-call", "platform-admins"]),
+      ...named("groups", ["ci", "developers", "on-call", "platform-admins"]),
       ...extras.map((key) => `userextras.authentication.k8s.io/kube-access.dev/${key} [] [] [impersonate:user-info]`),
       ...named("users", ["alice@example.com", "bob", "breakglass", "ci-deployer", "contractor"]),
     ],

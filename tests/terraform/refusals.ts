@@ -27,6 +27,7 @@ const root: Module = {
       "identities:\n  - email: alice@example.com\n    user: alice\n    act_as: {user: [root]}\n",
     "typing-error-of-a-guard.yaml": "identities: []\nguards:\n  - name: g\n    deny: [{resource: [pods]}]\n",
     "typing-error-of-the-whole.yaml": "identities: []\nguard: []\n",
+    "grants.yaml": "identities:\n  - email: alice@example.com\n    user: alice\ngrants: {groups: [on-call]}\n",
     "list.yaml": "- email: alice@example.com\n",
     kubeconfig: "apiVersion: v1\n",
   },
@@ -39,6 +40,7 @@ const root: Module = {
     cluster: "kubeconfig",
     kubeconfig: { path: "kubeconfig", context: "test" },
   },
+  alsoValid: [{ identities_file: "grants.yaml", identities_kv: true }, { impersonation: "legacy" }],
   refusals: [
     ...[
       "acme.cloudflareaccess.com",
@@ -53,6 +55,7 @@ const root: Module = {
     { values: { identities_file: "typing-error-of-act-as.yaml" }, says: "an entry with an unknown field" },
     { values: { identities_file: "typing-error-of-a-guard.yaml" }, says: "a guard with an unknown field" },
     { values: { identities_file: "typing-error-of-the-whole.yaml" }, says: "identities_file has an unknown field" },
+    { values: { identities_file: "grants.yaml" }, says: "set identities_kv = true" },
     {
       values: { cluster: "minikube", kubeconfig: null },
       says: 'cluster must be "digitalocean", "kubeconfig" or "endpoint"',
