@@ -11,7 +11,10 @@ export type ApiResources = Record<string, string[]>;
 
 export const apiResourcesFile = join(import.meta.dirname, "../terraform/modules/k8s/api-resources.json");
 
-/** What an API server serves, in whatever version. */
+/** Kubernetes' own too, but served by the metrics-server, which the local cluster lacks: `kubectl top`. */
+const METRICS: ApiResources = { "metrics.k8s.io": ["nodes", "pods"] };
+
+/** What an API server serves, in whatever version, and metrics. */
 export async function apiResources({ kubectl, adminKubeconfig }: Cluster): Promise<ApiResources> {
   const get = async (path: string) => {
     const text = await output(kubectl, ["--kubeconfig", adminKubeconfig, "get", "--raw", path]);
@@ -33,7 +36,8 @@ export async function apiResources({ kubectl, adminKubeconfig }: Cluster): Promi
       names.add(name);
     }
   }
-  return Object.fromEntries([...found].map(([group, names]) => [group, [...names].sort()]));
+  const resources = Object.entries(METRICS).concat([...found].map(([group, names]) => [group, [...names].sort()]));
+  return Object.fromEntries(resources.sort(([one], [other]) => (one < other ? -1 : 1)));
 }
 
 if (import.meta.main) {

@@ -168,9 +168,8 @@ impl<'m> Guards<'m> {
 impl Guard<'_> {
     fn is_for(&self, user: &str, groups: &[String]) -> bool {
         let is_everybodys = self.users.is_empty() && self.groups.is_empty();
-        is_everybodys
-            || self.users.split(',').any(|named| named == user)
-            || self.groups.split(',').any(|named| groups.iter().any(|group| group == named))
+        let names = |cell: &str, name: &str| !name.is_empty() && cell.split(',').any(|named| named == name);
+        is_everybodys || names(self.users, user) || groups.iter().any(|group| names(self.groups, group))
     }
 
     fn takes_away(&self, asked: &Asked<'_>) -> bool {

@@ -23,6 +23,8 @@ mod map;
 #[path = "../src/identity/name.rs"]
 #[allow(dead_code, unreachable_pub, reason = "shared with the library")]
 mod name;
+#[path = "fuzz/policy.rs"]
+mod policy;
 #[path = "fuzz/request_info.rs"]
 mod request_info;
 #[path = "../policy/source.rs"]
@@ -67,6 +69,21 @@ fn prepare() {
 #[test]
 fn identity_map() {
     fuzz("map", map::compile);
+}
+
+#[test]
+fn guards() {
+    fuzz("guards", policy::guards);
+}
+
+#[test]
+fn entry() {
+    fuzz("entry", policy::entry);
+}
+
+#[test]
+fn identity() {
+    fuzz("identity", policy::identity);
 }
 
 /// The whole corpus as it is, then changed.
