@@ -148,9 +148,18 @@ class Run {
     if (request.mustBeRefused) {
       return { kind: "forwarded", why: "it was forwarded, and had to be refused" };
     }
-    const [ours, theirs] = await Promise.all([this.#event(forwarded.auditID), this.#event(straightAs)]);
+    let [ours, theirs] = await Promise.all([this.#event(forwarded.auditID), this.#event(straightAs)]);
     if (!ours && !theirs) {
       return { kind: "unseen" };
+    }
+    // Where the one is there, the other is only late, if it comes at all.
+    ours ??= await this.#event(forwarded.auditID, WRITTEN_MS);
+    theirs ??= isRewritten(request.target) ? undefined : await this.#event(straightAs, WRITTEN_MS);
+    if (!ours) {
+      return {
+        kind: "forwarded",
+        why: `only the straight request reached the API server, and the gateway answered ${status}`,
+      };
     }
     const why = difference(request, this.#intended(request), forwarded, ours, theirs);
     return { kind: "forwarded", ...(why ? { why } : {}) };
@@ -250,7 +259,7 @@ class Run {
     return until(`the gateway's event of ${name}, answered with ${status}`, WRITTEN_MS, found);
   }
 
-  async #event(auditId: string): Promise<AuditEvent | undefined> {
+  async #event(auditId: string, limitMs = SETTLED_MS): Promise<AuditEvent | undefined> {
     const found = async () => {
       const events = await this.#site.audit.events();
       for (; this.#eventsRead < events.length; this.#eventsRead += 1) {
@@ -261,7 +270,7 @@ class Run {
       }
       return this.#events.get(auditId);
     };
-    return (await found()) ?? (await until("the event", SETTLED_MS, found).catch(() => undefined));
+    return (await found()) ?? (await until("the event", limitMs, found).catch(() => undefined));
   }
 }
 
@@ -283,12 +292,9 @@ function difference(
   request: HostileRequest,
   { username, groups, extra }: Intended,
   claimed: AuditEvent,
-  ours?: AuditEvent,
+  ours: AuditEvent,
   theirs?: AuditEvent,
 ): string | undefined {
-  if (!ours) {
-    return "only the straight request reached the API server";
-  }
   const intended = { username, groups: [...groups, "system:authenticated"].toSorted(), extra };
   const { impersonatedUser: found } = ours;
   const seen = { ...found, groups: found?.groups?.toSorted() };
