@@ -32,9 +32,20 @@ pub struct Error {
     what: String,
 }
 
-/// All guards of the policy.
+/// All guards of the policy, and their rules.
 #[derive(Debug, Default)]
-pub struct Guards<'m>(Vec<Guard<'m>>);
+pub struct Guards<'m> {
+    all: Vec<Guard<'m>>,
+    rules: Vec<Rule>,
+    patterns: Vec<Pattern<'m>>,
+    /// Rules that name each of their resources whole, by resource: in one of [`LISTS`] lists, as its digest says.
+    by_resource: Vec<Vec<(&'m str, Vec<usize>)>>,
+    /// The other rules.
+    others: Vec<usize>,
+}
+
+/// How many lists there are of rules by resource: a power of two.
+const LISTS: u32 = 64;
 
 /// Which of them hold for somebody: a bit for each.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -46,25 +57,17 @@ struct Guard<'m> {
     users: &'m str,
     groups: &'m str,
     is_read_only: bool,
-    rules: Vec<Rule<'m>>,
 }
 
+/// The patterns of all rules lie in one list, since they are walked through with each request. An empty one is whatever there is.
 #[derive(Debug)]
-struct Rule<'m> {
+struct Rule {
+    /// The place of its guard.
+    guard: usize,
     verbs: u16,
-    what: What<'m>,
-}
-
-/// An empty list of patterns is whatever there is.
-#[derive(Debug)]
-enum What<'m> {
-    Urls(Vec<Pattern<'m>>),
-    Resources {
-        groups: Vec<Pattern<'m>>,
-        resources: Vec<Pattern<'m>>,
-        namespaces: Vec<Pattern<'m>>,
-        names: Vec<Pattern<'m>>,
-    },
+    is_of_urls: bool,
+    /// Where its lists begin and end: URLs, or API groups, resources, namespaces, names.
+    bounds: [usize; 5],
 }
 
 /// `text`, or with a star at its end what begins with it; `*/text` of any resource.
@@ -107,27 +110,55 @@ impl<'m> Guards<'m> {
     /// Reads what `policy/guards.rs` writes.
     #[must_use]
     pub fn parse(text: &'m str) -> Self {
-        let mut guards: Vec<Guard<'m>> = Vec::new();
+        let mut guards = Self::default();
+        guards.by_resource.resize_with(LISTS as usize, Vec::new);
         for line in text.lines() {
             if let Some(rule) = line.strip_prefix('\t') {
-                if let (Some(guard), Some(rule)) = (guards.last_mut(), Rule::parse(rule)) {
-                    guard.rules.push(rule);
-                }
+                guards.add(rule);
                 continue;
             }
             let mut cells = line.split('\t');
             let mut cell = || cells.next().unwrap_or_default();
             let (name, users, groups) = (cell(), cell(), cell());
-            guards.push(Guard { name, users, groups, is_read_only: !cell().is_empty(), rules: Vec::new() });
+            guards.all.push(Guard { name, users, groups, is_read_only: !cell().is_empty() });
         }
-        Self(guards)
+        guards
+    }
+
+    /// Adds a rule of the last guard.
+    fn add(&mut self, text: &'m str) {
+        let mut cells = text.split(' ');
+        let verbs = cells.next().and_then(|verbs| verbs.parse().ok()).unwrap_or_default();
+        let mut bounds = [self.patterns.len(); 5];
+        let mut lists = 0;
+        for (cell, bound) in cells.zip(bounds.iter_mut().skip(1)) {
+            self.patterns.extend(cell.split(',').filter(|_| cell != "*").map(Pattern::parse));
+            *bound = self.patterns.len();
+            lists += 1;
+        }
+        let guard = self.all.len().saturating_sub(1);
+        let rule = Rule { guard, verbs, is_of_urls: lists == 1, bounds };
+        let place = self.rules.len();
+        let resources = self.patterns.get(bounds[1]..bounds[2]).unwrap_or_default();
+        if resources.is_empty() || rule.is_of_urls || resources.iter().any(|resource| resource.kind != Kind::Whole) {
+            self.others.push(place);
+        } else {
+            for resource in resources {
+                let Some(list) = self.by_resource.get_mut((resource.sign % LISTS) as usize) else { continue };
+                match list.iter_mut().find(|(named, _)| *named == resource.text) {
+                    Some((_, rules)) => rules.push(place),
+                    None => list.push((resource.text, vec![place])),
+                }
+            }
+        }
+        self.rules.push(rule);
     }
 
     /// Which guards hold for a user in these groups.
     #[must_use]
     pub fn held_by(&self, user: &str, groups: &[String]) -> Held {
-        let mut held = vec![0; self.0.len().div_ceil(64)];
-        for (index, guard) in self.0.iter().enumerate() {
+        let mut held = vec![0; self.all.len().div_ceil(64)];
+        for (index, guard) in self.all.iter().enumerate() {
             if let Some(word) = held.get_mut(index / 64).filter(|_| guard.is_for(user, groups)) {
                 *word |= 1 << (index % 64);
             }
@@ -141,9 +172,9 @@ impl<'m> Guards<'m> {
         self.held_by(identity.user(), identity.groups())
     }
 
-    /// Refuses what a guard that holds takes away.
+    /// Refuses what a guard that holds takes away: the first of them in the order of the file.
     pub fn check(&self, held: &Held, target: &Target<'_>) -> Result<(), Error> {
-        if self.0.is_empty() {
+        if self.all.is_empty() {
             return Ok(());
         }
         let resource = resource_of(target);
@@ -151,17 +182,53 @@ impl<'m> Guards<'m> {
         if asked.stays_open() {
             return Ok(());
         }
-        for (guards, word) in self.0.chunks(64).zip(&held.0) {
-            let mut bits = *word;
-            while bits != 0 {
-                let guard = guards.get(bits.trailing_zeros() as usize);
-                if let Some(guard) = guard.filter(|guard| guard.takes_away(&asked)) {
-                    return Err(Error { guard: guard.name.to_owned(), what: asked.in_words() });
-                }
-                bits &= bits - 1;
-            }
+        let list = self.by_resource.get((asked.resource.digest % LISTS) as usize);
+        let named = list.and_then(|list| list.iter().find(|(named, _)| *named == asked.resource.text));
+        let by_resource = named.map_or(&[][..], |(_, rules)| rules).iter().filter_map(|place| self.rules.get(*place));
+        let others = self.others.iter().filter_map(|place| self.rules.get(*place));
+        let by_resource = by_resource.filter(|rule| self.holds(rule, held, &asked));
+        let others = others.filter(|rule| self.holds(rule, held, &asked) && self.names_resource(rule, &asked));
+        let mut first = by_resource.chain(others).map(|rule| rule.guard).min();
+        if !asked.only_reads() {
+            let by_preset = (0..).zip(&self.all).find(|(place, guard)| guard.is_read_only && held.has(*place));
+            first = by_preset.map(|(place, _)| place).into_iter().chain(first).min();
         }
-        Ok(())
+        match first.and_then(|place| self.all.get(place)) {
+            Some(guard) => Err(Error { guard: guard.name.to_owned(), what: asked.in_words() }),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Guards<'_> {
+    /// Whether a rule holds for somebody and matches, whatever its resources are.
+    fn holds(&self, rule: &Rule, held: &Held, asked: &Asked<'_>) -> bool {
+        if rule.verbs & asked.verbs == 0 || rule.is_of_urls == asked.target.is_resource || !held.has(rule.guard) {
+            return false;
+        }
+        let [start, groups, resources, namespaces, names] = rule.bounds;
+        if rule.is_of_urls {
+            return matches_url(self.list(start, groups), &asked.target.url);
+        }
+        asked.is_in(self.list(resources, namespaces))
+            && is_any(self.list(start, groups), &asked.group)
+            && asked.names(self.list(namespaces, names))
+    }
+
+    fn names_resource(&self, rule: &Rule, asked: &Asked<'_>) -> bool {
+        let [_, groups, resources, ..] = rule.bounds;
+        let named = self.list(groups, resources);
+        rule.is_of_urls || named.is_empty() || named.iter().any(|pattern| asked.is_resource(pattern))
+    }
+
+    fn list(&self, from: usize, to: usize) -> &[Pattern<'_>] {
+        self.patterns.get(from..to).unwrap_or_default()
+    }
+}
+
+impl Held {
+    fn has(&self, place: usize) -> bool {
+        self.0.get(place / 64).is_some_and(|word| word >> (place % 64) & 1 == 1)
     }
 }
 
@@ -170,45 +237,6 @@ impl Guard<'_> {
         let is_everybodys = self.users.is_empty() && self.groups.is_empty();
         let names = |cell: &str, name: &str| !name.is_empty() && cell.split(',').any(|named| named == name);
         is_everybodys || names(self.users, user) || groups.iter().any(|group| names(self.groups, group))
-    }
-
-    fn takes_away(&self, asked: &Asked<'_>) -> bool {
-        (self.is_read_only && !asked.only_reads()) || self.rules.iter().any(|rule| rule.matches(asked))
-    }
-}
-
-impl<'m> Rule<'m> {
-    fn parse(text: &'m str) -> Option<Self> {
-        let mut cells = text.split(' ');
-        let verbs = cells.next()?.parse().ok()?;
-        let first = patterns(cells.next()?);
-        let what = match cells.next() {
-            None => What::Urls(first),
-            Some(resources) => What::Resources {
-                groups: first,
-                resources: patterns(resources),
-                namespaces: patterns(cells.next()?),
-                names: patterns(cells.next()?),
-            },
-        };
-        Some(Self { verbs, what })
-    }
-
-    fn matches(&self, asked: &Asked<'_>) -> bool {
-        if self.verbs & asked.verbs == 0 {
-            return false;
-        }
-        let target = asked.target;
-        match &self.what {
-            What::Urls(urls) => !target.is_resource && matches_url(urls, &target.url),
-            What::Resources { groups, resources, namespaces, names } => {
-                target.is_resource
-                    && (resources.is_empty() || resources.iter().any(|pattern| asked.is_resource(pattern)))
-                    && is_any(groups, &asked.group)
-                    && asked.is_in(namespaces)
-                    && asked.names(names)
-            }
-        }
     }
 }
 
@@ -259,20 +287,15 @@ impl<'t> Asked<'t> {
 
     /// Whether what is asked for may lie in one of these namespaces.
     fn is_in(&self, namespaces: &[Pattern<'_>]) -> bool {
-        if self.namespace.text.is_empty() {
-            let is_of_all = || self.is_collective() && !is_cluster_scoped(self.group.text, &self.target.resource);
-            return namespaces.is_empty() || is_of_all();
-        }
-        is_any(namespaces, &self.namespace)
+        let is_of_all = || self.is_collective() && !is_cluster_scoped(self.group.text, &self.target.resource);
+        is_any(namespaces, &self.namespace) || (self.namespace.text.is_empty() && is_of_all())
     }
 
     /// Whether what is asked for may have one of these names. Behind `proxy` a name may stand between a scheme and a port.
     fn names(&self, names: &[Pattern<'_>]) -> bool {
-        if self.name.text.is_empty() {
-            return names.is_empty() || self.is_collective();
-        }
-        let has_parts = self.subresource.text == "proxy" && self.name.text.contains(':');
-        is_any(names, &self.name) || (has_parts && is_any(names, &Part::of(bare(self.name.text))))
+        let is_one_of_all = || self.name.text.is_empty() && self.is_collective();
+        let is_behind_proxy = || self.subresource.text == "proxy" && is_any(names, &Part::of(bare(self.name.text)));
+        is_any(names, &self.name) || is_one_of_all() || is_behind_proxy()
     }
 
     fn is_collective(&self) -> bool {
@@ -340,10 +363,6 @@ fn resource_of<'t>(target: &'t Target<'_>) -> Cow<'t, str> {
 /// The name in `scheme:name:port` and in `name:port`.
 fn bare(name: &str) -> &str {
     name.split(':').nth(usize::from(name.matches(':').count() > 1)).unwrap_or(name)
-}
-
-fn patterns(cell: &str) -> Vec<Pattern<'_>> {
-    cell.split(',').filter(|_| cell != "*").map(Pattern::parse).collect()
 }
 
 fn is_any(patterns: &[Pattern<'_>], text: &Part<'_>) -> bool {
