@@ -32,7 +32,15 @@ mod vars;
 struct Isolate {
     gateway: Option<Gateway<'static>>,
     renewal: Option<Promise>,
-    memberships: Vec<(Person, Promise)>,
+    memberships: Vec<UnderWay>,
+}
+
+/// A fetch of a person's identity. What never ends, since the runtime ended the request that began it, is forgotten in time.
+struct UnderWay {
+    person: Person,
+    /// In seconds since the Unix epoch.
+    began: u64,
+    promise: Promise,
 }
 
 thread_local! {

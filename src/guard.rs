@@ -273,6 +273,7 @@ impl<'t> Asked<'t> {
     fn only_reads(&self) -> bool {
         let reads = bit("get") | bit("list") | bit("watch");
         self.target.is_resource
+            && self.verbs != 0
             && self.verbs & !reads == 0
             && self.subresource.text != "proxy"
             && self.target.resource != "secrets"

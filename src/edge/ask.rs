@@ -6,7 +6,7 @@ use wasm_bindgen::JsValue;
 use wasm_bindgen_futures::{JsFuture, future_to_promise};
 use worker::Context;
 
-use super::{ISOLATE, Isolate, Visit, log, message, rim, with_gateway};
+use super::{ISOLATE, Isolate, UnderWay, Visit, log, message, rim, with_gateway};
 use crate::answer;
 use crate::audit::Record;
 use crate::gateway::{Answer, Question, Unanswered};
@@ -17,6 +17,9 @@ use crate::refusal::Refusal;
 
 /// How long Workers KV may take, in milliseconds.
 const STORE_MILLISECONDS: u32 = 5_000;
+
+/// How long anybody waits for a person's identity, in milliseconds: a little longer than its fetch may take.
+const MEMBERSHIP_MILLISECONDS: u32 = membership::MILLISECONDS + 1_000;
 
 /// Asks. The only error is a client that went away meanwhile: whoever does not answer is an answer.
 pub(super) async fn ask(question: Question, visit: &Visit<'_>, now: u64, ctx: &Context) -> Result<Answer, Refusal> {
@@ -39,7 +42,7 @@ pub(super) async fn ask(question: Question, visit: &Visit<'_>, now: u64, ctx: &C
         }
         Question::Membership(person, url) => {
             let membership = membership(person, &url, visit, now, ctx);
-            settled(rim::within(&membership, membership::MILLISECONDS + 1_000, request)).await?.ok();
+            settled(rim::within(&membership, MEMBERSHIP_MILLISECONDS, request)).await?.ok();
             Ok(Answer::Membership)
         }
         Question::Reviews(reviews) => {
@@ -48,7 +51,8 @@ pub(super) async fn ask(question: Question, visit: &Visit<'_>, now: u64, ctx: &C
             let sent = Array::new();
             for review in &reviews {
                 let sending = rim::review(visit.env, &url, &review.lines, &review.body, bytes, milliseconds, request);
-                sent.push(&sending?.into());
+                let Ok(sending) = sending else { return Ok(Answer::Reviews(Vec::new())) };
+                sent.push(&sending.into());
             }
             let texts = settled(Ok(Promise::all(&sent))).await?.ok();
             let texts = texts.iter().flat_map(|texts| Array::from(texts).to_vec());
@@ -70,17 +74,22 @@ fn renewal(env: &JsValue, now: u64, ctx: &Context) -> Promise {
 
 /// The fetch of a person's identity that is under way, or a new one.
 fn membership(person: Person, url: &str, visit: &Visit<'_>, now: u64, ctx: &Context) -> Promise {
-    let of_person = |isolate: &Isolate| isolate.memberships.iter().find(|(known, _)| *known == person).cloned();
-    if let Some((_, under_way)) = ISOLATE.with_borrow(of_person) {
-        return under_way;
+    let under_way = ISOLATE.with_borrow_mut(|isolate| {
+        isolate.memberships.retain(|known| now <= known.began + u64::from(MEMBERSHIP_MILLISECONDS / 1_000));
+        let of_person = isolate.memberships.iter().find(|known| known.person == person);
+        of_person.map(|known| known.promise.clone())
+    });
+    if let Some(promise) = under_way {
+        return promise;
     }
     let fetch = rim::access(url, membership::MAX_BYTES, membership::MILLISECONDS, Some(visit.request));
     let whose = person.clone();
     let membership = fetched(fetch, ctx, move |isolate, text| {
-        isolate.memberships.retain(|(known, _)| *known != whose);
+        isolate.memberships.retain(|known| known.person != whose);
         isolate.gateway.as_mut()?.enrol(whose, text, now)
     });
-    ISOLATE.with_borrow_mut(|isolate| isolate.memberships.push((person, membership.clone())));
+    let under_way = UnderWay { person, began: now, promise: membership.clone() };
+    ISOLATE.with_borrow_mut(|isolate| isolate.memberships.push(under_way));
     membership
 }
 

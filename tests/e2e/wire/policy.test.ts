@@ -129,6 +129,21 @@ test("case 144, 179: however many requests of one person come at once, Access is
   assert.equal(stage.certs.identities.requests() - before, 1);
 });
 
+test("case 159, 179: a client that leaves while Access is asked leaves nobody else waiting", async () => {
+  const person = somebody({ groups: ["g-on-call"] });
+  const token = await tokenOf(person);
+  const release = stage.certs.identities.hold();
+  const before = stage.certs.identities.requests();
+  const leaving = await stage.open({ target: PODS, token });
+  await eventually("get-identity is asked", () => stage.certs.identities.requests() > before);
+  const waiting = stage.call({ target: PODS, token });
+  leaving.socket.resetAndDestroy();
+  await new Promise((resolve) => setTimeout(resolve, 200));
+  release();
+  assert.equal((await waiting).status, 200);
+  assert.equal((await callAs(person)).status, 200);
+});
+
 test("case 179: groups that changed are seen after five minutes, in whatever tokens the session has", async () => {
   const person = somebody({ groups: [] });
   const groupsNow = async () => {
