@@ -261,6 +261,10 @@ fn check_resource(at: &Spanned<String>, groups: &[Spanned<String>], verbs: u16) 
     if subresource.is_some_and(|sub| words::STREAMS.contains(&sub)) && verbs & words::bit("create") == 0 {
         return fail(at, never(&format!("{text} is authorised as create, whatever the method")));
     }
+    let collective = words::bit("list") | words::bit("deletecollection");
+    if subresource.is_some() && verbs & !collective == 0 {
+        return fail(at, never("a subresource is of one object: there is no list of it"));
+    }
     if subresource.is_none() && verbs == words::bit("create") && is_self_review(resource) {
         return fail(at, never(&format!("{text} stays open, or kubectl does not work")));
     }

@@ -76,7 +76,7 @@ pub fn read(text: &str, claims: &Claims, now: u64) -> Result<Verdict, EntryError
     if fields.is_set("deny")? {
         return Ok(Verdict::Denied);
     }
-    let list = entry.raw("grants").ok().flatten().filter(|list| *list != "null");
+    let list = fields.raw("grants")?;
     let mut grants = match list.map(json::items) {
         Some(items) => {
             items.map_err(|_| EntryError("grants is no list"))?.into_iter().map(grant).collect::<Result<Vec<_>, _>>()?
@@ -113,6 +113,12 @@ impl Fields<'_> {
         self.object.get::<Option<String>>(name).map(Option::flatten).map_err(|_| EntryError(self.error))
     }
 
+    /// The JSON of a field that is there, and not null.
+    fn raw(&self, name: &str) -> Result<Option<&str>, EntryError> {
+        let raw = self.object.raw(name).map_err(|_| EntryError(self.error))?;
+        Ok(raw.filter(|raw| *raw != "null"))
+    }
+
     fn texts(&self, name: &str) -> Result<Vec<String>, EntryError> {
         self.object.get(name).map(Option::unwrap_or_default).map_err(|_| EntryError(self.error))
     }
@@ -124,7 +130,7 @@ impl Fields<'_> {
 
 /// What stands in place of the caller's entry in the map, if anything does.
 fn given(fields: &Fields<'_>, claims: &Claims) -> Result<Option<Given>, EntryError> {
-    let (groups, act_as) = (fields.texts("groups")?, fields.object.raw("act_as").ok().flatten());
+    let (groups, act_as) = (fields.texts("groups")?, fields.raw("act_as")?);
     let allows_masters = fields.is_set("allow_system_masters")?;
     let Some(user) = fields.text("user")? else {
         let is_alone = groups.is_empty() && act_as.is_none();
@@ -260,7 +266,19 @@ mod tests {
 
     #[test]
     fn case_32_33_34_35_36_an_entry_that_cannot_be_read_or_may_not_be_is_an_error() {
-        for text in ["", "null", "[]", "{", "{}", "true", r#"{"user":"a","user":"b"}"#, r#"{"user":"a"}x"#] {
+        for text in [
+            "",
+            "null",
+            "[]",
+            "{",
+            "{}",
+            "true",
+            r#"{"user":"a","user":"b"}"#,
+            r#"{"user":"a","grants":[],"grants":[]}"#,
+            r#"{"user":"a","act_as":{},"act_as":{}}"#,
+            r#"{"user":"a","act_as":{"users":["b"],"users":["c"]}}"#,
+            r#"{"user":"a"}x"#,
+        ] {
             assert!(read(text, &alice(), NOW).is_err(), "{text}");
         }
         for entry in [
