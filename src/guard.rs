@@ -26,7 +26,7 @@ const COLLECTIVE: [&str; 3] = ["list", "watch", "deletecollection"];
 
 /// A request that a guard takes away.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[error("the guard {guard:?} of this gateway does not let {what} pass, whatever the cluster's RBAC grants")]
+#[error("the guard {guard:?} of this gateway does not let this pass, whatever the cluster's RBAC grants: {what}")]
 pub struct Error {
     guard: String,
     what: String,
