@@ -92,7 +92,10 @@ const SELF_REVIEWS: [group: string, resource: string][] = [
   ["authorization.k8s.io", "selfsubjectrulesreviews"],
 ];
 
-const catalogueFile = join(import.meta.dirname, "../terraform/modules/k8s/api-resources.json");
+/** Kubernetes' own resources and subresources, by API group. */
+const OWN_RESOURCES: Record<string, string[]> = JSON.parse(
+  readFileSync(join(import.meta.dirname, "../terraform/modules/k8s/api-resources.json"), "utf8"),
+);
 
 /** Every name that the policy can give. A domain's "{email}" stands for names that nobody knows yet. */
 export function namesOf({ identities, grants = {} }: Policy): Names {
@@ -133,7 +136,7 @@ export function identityRules(policy: Policy, mode: Impersonation): Rule[] {
  * taken is given for whatever there is, and any other for each resource by itself: Kubernetes' own, and `custom` ones.
  */
 export function actionRules(policy: Policy, custom: Record<string, string[]> = {}): Rule[] {
-  const catalogue = merged(JSON.parse(readFileSync(catalogueFile, "utf8")), custom);
+  const catalogue = merged(OWN_RESOURCES, custom);
   const touched = VERBS.filter((verb) => isTaken(policy, verb, "*", "*"));
   const free = VERBS.filter((verb) => !touched.includes(verb));
   const rules: Rule[] = free.length > 0 ? [{ apiGroups: ["*"], resources: ["*"], verbs: free.map(on) }] : [];
@@ -150,11 +153,13 @@ export function actionRules(policy: Policy, custom: Record<string, string[]> = {
       rules.push({ apiGroups: [group], resources: same, verbs: verbs.split(",") });
     }
   }
-  const { denials, isReadOnly } = everybodys(policy);
-  return [...rules, ...urlRules(denials, isReadOnly)];
+  return [...rules, ...urlRules(policy)];
 }
 
-/** Whether guards for everybody take a verb away from a resource; from "*", whether they take it from anything. */
+/**
+ * Whether guards for everybody take a verb away from a resource, or from some of what a rule of RBAC means by `*` and by `*\/scale`;
+ * from the resource "*", whether they take it from anything.
+ */
 export function isTaken(policy: Policy, verb: string, group: string, resource: string): boolean {
   const { denials, isReadOnly } = everybodys(policy);
   if (resource === "*") {
@@ -164,6 +169,17 @@ export function isTaken(policy: Policy, verb: string, group: string, resource: s
     return isReadOnly && verb !== "create";
   }
   return (isReadOnly && !isRead(verb, resource)) || denials.some((denial) => denies(denial, verb, group, resource));
+}
+
+/** Whether guards for everybody take a verb away from some of the URLs of a pattern. */
+export function isUrlTaken(policy: Policy, verb: string, url: string): boolean {
+  const { denials, isReadOnly } = everybodys(policy);
+  if ((verb === "get" || verb === "head") && DISCOVERY.some((open) => covers(open, url))) {
+    return false;
+  }
+  const isDenied = ({ verbs, non_resource_urls = [] }: Denial) =>
+    isAny(verbs, verb) && non_resource_urls.some((denied) => overlap(denied, url));
+  return isReadOnly || denials.some(isDenied);
 }
 
 /** Whether a rule lets somebody do something; without a name, whatever the name is. */
@@ -182,17 +198,11 @@ function everybodys({ guards = [] }: Policy): { denials: Denial[]; isReadOnly: b
   };
 }
 
-function urlRules(denials: Denial[], isReadOnly: boolean): Rule[] {
-  const ofUrls = denials.filter(({ non_resource_urls }) => non_resource_urls !== undefined);
-  const isTouched = (verb: string) => isReadOnly || ofUrls.some((denial) => isAny(denial.verbs, verb));
-  const free = URL_VERBS.filter((verb) => !isTouched(verb));
+function urlRules(policy: Policy): Rule[] {
+  const free = URL_VERBS.filter((verb) => !isUrlTaken(policy, verb, "*"));
   const rules: Rule[] = free.length > 0 ? [{ nonResourceURLs: ["*"], verbs: free.map(on) }] : [];
-  for (const verb of URL_VERBS.filter(isTouched)) {
-    const isDenied = (url: string) =>
-      isReadOnly ||
-      ofUrls.some((denial) => isAny(denial.verbs, verb) && denial.non_resource_urls?.some((one) => overlap(one, url)));
-    const open = verb === "get" || verb === "head" ? DISCOVERY : [];
-    const urls = [...DISCOVERY, ...OTHER_URLS].filter((url) => open.includes(url) || !isDenied(url));
+  for (const verb of URL_VERBS.filter((verb) => !free.includes(verb))) {
+    const urls = [...DISCOVERY, ...OTHER_URLS].filter((url) => !isUrlTaken(policy, verb, url));
     if (urls.length > 0) {
       rules.push({ nonResourceURLs: urls, verbs: [on(verb)] });
     }
@@ -200,28 +210,36 @@ function urlRules(denials: Denial[], isReadOnly: boolean): Rule[] {
   return rules;
 }
 
-/** Whether a denial can be said in RBAC, which knows no exception for a namespace or a name, and is of this verb. */
+/** Whether RBAC can say a denial: it knows no exception for a namespace or a name. */
+function isSayable({ resources, namespaces, names }: Denial): boolean {
+  return resources !== undefined && namespaces === undefined && names === undefined;
+}
+
+/** Whether a denial takes a verb away from anything. kubectl's exec is a GET, which `get` of everything would let through. */
 function touches(denial: Denial, verb: string): boolean {
-  const isSayable = denial.resources !== undefined && denial.namespaces === undefined && denial.names === undefined;
-  // kubectl's exec is a GET, which `get` of everything would let through.
-  const opensStreams =
-    verb === "get" && isAny(denial.verbs, "create") && STREAMS.some((stream) => hasStream(denial, stream));
-  return isSayable && (isAny(denial.verbs, verb) || opensStreams);
+  const opensStreams = verb === "get" && isAny(denial.verbs, "create") && hasStreams(denial);
+  return isSayable(denial) && (isAny(denial.verbs, verb) || opensStreams);
+}
+
+/** Whether a stream may be among what a denial names. Of Kubernetes' own groups only the core group has any; a custom one may. */
+function hasStreams({ api_groups = ["*"], resources = [] }: Denial): boolean {
+  const own = Object.keys(OWN_RESOURCES).filter((group) => group !== "");
+  const ofStream = (resource: string) => {
+    const subresource = subresourceOf(resource);
+    return subresource !== undefined && STREAMS.some((stream) => covers(subresource, stream));
+  };
+  return api_groups.some((group) => !own.includes(group)) && resources.some(ofStream);
 }
 
 function denies(denial: Denial, verb: string, group: string, resource: string): boolean {
   const isStream = STREAMS.includes(resource.split("/")[1] ?? "");
-  const isOfVerb = isAny(denial.verbs, verb) || (verb === "get" && isStream && isAny(denial.verbs, "create"));
   return (
-    touches(denial, verb) &&
-    isOfVerb &&
-    (denial.api_groups?.some((pattern) => matches(pattern, group)) ?? true) &&
+    isSayable(denial) &&
+    // A stream is authorised as create, whatever the method.
+    isAny(denial.verbs, verb === "get" && isStream ? "create" : verb) &&
+    (denial.api_groups?.some((pattern) => overlap(pattern, group)) ?? true) &&
     (denial.resources?.some((pattern) => isResource(pattern, resource)) ?? false)
   );
-}
-
-function hasStream({ resources = [] }: Denial, stream: string): boolean {
-  return resources.some((pattern) => isResource(pattern, `pods/${stream}`));
 }
 
 function isRead(verb: string, resource: string): boolean {
@@ -229,27 +247,31 @@ function isRead(verb: string, resource: string): boolean {
   return ["get", "list", "watch"].includes(verb) && name !== "secrets" && ![...STREAMS, "proxy"].includes(subresource);
 }
 
+/** Whether two patterns of resources have one in common: pods*, *\/scale. */
 function isResource(pattern: string, resource: string): boolean {
-  const ofAny = pattern.startsWith("*/");
-  return ofAny
-    ? resource.includes("/") && matches(pattern.slice(2), resource.slice(resource.indexOf("/") + 1))
-    : matches(pattern, resource);
+  const [one, other] = [pattern, resource].map(subresourceOf);
+  const ofAny = pattern.startsWith("*/") || resource.startsWith("*/");
+  return ofAny ? one !== undefined && other !== undefined && overlap(one, other) : overlap(pattern, resource);
+}
+
+/** The subresource of a pattern; any, where its star may stand for a slash too. */
+function subresourceOf(pattern: string): string | undefined {
+  const slash = pattern.indexOf("/");
+  return slash < 0 ? (pattern.endsWith("*") ? "*" : undefined) : pattern.slice(slash + 1);
 }
 
 function isAny(verbs: string[] | undefined, verb: string): boolean {
   return verbs === undefined || verbs.includes("*") || verbs.includes(verb);
 }
 
-function matches(pattern: string, text: string): boolean {
-  return pattern.endsWith("*") ? text.startsWith(pattern.slice(0, -1)) : text === pattern;
+/** Whether every text of a pattern is one of another's. */
+export function covers(whole: string, part: string): boolean {
+  return whole.endsWith("*") ? part.startsWith(whole.slice(0, -1)) : part === whole;
 }
 
 /** Whether two patterns have a text in common. */
 function overlap(one: string, other: string): boolean {
-  const [start, end] = [one, other].map((pattern) => pattern.replace(/\*$/, ""));
-  const isStart = (whole: string, part = "", rest = "") =>
-    whole.endsWith("*") ? rest.startsWith(part) : rest === part;
-  return isStart(one, start, end) || isStart(other, end, start);
+  return covers(one, other.replace(/\*$/, "")) || covers(other, one.replace(/\*$/, ""));
 }
 
 function merged(own: Record<string, string[]>, custom: Record<string, string[]>): Record<string, string[]> {

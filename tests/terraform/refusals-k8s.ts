@@ -68,7 +68,9 @@ const policy: Refusal[] = [
     },
     says: "In constrained impersonation the API server refuses the group system:masters",
   },
-  { values: { custom_resources: { "cert-manager.io": ["*"] } }, says: "custom_resources must name each resource" },
+  ...[{ "cert-manager.io": ["*"] }, { "*": ["secrets"] }, { "cert-manager.io/v1": ["certificates"] }].map(
+    (custom_resources) => ({ values: { custom_resources }, says: "custom_resources must name each API group" }),
+  ),
 ];
 
 const templates: Refusal[] = [

@@ -36,21 +36,23 @@ locals {
         for resource in rule.resources :
         startswith(resource, "*/") ? "[^/]+/${replace(trimprefix(resource, "*/"), "*", ".*")}" : replace(resource, "*", ".*")
       ])})$"
+      # Whether a stream may be among them. Of Kubernetes' own groups only the core group has any; a custom one may.
+      has_streams = length(setsubtract(rule.api_groups, setsubtract(keys(local.own_resources), [""]))) > 0 && anytrue([
+        for resource in rule.resources : !strcontains(resource, "/") ? endswith(resource, "*") : anytrue([
+          for stream in local.streams : can(regex("^${replace(split("/", resource)[1], "*", ".*")}$", stream))
+        ])
+      ])
     } if rule.resources != null && rule.namespaces == null && rule.names == null
   ]
 
   # kubectl's exec is a GET, which `get` of everything would let through.
-  denials_of = {
-    for verb in local.verbs : verb => [
-      for denial in local.denials : denial
-      if contains(denial.verbs, verb) || (
-        verb == "get" && contains(denial.verbs, "create") &&
-        anytrue([for stream in local.streams : can(regex(denial.resources, "pods/${stream}"))])
-      )
-    ]
-  }
-  touched = [for verb in local.verbs : verb if local.read_only || length(local.denials_of[verb]) > 0]
-  free    = setsubtract(local.verbs, local.touched)
+  touched = [
+    for verb in local.verbs : verb if local.read_only || anytrue([
+      for denial in local.denials :
+      contains(denial.verbs, verb) || (verb == "get" && contains(denial.verbs, "create") && denial.has_streams)
+    ])
+  ]
+  free = setsubtract(local.verbs, local.touched)
 
   own_resources = jsondecode(file("${path.module}/api-resources.json"))
   catalogue = {
@@ -68,12 +70,10 @@ locals {
             contains(["get", "list", "watch"], verb) && split("/", resource)[0] != "secrets" &&
             !contains(concat(local.streams, ["proxy"]), try(split("/", resource)[1], ""))
           )) &&
-          alltrue([
-            for denial in local.denials_of[verb] :
-            !can(regex(denial.groups, group)) || !can(regex(denial.resources, resource)) || (
-              # What is taken from `get` for its `create` is a stream.
-              !contains(denial.verbs, verb) && !contains(local.streams, try(split("/", resource)[1], ""))
-            )
+          # A stream is authorised as create, whatever the method.
+          !anytrue([
+            for denial in local.denials : can(regex(denial.groups, group)) && can(regex(denial.resources, resource)) &&
+            contains(denial.verbs, verb == "get" && contains(local.streams, try(split("/", resource)[1], "")) ? "create" : verb)
           ])
         )
       ]) => resource...
