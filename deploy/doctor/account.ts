@@ -5,11 +5,13 @@ import { spawn } from "node:child_process";
 import type { Rule } from "../impersonation.ts";
 import { type Check, failed, notChecked, type Outcome, ok } from "./check.ts";
 import type { Project } from "./project.ts";
-import { excesses, modeOf, shortfalls } from "./rights.ts";
+import { excesses, missingActions, missingNames, modeOf } from "./rights.ts";
 
 const ACCOUNT = { namespace: "kube-access", name: "kube-access" };
 const USER = `system:serviceaccount:${ACCOUNT.namespace}:${ACCOUNT.name}`;
 const GROUPS = ["system:serviceaccounts", `system:serviceaccounts:${ACCOUNT.namespace}`, "system:authenticated"];
+/** How many of what is wrong are told. */
+const SHOWN = 5;
 const APPLY = "Run `terraform -chdir=terraform apply`, which makes the ClusterRole from identities.yaml.";
 
 interface Subject {
@@ -32,6 +34,8 @@ type Kubectl = (args: string[], input?: object) => Promise<unknown>;
 /** A rule that holds for the account, and the binding that gives it. */
 interface Grant {
   binding: string;
+  /** Whether it holds in every namespace. */
+  isOfAll: boolean;
   rule: Rule;
 }
 
@@ -79,7 +83,7 @@ async function look(project: Project, kubectl: Kubectl): Promise<Outcome> {
     return excesses(rule, project.policy).map((excess) => `${excess} (${binding})`);
   });
   if (tooMuch.length > 0) {
-    const names = [...new Set(tooMuch)].slice(0, 5).join("; ");
+    const names = [...new Set(tooMuch)].slice(0, SHOWN).join("; ");
     return failed(`it may do more: ${names}`, `Remove the binding, or: ${APPLY}`);
   }
   // RBAC need not be the only authorizer: the API server has the last word.
@@ -89,9 +93,14 @@ async function look(project: Project, kubectl: Kubectl): Promise<Outcome> {
       "Look at the API server's --authorization-mode.",
     );
   }
-  const tooLittle = shortfalls(rules, project.policy, mode);
-  return tooLittle.length > 0
-    ? failed(`it may not impersonate ${tooLittle.join(", ")}`, APPLY)
+  const everywhere = grants.filter(({ isOfAll }) => isOfAll).map(({ rule }) => rule);
+  const names = missingNames(everywhere, project.policy, mode);
+  if (names.length > 0) {
+    return failed(`it may not impersonate ${names.join(", ")}`, APPLY);
+  }
+  const actions = mode === "constrained" ? missingActions(everywhere, project.policy) : [];
+  return actions.length > 0
+    ? failed(`whoever it impersonates may not ${actions.slice(0, SHOWN).join("; ")}`, APPLY)
     : ok(`${mode} impersonation; ${grants.length} rules looked at, and none allows more`);
 }
 
@@ -106,7 +115,8 @@ function grantsOf(items: RbacObject[]): Grant[] {
     });
     const where = binding.metadata.namespace ? `${binding.metadata.namespace}/` : "";
     const title = `${binding.kind} ${where}${binding.metadata.name}`;
-    return (role?.rules ?? []).map((rule) => ({ binding: title, rule }));
+    const isOfAll = binding.kind === "ClusterRoleBinding";
+    return (role?.rules ?? []).map((rule) => ({ binding: title, isOfAll, rule }));
   });
 }
 

@@ -175,6 +175,80 @@ run "case_131_181_what_a_guard_for_everybody_takes_away_the_cluster_takes_away_t
   }
 }
 
+run "case_131_181_get_opens_no_stream_that_a_guard_for_everybody_shuts_whoever_serves_it" {
+  module {
+    source = "./modules/k8s"
+  }
+
+  variables {
+    guards = [{
+      name = "no-tunnels"
+      deny = [{ api_groups = ["subresources.kubevirt.io"], resources = ["virtualmachineinstances/portforward"], verbs = ["create"] }]
+    }]
+    custom_resources = { "subresources.kubevirt.io" = ["virtualmachineinstances/portforward", "virtualmachineinstances/vnc"] }
+  }
+
+  assert {
+    condition = toset(flatten([
+      for rule in kubernetes_cluster_role_v1.actions[0].rule : rule.verbs if try(contains(rule.resources, "*"), false)
+    ])) == toset([for verb in ["list", "watch", "update", "patch", "delete", "deletecollection"] : "impersonate-on:user-info:${verb}"])
+    error_message = "get of everything would open it"
+  }
+  assert {
+    condition = !anytrue([
+      for rule in kubernetes_cluster_role_v1.actions[0].rule : try(contains(rule.resources, "virtualmachineinstances/portforward"), false)
+    ])
+    error_message = "the stream"
+  }
+  assert {
+    condition = alltrue([
+      for resource in ["pods/exec", "virtualmachineinstances/vnc"] : toset(flatten([
+        for rule in kubernetes_cluster_role_v1.actions[0].rule : rule.verbs if try(contains(rule.resources, resource), false)
+      ])) == toset(["impersonate-on:user-info:get", "impersonate-on:user-info:create"])
+    ])
+    error_message = "other streams"
+  }
+}
+
+run "what_is_taken_from_get_or_where_there_is_no_stream_shuts_none" {
+  module {
+    source = "./modules/k8s"
+  }
+
+  variables {
+    guards = [{
+      name = "two"
+      deny = [{ resources = ["pods*"], verbs = ["watch"] }, { api_groups = ["batch"], resources = ["*"], verbs = ["create"] }]
+    }]
+  }
+
+  assert {
+    condition = toset(flatten([
+      for rule in kubernetes_cluster_role_v1.actions[0].rule : rule.verbs if try(contains(rule.resources, "*"), false)
+    ])) == toset([for verb in ["get", "list", "update", "patch", "delete", "deletecollection"] : "impersonate-on:user-info:${verb}"])
+    error_message = "get is left for whatever there is"
+  }
+}
+
+run "get_of_a_stream_goes_with_create_alone" {
+  module {
+    source = "./modules/k8s"
+  }
+
+  variables {
+    guards = [{ name = "no-pods", deny = [{ resources = ["pods*"], verbs = ["get"] }] }]
+  }
+
+  assert {
+    condition = toset([
+      for resource in ["pods", "pods/log", "pods/exec", "pods/attach"] : resource if anytrue([
+        for rule in kubernetes_cluster_role_v1.actions[0].rule : try(contains(rule.resources, resource), false)
+      ])
+    ]) == toset(["pods/exec", "pods/attach"])
+    error_message = "to the gateway exec is create, so it lets exec pass"
+  }
+}
+
 run "case_131_read_only_for_everybody_leaves_reading_discovery_and_reviews_of_oneself" {
   module {
     source = "./modules/k8s"

@@ -353,6 +353,14 @@ test("case 181: which kind of impersonation a cluster has, and a rule of the one
   await writeFile(identities, `${await readFile(join(root, "identities.yaml"), "utf8")}\n${guard}`);
   const late = await doctor(door.url, { args: [...args, "--identities", identities] });
   assert.match(late.detail("account"), /^it may do more: list \* as somebody, which a guard for everybody denies/);
+
+  const role = "kube-access-actions";
+  await kubectl("patch", "clusterrole", role, "--type=json", '--patch=[{"op":"remove","path":"/rules/0/verbs/0"}]');
+  const less = await doctor(door.url, { args });
+  assert.equal(less.detail("account"), "whoever it impersonates may not get *");
+  assert.match(less.fix("account"), /terraform -chdir=terraform apply/);
+  const verb = '{"op":"add","path":"/rules/0/verbs/0","value":"impersonate-on:user-info:get"}';
+  await kubectl("patch", "clusterrole", role, "--type=json", `--patch=[${verb}]`);
 });
 
 test("in words: every line says what, and how to fix it, and no secret is printed", async () => {

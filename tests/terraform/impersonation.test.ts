@@ -16,7 +16,18 @@ import { kubectl, removeReadyMadeAccount } from "./controllers.ts";
 
 const accountId = "0123456789abcdef0123456789abcdef";
 const namespace = "kube-access";
-const custom = { "cert-manager.io": ["certificates", "certificates/status"] };
+const streams = ["virtualmachineinstances/portforward", "virtualmachineinstances/vnc"];
+const custom = { "cert-manager.io": ["certificates", "certificates/status"], "subresources.kubevirt.io": streams };
+
+const compared: Record<string, Guard[]> = {
+  ...policies,
+  "a stream of a custom resource": [{ name: "g", deny: [{ resources: streams.slice(0, 1), verbs: ["create"] }] }],
+  "streams by their kind": [{ name: "g", deny: [{ resources: ["*/port*"], verbs: ["create", "list"] }] }],
+  "creating where there are no streams": [
+    { name: "g", deny: [{ api_groups: ["batch"], resources: ["*"], verbs: ["create"] }] },
+  ],
+  "reading pods": [{ name: "g", deny: [{ resources: ["pods*"], verbs: ["get"] }, { non_resource_urls: ["/logs*"] }] }],
+};
 
 let workspace: Workspace;
 let cloudflare: Cloudflare;
@@ -35,7 +46,7 @@ after(async () => {
   await workspace?.remove();
 });
 
-for (const [name, guards] of Object.entries(policies)) {
+for (const [name, guards] of Object.entries(compared)) {
   test(`case 131: ${name}: the cluster holds to it as the module says, and a second plan has nothing to do`, async () => {
     await applied(guards, "constrained");
     assert.deepEqual(await made("impersonator"), expanded(identityRules({ identities, guards }, "constrained")));

@@ -11,12 +11,14 @@ import type { Answer, Door, Question } from "../../deploy/doctor/door.ts";
 import { entranceChecks } from "../../deploy/doctor/entrance.ts";
 import { type Project, readProject } from "../../deploy/doctor/project.ts";
 import { remedyFor } from "../../deploy/doctor/refusals.ts";
+import { excesses, missingActions } from "../../deploy/doctor/rights.ts";
+import { actionRules, type Guard, type Rule } from "../../deploy/impersonation.ts";
 
 const root = resolve(import.meta.dirname, "../..");
 const noDoor = {} as Door;
 
 type Headers = Record<string, string>;
-type Rule = (headers: Headers) => Partial<Answer> & { status: number; text: string };
+type Edge = (headers: Headers) => Partial<Answer> & { status: number; text: string };
 
 describe("wrangler.toml", () => {
   let dir: string;
@@ -78,7 +80,7 @@ describe("wrangler.toml", () => {
 describe("browsers", () => {
   const [version, refusal] = ['{"gitVersion":"v1.37.2"}', "web pages are not served"];
   /** What the gateway makes of the headers that arrive. */
-  const gateway: Rule = (headers) => {
+  const gateway: Edge = (headers) => {
     const isBrowser = Object.keys(headers).some((name) => name.startsWith("sec-fetch-"));
     const isLocal = /^(127\.|::1)/.test(headers["x-forwarded-for"] ?? "");
     return isBrowser && !isLocal ? { status: 403, text: refusal } : { status: 200, text: version };
@@ -120,10 +122,71 @@ describe("browsers", () => {
     assert.match(down.fix ?? "", /Look at the pods/);
   });
 
-  function browsers(answer: Rule): Promise<Outcome> {
+  function browsers(answer: Edge): Promise<Outcome> {
     const ask = async (_: string, { headers = {} }: Question) => ({ headers: {}, ...answer(headers) });
     return outcome(callerChecks({ ask } as unknown as Door, {} as Project), "browsers");
   }
+});
+
+describe("what the account may do as somebody", () => {
+  const identities = [{ email: "alice@example.com", user: "alice" }];
+  const noSecrets = [{ name: "g", deny: [{ api_groups: [""], resources: ["secrets"], verbs: ["get"] }] }];
+  const noExec = [{ name: "g", deny: [{ resources: ["pods/exec"], verbs: ["create"] }] }];
+  const noMetrics = [{ name: "g", deny: [{ non_resource_urls: ["/metrics*"] }] }];
+  const readOnly = [{ name: "g", allow: "read-only" }];
+  const on = (verb: string, apiGroups: string[], resources: string[]) => {
+    return { apiGroups, resources, verbs: [`impersonate-on:user-info:${verb}`] };
+  };
+  const onUrl = (verb: string, url: string) => {
+    return { nonResourceURLs: [url], verbs: [`impersonate-on:user-info:${verb}`] };
+  };
+
+  test("case 181: is too much, by whatever rule, where a guard for everybody denies it", () => {
+    for (const [guards, rule, isTooMuch] of [
+      [noSecrets, on("get", ["*"], ["*"]), true],
+      [noSecrets, on("get", ["*"], ["secrets"]), true],
+      [noSecrets, on("get", [""], ["secrets"]), true],
+      [noSecrets, on("get", [""], ["*"]), true],
+      [noSecrets, on("get", ["example.com"], ["secrets"]), false],
+      [noSecrets, on("list", ["*"], ["*"]), false],
+      [noExec, on("get", ["*"], ["*"]), true],
+      [noExec, on("get", [""], ["pods/exec"]), true],
+      [noExec, on("create", ["*"], ["*/exec"]), true],
+      [noExec, on("get", ["*"], ["*/log"]), false],
+      [noExec, on("get", [""], ["pods"]), false],
+      [noMetrics, onUrl("get", "*"), true],
+      [noMetrics, onUrl("post", "/metrics/slis"), true],
+      [noMetrics, onUrl("get", "/healthz"), false],
+      [readOnly, onUrl("get", "/healthz"), true],
+      [readOnly, onUrl("get", "/apis/apps/*"), false],
+      [readOnly, onUrl("post", "/apis/*"), true],
+      [readOnly, on("get", ["*"], ["*/proxy"]), true],
+      [readOnly, on("create", ["authentication.k8s.io"], ["selfsubjectreviews"]), false],
+    ] as const) {
+      const found = excesses(rule as Rule, { identities, guards: [...guards] as Guard[] });
+      assert.equal(found.length > 0, isTooMuch, `${JSON.stringify(rule)}: ${found}`);
+    }
+  });
+
+  test("is what Terraform gives, neither more nor less", () => {
+    for (const guards of [[], noSecrets, noExec, noMetrics, readOnly]) {
+      const policy = { identities, guards };
+      const rules = actionRules(policy);
+      assert.deepEqual(
+        rules.flatMap((rule) => excesses(rule, policy)),
+        [],
+      );
+      assert.deepEqual(missingActions(rules, policy), []);
+    }
+  });
+
+  test("is too little under a guard that there was before", () => {
+    const before = actionRules({ identities, guards: noSecrets });
+    assert.deepEqual(missingActions(before, { identities }), ["get *"]);
+    const [most] = missingActions(actionRules({ identities, guards: readOnly }), { identities, guards: noSecrets });
+    assert.match(most ?? "", /^list \*/);
+    assert.match(missingActions([], { identities })[0] ?? "", /^do anything: no rule says what/);
+  });
 });
 
 test("how the tunnel finds the last hop is put right by what Workers VPC says of it", () => {
