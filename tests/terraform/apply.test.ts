@@ -40,6 +40,15 @@ after(async () => {
   await workspace?.remove();
 });
 
+test("the plan of a new cluster asks no API server which version it is, since there is none yet", async () => {
+  const file = join(workspace.dir, "digitalocean.json");
+  const digitalocean = { region: "fra1", kubernetes_version: "1.36.1-do.0" };
+  await writeFile(file, JSON.stringify({ cluster: "digitalocean", kubeconfig: null, digitalocean }));
+  const credentials = { ...environment(), DIGITALOCEAN_TOKEN: "of-nobody" };
+  const plan = await terraform(workspace.dir, ["plan", "-input=false", `-var-file=${file}`], credentials);
+  assert.match(plan, /kubernetes_server_version\.this\[0\] will be read during apply/);
+});
+
 test("one apply makes everything but the Worker", async () => {
   await run("apply", "-auto-approve");
   assert.deepEqual(collections(), [
