@@ -59,6 +59,9 @@ pub enum Error {
     /// Groups that are no list of texts, or of objects with an `id`.
     #[error("get-identity answered with groups that cannot be read")]
     Groups,
+    /// No login method, where the map counts one of these groups from one only.
+    #[error("get-identity did not tell the login method, on which a group hangs")]
+    LoginMethod,
 }
 
 /// Who is remembered.
@@ -71,8 +74,7 @@ impl Membership {
     pub fn of_token(claims: &Claims, map: &IdentityMap<'_>) -> Option<Self> {
         let custom = Object::read(claims.custom()?).ok()?;
         let groups = groups(custom.raw("groups").ok()??).ok()?;
-        let asks_from_where = groups.iter().any(|group| map.names_group(group).1);
-        (!asks_from_where).then(|| Self::named(groups, "", map))
+        (!asks_from_where(&groups, map)).then(|| Self::named(groups, String::new(), map))
     }
 
     /// Reads what `get-identity` answered for this person.
@@ -88,13 +90,16 @@ impl Membership {
         // Whoever is in no group has no member "groups", or null: other members without a value are there as zero values too.
         let list = answer.raw("groups").map_err(|_| Error::Groups)?.filter(|list| *list != "null");
         let groups = groups(list.unwrap_or("[]")).map_err(|_| Error::Groups)?;
-        let idp = answer.need::<Object<'_>>("idp").and_then(|idp| idp.need::<String>("id"));
-        Ok(Self::named(groups, &idp.unwrap_or_default(), map))
+        let idp = answer.need::<Object<'_>>("idp").and_then(|idp| idp.need::<String>("id")).unwrap_or_default();
+        if idp.is_empty() && asks_from_where(&groups, map) {
+            return Err(Error::LoginMethod);
+        }
+        Ok(Self::named(groups, idp, map))
     }
 
-    fn named(mut groups: Vec<String>, idp: &str, map: &IdentityMap<'_>) -> Self {
+    fn named(mut groups: Vec<String>, idp: String, map: &IdentityMap<'_>) -> Self {
         groups.retain(|group| map.names_group(group).0);
-        Self { groups, idp: idp.to_owned() }
+        Self { groups, idp }
     }
 
     /// Whether the person is in this group, by this login method if one is named.
@@ -130,6 +135,11 @@ impl Memberships {
         }
         self.0.push((person, Rc::new(membership), now + SECONDS));
     }
+}
+
+/// Whether one of these groups counts from some login method only.
+fn asks_from_where(groups: &[String], map: &IdentityMap<'_>) -> bool {
+    groups.iter().any(|group| map.names_group(group).1)
 }
 
 /// A list of groups, each the text of its ID or an object that has it.
@@ -245,8 +255,11 @@ mod tests {
     fn a_group_counts_from_the_login_method_that_its_entry_names() {
         let found = read(&json!({"groups": ["g-2"]})).unwrap();
         assert!(found.has("g-2", "idp-1") && found.has("g-2", "") && !found.has("g-2", "idp-2"));
-        for idp in [json!(null), json!({}), json!({"id": 1}), json!({"id": "idp-2"})] {
-            assert!(!read(&json!({"groups": ["g-2"], "idp": idp})).unwrap().has("g-2", "idp-1"), "{idp}");
+        let another = read(&json!({"groups": ["g-2"], "idp": {"id": "idp-2"}})).unwrap();
+        assert!(!another.has("g-2", "idp-1"));
+        for idp in [json!(null), json!("idp-1"), json!({}), json!({"id": 1}), json!({"id": ""})] {
+            assert_eq!(read(&json!({"groups": ["g-2"], "idp": idp})), Err(Error::LoginMethod), "{idp}");
+            assert!(read(&json!({"groups": ["g-1"], "idp": idp})).unwrap().has("g-1", ""), "{idp}");
         }
     }
 
