@@ -58,7 +58,15 @@ async function hashOfInputs(fingerprint: string, identities: string): Promise<st
     .flat()
     .filter((entry) => entry.isFile())
     .map((entry) => join(entry.parentPath, entry.name));
-  const others = [".cargo/config.toml", "Cargo.toml", "Cargo.lock", "rust-toolchain.toml", "build.rs", "dev/build.ts"];
+  const others = [
+    ".cargo/config.toml",
+    "Cargo.toml",
+    "Cargo.lock",
+    "rust-toolchain.toml",
+    "build.rs",
+    "dev/build.ts",
+    "terraform/modules/k8s/api-resources.json",
+  ];
   const named = others.map((name) => join(root, name)).filter((path) => existsSync(path));
   for (const path of [...sources, ...named, identities].sort()) {
     const contents = await readFile(path);

@@ -279,6 +279,11 @@ fn check_resource(at: &Spanned<String>, groups: &[Spanned<String>], verbs: u16) 
         let own: Vec<String> = own.iter().map(|group| format!("{group:?}")).collect();
         return fail(at, never(&format!("{resource} are in the API group {}", own.join(" and "))));
     }
+    let known = resources::subresources_of(resource);
+    let is_misspelt = |sub: &str| !sub.ends_with('*') && !known.is_empty() && !known.iter().any(|known| known == sub);
+    if groups.iter().all(|group| resources::is_own(&group.value)) && subresource.is_some_and(is_misspelt) {
+        return fail(at, never(&format!("{resource} have {}; \"{resource}/*\" is all of them", known.join(", "))));
+    }
     Ok(())
 }
 

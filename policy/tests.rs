@@ -257,6 +257,8 @@ fn case_178_a_guard_that_could_never_match_does_not_compile() {
         ("name: g\n  deny:\n  - {resources: [pods/exec/x]}", 5, "such as pods, pods/exec"),
         ("name: g\n  deny:\n  - {resources: [pods/exec], verbs: [get]}", 5, "authorised as create"),
         ("name: g\n  deny:\n  - {resources: [pods/log], verbs: [list]}", 5, "there is no list of it"),
+        ("name: g\n  deny:\n  - {resources: [pods/logs]}", 5, "pods have attach, binding,"),
+        ("name: g\n  deny:\n  - {api_groups: [''], resources: [pods/port-forward]}", 5, "\"pods/*\" is all"),
         ("name: g\n  deny:\n  - {resources: [selfsubjectreviews], verbs: [create]}", 5, "stays open"),
         ("name: g\n  deny:\n  - {api_groups: [''], resources: [deployments]}", 5, "in the API group \"apps\""),
         ("name: g\n  deny:\n  - {api_groups: [apps/v1], resources: [deployments]}", 5, "without its version"),
@@ -278,6 +280,8 @@ fn case_178_a_guard_that_could_never_match_does_not_compile() {
     for guard in [
         "{name: g, deny: [{api_groups: [example.com], resources: [deployments]}]}",
         "{name: g, deny: [{api_groups: ['', example.com], resources: [deployments]}]}",
+        "{name: g, deny: [{api_groups: [example.com], resources: [pods/tunnel]}]}",
+        "{name: g, deny: [{resources: [virtualmachines/tunnel, 'pods/port*']}]}",
         "{name: g, deny: [{resources: [pods], names: [a], verbs: ['*']}]}",
         "{name: g, deny: [{resources: [pods/exec], names: [a], verbs: [create]}]}",
         "{name: g, deny: [{resources: [namespaces], namespaces: [a]}]}",
