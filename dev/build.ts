@@ -14,6 +14,9 @@ const root = resolve(import.meta.dirname, "..");
 /** The modules that are uploaded, and no others: `rules` of wrangler.toml. The first is the main one. */
 export const MODULES = ["entry.js", "index.js", "index_bg.wasm"] as const;
 
+/** The largest upload that passes, gzipped. */
+export const LIMIT_GZIP_BYTES = 190_000;
+
 export interface BuiltWorker {
   /** Where the modules are. */
   dir: string;

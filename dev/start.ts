@@ -258,14 +258,8 @@ function readOptions(): Options {
     if (values.context === "") {
       throw new Error("--context: the name of a context of your kubeconfig was expected");
     }
-    const lastHop = LAST_HOPS.find((kind) => kind === (values["last-hop"] ?? LAST_HOPS[0]));
-    if (lastHop === undefined) {
-      throw new Error(`--last-hop ${values["last-hop"]}: ${LAST_HOPS.join(" or ")} was expected`);
-    }
-    const impersonation = IMPERSONATIONS.find((kind) => kind === (values.impersonation ?? IMPERSONATIONS[0]));
-    if (impersonation === undefined) {
-      throw new Error(`--impersonation ${values.impersonation}: ${IMPERSONATIONS.join(" or ")} was expected`);
-    }
+    const lastHop = oneOf("last-hop", values["last-hop"], LAST_HOPS);
+    const impersonation = oneOf("impersonation", values.impersonation, IMPERSONATIONS);
     if (values.context !== undefined && values.impersonation !== undefined) {
       throw new Error(
         "--impersonation goes with the local cluster: a context has the rights that its cluster gives it",
@@ -286,4 +280,13 @@ function readOptions(): Options {
     console.error(`${(error as Error).message}\n\n${USAGE}`);
     process.exit(2);
   }
+}
+
+/** One of these words; the first, unless the option was given. */
+function oneOf<Word extends string>(name: string, text: string | undefined, words: readonly [Word, ...Word[]]): Word {
+  const word = words.find((known) => known === (text ?? words[0]));
+  if (word === undefined) {
+    throw new Error(`--${name} ${text}: ${words.join(" or ")} was expected`);
+  }
+  return word;
 }

@@ -5,13 +5,11 @@ import { spawn } from "node:child_process";
 import type { Rule } from "../impersonation.ts";
 import { type Check, failed, notChecked, type Outcome, ok } from "./check.ts";
 import type { Project } from "./project.ts";
-import { excesses, missingActions, missingNames, modeOf } from "./rights.ts";
+import { excesses, missingActions, missingNames, modeOf, SHOWN } from "./rights.ts";
 
 const ACCOUNT = { namespace: "kube-access", name: "kube-access" };
 const USER = `system:serviceaccount:${ACCOUNT.namespace}:${ACCOUNT.name}`;
 const GROUPS = ["system:serviceaccounts", `system:serviceaccounts:${ACCOUNT.namespace}`, "system:authenticated"];
-/** How many of what is wrong are told. */
-const SHOWN = 5;
 const APPLY = "Run `terraform -chdir=terraform apply`, which makes the ClusterRole from identities.yaml.";
 
 interface Subject {

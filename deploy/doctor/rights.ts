@@ -14,8 +14,8 @@ import {
   type Rule,
 } from "../impersonation.ts";
 
-/** How many resources without a verb are told. */
-const SHOWN = 5;
+/** How many of what is wrong are told. */
+export const SHOWN = 5;
 const CONSTRAINED = "impersonate:user-info";
 /** What Kubernetes itself lets every account do: ask about oneself, and read the certificates that all may trust. */
 const COMMON: [resource: RegExp, verbs: string[]][] = [
