@@ -280,7 +280,7 @@ fn check_resource(at: &Spanned<String>, groups: &[Spanned<String>], verbs: u16) 
         return fail(at, never(&format!("{resource} are in the API group {}", own.join(" and "))));
     }
     let known = resources::subresources_of(resource);
-    let is_misspelt = |sub: &str| !sub.ends_with('*') && !known.is_empty() && !known.iter().any(|known| known == sub);
+    let is_misspelt = |sub: &str| !sub.ends_with('*') && !known.is_empty() && !known.contains(&sub);
     if groups.iter().all(|group| resources::is_own(&group.value)) && subresource.is_some_and(is_misspelt) {
         return fail(at, never(&format!("{resource} have {}; \"{resource}/*\" is all of them", known.join(", "))));
     }

@@ -1,11 +1,14 @@
 //! Kubernetes' own resources, so that a guard that means one of them and names none is told so.
 
 use std::collections::BTreeMap;
+use std::sync::LazyLock;
 
 use super::words;
 
 /// Kubernetes' own resources and subresources by API group, as an API server lists them.
-const CATALOGUE: &str = include_str!("../terraform/modules/k8s/api-resources.json");
+static CATALOGUE: LazyLock<BTreeMap<String, Vec<String>>> = LazyLock::new(|| {
+    serde_saphyr::from_str(include_str!("../terraform/modules/k8s/api-resources.json")).unwrap_or_default()
+});
 
 /// Group, then its resources in the plural, each with kubectl's short names after a colon. `kubectl api-resources` lists them.
 #[rustfmt::skip]
@@ -45,10 +48,9 @@ pub(super) fn groups_of(resource: &str) -> Vec<&'static str> {
 }
 
 /// The subresources of one of Kubernetes' own resources, as far as they are known.
-pub(super) fn subresources_of(resource: &str) -> Vec<String> {
-    let catalogue: BTreeMap<String, Vec<String>> = serde_saphyr::from_str(CATALOGUE).unwrap_or_default();
-    let of_resource = |name: String| Some(name.strip_prefix(resource)?.strip_prefix('/')?.to_owned());
-    catalogue.into_values().flatten().filter_map(of_resource).collect()
+pub(super) fn subresources_of(resource: &str) -> Vec<&'static str> {
+    let of_resource = |name: &'static String| name.strip_prefix(resource)?.strip_prefix('/');
+    CATALOGUE.values().flatten().filter_map(of_resource).collect()
 }
 
 /// Whether this is a group of Kubernetes' own.
@@ -113,7 +115,7 @@ mod tests {
     fn subresources_are_those_that_an_api_server_lists() {
         assert_eq!(subresources_of("serviceaccounts"), ["token"]);
         assert_eq!(subresources_of("deployments"), ["scale", "status"]);
-        assert!(words::STREAMS.iter().all(|stream| subresources_of("pods").iter().any(|known| known == stream)));
+        assert!(words::STREAMS.iter().all(|stream| subresources_of("pods").contains(stream)));
         assert!(subresources_of("secrets").is_empty() && subresources_of("pod").is_empty());
     }
 
