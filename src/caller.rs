@@ -83,17 +83,14 @@ impl Caller {
     /// A caller of this identity.
     #[must_use]
     pub fn new(identity: Identity, held: Held) -> Self {
-        let mut lines = Lines::of(identity.user(), identity.groups());
-        for (extra, value) in identity.extras() {
-            lines.push_extra(extra.key(), value);
-        }
-        Self { lines: lines.text, identity, held, acts_as: None }
+        let extras = identity.extras().iter().map(|(extra, value)| (name_of(extra.key()), value));
+        let lines = lines(identity.user(), identity.groups(), extras);
+        Self { lines, identity, held, acts_as: None }
     }
 
     /// The same caller as somebody else. The extras of both are ordered by the names of their headers.
     #[must_use]
     pub fn acting_as(&self, impersonated: Impersonated) -> Self {
-        let mut lines = Lines::of(&impersonated.user, &impersonated.groups);
         let own = self.identity.extras().iter().map(|(extra, value)| (extra.key(), value));
         let others = impersonated.extras.iter().map(|(key, value)| (key.as_str(), value));
         let mut extras: Vec<(String, &String)> = Vec::new();
@@ -102,18 +99,11 @@ impl Caller {
             let place = extras.partition_point(|(known, _)| *known <= name);
             extras.insert(place, (name, value));
         }
-        for (name, value) in extras {
-            lines.push(&name, value);
-        }
+        let mut lines = lines(&impersonated.user, &impersonated.groups, extras);
         if let Some(uid) = &impersonated.uid {
-            lines.push("Impersonate-Uid", uid);
+            push(&mut lines, "Impersonate-Uid", uid);
         }
-        Self {
-            identity: self.identity.clone(),
-            held: self.held.clone(),
-            acts_as: Some(impersonated),
-            lines: lines.text,
-        }
+        Self { identity: self.identity.clone(), held: self.held.clone(), acts_as: Some(impersonated), lines }
     }
 
     /// Who the caller is to the API server.
@@ -142,27 +132,21 @@ impl Caller {
     }
 }
 
-struct Lines {
-    text: String,
+/// The extras come with the names of their headers.
+fn lines<'e>(user: &str, groups: &[String], extras: impl IntoIterator<Item = (String, &'e String)>) -> String {
+    let mut lines = String::with_capacity(256);
+    push(&mut lines, "Impersonate-User", user);
+    for group in groups {
+        push(&mut lines, "Impersonate-Group", group);
+    }
+    for (name, value) in extras {
+        push(&mut lines, &name, value);
+    }
+    lines
 }
 
-impl Lines {
-    fn of(user: &str, groups: &[String]) -> Self {
-        let mut lines = Self { text: String::with_capacity(256) };
-        lines.push("Impersonate-User", user);
-        for group in groups {
-            lines.push("Impersonate-Group", group);
-        }
-        lines
-    }
-
-    fn push_extra(&mut self, key: &str, value: &str) {
-        self.push(&name_of(key), value);
-    }
-
-    fn push(&mut self, name: &str, value: &str) {
-        self.text.extend([name, ":", value, "\n"]);
-    }
+fn push(lines: &mut String, name: &str, value: &str) {
+    lines.extend([name, ":", value, "\n"]);
 }
 
 /// An extra's key is percent-encoded in the header's name, as client-go does it.

@@ -16,11 +16,12 @@ use worker_macros::event;
 use crate::answer::{self, BEGINNING_BYTES, Outline};
 use crate::audit::{self, Entry, Record};
 use crate::config::Level;
-use crate::gateway::{self, Gateway, Journey, Plan, Step};
+use crate::gateway::{Gateway, Journey, Plan, Step};
 use crate::guard::{self, Guards};
 use crate::identity::COMPILED;
 use crate::identity::membership::Person;
 use crate::refusal::Refusal;
+use crate::rehearsal;
 use crate::request::Request;
 
 mod ask;
@@ -58,7 +59,7 @@ struct Visit<'a> {
 #[event(start)]
 fn start() {
     console_error_panic_hook::set_once();
-    let _ = gateway::rehearse();
+    let _ = rehearsal::run();
 }
 
 /// The Worker.

@@ -12,7 +12,6 @@ use crate::browser;
 use crate::caller::{Acting, Caller, Callers};
 use crate::config::{Config, ConfigError, Level};
 use crate::guard::Guards;
-use crate::head::Head;
 use crate::identity::entry::{self, Stored, Verdict};
 use crate::identity::membership::{self, Membership, Memberships, Person};
 use crate::identity::{self, IdentityMap};
@@ -231,16 +230,11 @@ impl<'m> Gateway<'m> {
         let protocol = request.protocol?;
         browser::check(request)?;
         self.guards.check(caller.held(), target)?;
-        let caller = self.act(request, journey, caller)?;
+        let caller = self.act(request, target, journey, caller)?;
         let mut head = upstream::prepare(&request.head, target, protocol)?;
-        let key = self.config.as_ref().ok().and_then(|config| config.last_hop_key.as_ref());
-        if let Some(key) = key {
-            let Head { method, audit_id, .. } = request.head;
-            let seconds = request.head.now();
-            head.push(
-                signature::HEADER,
-                &signature::sign(key, seconds, method, &target.text, audit_id, caller.lines()),
-            );
+        let signature = self.sign(request, request.head.method, &target.text, request.head.audit_id, &caller);
+        if let Some(signature) = &signature {
+            head.push(signature::HEADER, signature);
         }
         if protocol == Protocol::Spdy && !target.is_stream() {
             // kubectl shows only the answer to its second attempt at a stream, which is SPDY's. Where the API server would
@@ -251,7 +245,7 @@ impl<'m> Gateway<'m> {
         Ok(Step::Send(Plan {
             milliseconds: patience(target, protocol),
             is_reviewed: answer::is_reviewed(request),
-            may_repeat: protocol == Protocol::Spdy && key.is_none(),
+            may_repeat: protocol == Protocol::Spdy && signature.is_none(),
             target: &target.text,
             head,
             records: self.records(&entry),
@@ -286,7 +280,7 @@ impl<'m> Gateway<'m> {
         };
         let (identity, until) = self.map.identify(claims, stored, &membership, now)?;
         let until = until.min(known_until).min(if self.has_store { now + REMEMBER_SECONDS } else { u64::MAX });
-        let held = self.guards.of(&identity);
+        let held = self.guards.held_by(identity.user(), identity.groups());
         let caller = Rc::new(Caller::new(identity, held));
         // A key that was withdrawn meanwhile vouches for this request, and for none after it.
         if let Some(key) = journey.key.take().filter(|key| self.ring.keys().contains(key)) {
@@ -299,13 +293,13 @@ impl<'m> Gateway<'m> {
     fn act(
         &mut self,
         request: &Request<'_>,
-        journey: &mut Journey<'_>,
+        target: &Target<'_>,
+        journey: &Journey<'_>,
         caller: Rc<Caller>,
     ) -> Result<Rc<Caller>, Step<'static>> {
         if !Wish::is_there(&request.head) {
             return Ok(caller);
         }
-        let target = request.target.as_ref().map_err(|error| *error)?;
         let (impersonated, names) = match Wish::rule(&request.head, caller.identity())? {
             Ruling::Nothing => return Ok(caller),
             Ruling::Fewer(impersonated) => (impersonated, Vec::new()),
@@ -334,14 +328,10 @@ impl<'m> Gateway<'m> {
 
     /// One request for each name. Each has an `Audit-ID` of its own, since a last hop takes no signature twice.
     fn reviews(&self, request: &Request<'_>, caller: &Caller, names: &[Name]) -> Vec<Review> {
-        let key = self.config.as_ref().ok().and_then(|config| config.last_hop_key.as_ref());
         let review = |(index, name): (usize, &Name)| {
             let audit_id = format!("{}-{index}", request.head.audit_id);
             let mut lines = format!("Accept:application/json\nContent-Type:application/json\nAudit-ID:{audit_id}\n");
-            if let Some(key) = key {
-                let seconds = request.head.now();
-                let signature =
-                    signature::sign(key, seconds, "POST", impersonation::REVIEWS, &audit_id, caller.lines());
+            if let Some(signature) = self.sign(request, "POST", impersonation::REVIEWS, &audit_id, caller) {
                 lines.extend([signature::HEADER, ":", &signature, "\n"]);
             }
             lines.push_str(caller.lines());
@@ -349,51 +339,20 @@ impl<'m> Gateway<'m> {
         };
         names.iter().enumerate().map(review).collect()
     }
-}
 
-/// Walks the line once, with everything made up, in a gateway that is thrown away. V8 compiles a Wasm function when it is called
-/// for the first time: a new isolate does that while it starts, and not when somebody waits. Whether it came to the end.
-#[must_use]
-pub fn rehearse() -> bool {
-    let config = Config {
-        issuer: "https://rehearsal.invalid".into(),
-        audiences: vec!["a".into()],
-        log_level: Level::Debug,
-        audit: true,
-        last_hop_key: None,
-    };
-    let map = IdentityMap { email_domains: "rehearsal.invalid\t{email}\tg\n", ..IdentityMap::default() };
-    let guards = Guards::parse("g\t\tg\t\n\t1 * secrets * *\n");
-    let mut gateway = Gateway::new(Ok(config), map, guards, true);
-    let request = Request::read(REHEARSAL);
-    let mut journey = Journey::default();
-    loop {
-        let question = match gateway.step(&request, &mut journey) {
-            Step::Ask(question) => question,
-            Step::Send(_) => return true,
-            Step::Health | Step::Refuse(_) => return false,
-        };
-        journey.learn(match question {
-            Question::Certs => {
-                let modulus = "_".repeat(341);
-                let jwks =
-                    format!(r#"{{"keys":[{{"kid":"k","kty":"RSA","alg":"RS256","n":"{modulus}w","e":"AQAB"}}]}}"#);
-                gateway.begin_renewal(1);
-                gateway.renew(Some(&jwks), 1);
-                Answer::Certs
-            }
-            Question::Signature { .. } => Answer::Signature(true),
-            Question::Entry(_) => Answer::Entry(Ok(None)),
-            Question::Membership(..) => Answer::Membership,
-            Question::Reviews(_) => Answer::Reviews(Vec::new()),
-        });
+    /// The signature of what is sent as somebody, where the last hop asks for one.
+    fn sign(
+        &self,
+        request: &Request<'_>,
+        method: &str,
+        target: &str,
+        audit_id: &str,
+        caller: &Caller,
+    ) -> Option<String> {
+        let key = self.config.as_ref().ok()?.last_hop_key.as_ref()?;
+        Some(signature::sign(key, request.head.now(), method, target, audit_id, caller.lines()))
     }
 }
-
-/// `e@rehearsal.invalid` asks for pods.
-const REHEARSAL: &str = "GET\nhttps://rehearsal.invalid/api/v1/namespaces/n/pods?limit=1\n1000\nid\naccept:a\ncf-ray:r\n\
-    cf-connecting-ip:192.0.2.1\ncf-access-jwt-assertion:eyJhbGciOiJSUzI1NiIsImtpZCI6ImsifQ.\
-    eyJpc3MiOiJodHRwczovL3JlaGVhcnNhbC5pbnZhbGlkIiwiYXVkIjpbImEiXSwiZXhwIjo5LCJpYXQiOjEsInR5cGUiOiJhcHAiLCJzdWIiOiJzIiwiZW1haWwiOiJlQHJlaGVhcnNhbC5pbnZhbGlkIn0.AA";
 
 impl Journey<'_> {
     /// Who asks, once that is known.
@@ -515,15 +474,5 @@ fn patience(target: &Target<'_>, protocol: Protocol) -> u32 {
         Protocol::WebSocket => UPGRADE_MILLISECONDS,
         Protocol::Http | Protocol::Spdy if target.is_long_running() => 0,
         Protocol::Http | Protocol::Spdy => ANSWER_MILLISECONDS,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_rehearsal_goes_to_the_end_of_the_line() {
-        assert!(rehearse());
     }
 }

@@ -12,7 +12,6 @@ use std::borrow::Cow;
 
 use thiserror::Error;
 
-use crate::identity::Identity;
 use crate::target::Target;
 use words::{CORE_GROUP, SELF_REVIEWS, STREAMS, bit, is_cluster_scoped, is_discovery};
 
@@ -164,12 +163,6 @@ impl<'m> Guards<'m> {
             }
         }
         Held(held)
-    }
-
-    /// Which guards hold for somebody.
-    #[must_use]
-    pub fn of(&self, identity: &Identity) -> Held {
-        self.held_by(identity.user(), identity.groups())
     }
 
     /// Refuses what a guard that holds takes away: the first of them in the order of the file.

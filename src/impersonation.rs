@@ -261,4 +261,24 @@ impl Name {
 }
 
 #[cfg(test)]
+pub(crate) mod tests_support {
+    /// Headers of impersonation, and what could be taken for one.
+    pub(crate) const HEADERS: [&str; 13] = [
+        "Impersonate-User",
+        "Impersonate-Group",
+        "Impersonate-Uid",
+        "Impersonate-Extra-foo",
+        "impersonate-user",
+        "IMPERSONATE-GROUP",
+        "ImPeRsOnAtE-Uid",
+        "Impersonate-Extra-example.org%2Fscope",
+        "Impersonate-Future",
+        "Impersonate",
+        "Impersonate-",
+        "Impersonate_User",
+        "Impersonate-Extra-",
+    ];
+}
+
+#[cfg(test)]
 mod tests;

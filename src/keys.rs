@@ -86,7 +86,6 @@ pub struct KeyRing {
     outcome: Option<Result<(), KeysError>>,
 }
 
-/// Each key is read by itself, so that one of another kind spoils none.
 impl Key {
     /// `kid`.
     #[must_use]
@@ -100,7 +99,7 @@ impl Key {
         format!(r#"{{"kty":"RSA","alg":"RS256","n":"{}","e":"{}"}}"#, self.modulus, self.exponent)
     }
 
-    /// The key, if it can be one that Access signs with.
+    /// The key, if it can be one that Access signs with. Each is read by itself, so that one of another kind spoils none.
     fn parse(jwk: &str) -> Option<Self> {
         let jwk = Object::read(jwk).ok()?;
         let text = |name| jwk.need::<String>(name).ok();

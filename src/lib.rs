@@ -25,7 +25,7 @@
 //!
 //! [`gateway`] walks this line, and is the only one that does: a machine without I/O, whose one `step` says what to send, what to
 //! refuse, or whom to ask. Every step may end in a [`refusal::Refusal`] instead, and nothing goes upstream. A client that goes away
-//! ends its request's waits, so that nothing of it stays: see `edge/rim.js`.
+//! ends its request's waits, so that nothing of it stays: see `edge/rim.js`. While an isolate starts, [`rehearsal`] has it walk once.
 //!
 //! Only `edge` knows the Workers runtime; the compiler sees to it, since `worker` is a dependency of the wasm32 target
 //! alone. Everything that decides is plain Rust, runs under `cargo test`, and takes the time as an argument.
@@ -44,6 +44,7 @@ mod json;
 pub mod keys;
 pub mod protocol;
 pub mod refusal;
+pub mod rehearsal;
 pub mod request;
 pub mod signature;
 pub mod target;

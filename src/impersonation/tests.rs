@@ -1,5 +1,6 @@
 use proptest::prelude::*;
 
+use super::tests_support::HEADERS;
 use super::*;
 use crate::identity::tests_support::with_row;
 
@@ -21,20 +22,7 @@ fn names(ruling: Result<Ruling, Error>) -> Vec<String> {
 
 #[test]
 fn case_47_48_49_50_51_52_54_75_without_act_as_nobody_acts_as_somebody_else() {
-    for name in [
-        "Impersonate-User",
-        "Impersonate-Group",
-        "Impersonate-Uid",
-        "Impersonate-Extra-foo",
-        "IMPERSONATE-GROUP",
-        "ImPeRsOnAtE-Uid",
-        "Impersonate-Extra-example.org%2Fscope",
-        "Impersonate-Future",
-        "Impersonate",
-        "Impersonate-",
-        "Impersonate_User",
-        "Impersonate-Extra-",
-    ] {
+    for name in HEADERS {
         for value in ["root", "", "a, b", "system:masters", "ü", "alice, root"] {
             assert_eq!(
                 rule("alice\tadmins,devs", &[(name, value)]),
