@@ -66,7 +66,12 @@ function serve() {
     attempt(answer, () => {
       if (request.url.startsWith("/.last-hop/")) {
         answerProbe(request, answer);
-      } else if (admit(request, answer)) {
+        return;
+      }
+      const refusal = refusalOf(request);
+      if (refusal) {
+        answer(...refusal);
+      } else {
         forward(request, response, answer);
       }
     });
@@ -74,7 +79,14 @@ function serve() {
   server.on("upgrade", (request, client, head) => {
     client.on("error", () => client.destroy());
     const answer = (status, message) => client.end(asText(request, status, message));
-    attempt(answer, () => admit(request, answer) && upgrade(request, client, head, answer));
+    attempt(answer, () => {
+      const refusal = refusalOf(request);
+      if (refusal) {
+        answer(...refusal);
+      } else {
+        upgrade(request, client, head, answer);
+      }
+    });
   });
   server.on("clientError", (error, client) => {
     if (client.writable && error.code !== "ECONNRESET") {
@@ -102,21 +114,21 @@ function attempt(answer, work) {
   }
 }
 
-/** Whether a request may go on. One that may not is answered. */
-function admit(request, answer) {
+/** Why a request may not go on, if so: a status and a sentence. It answers nobody, so that no answer is taken for a yes. */
+function refusalOf(request) {
   const { rawHeaders, url } = request;
   if (valuesOf(rawHeaders, "host").length !== 1 || !HOSTS.test(request.headers.host)) {
-    return answer(403, "the last hop serves no other host than localhost");
+    return [403, "the last hop serves no other host than localhost"];
   }
   if (!url.startsWith("/")) {
-    return answer(400, "the last hop serves paths, and nothing else");
+    return [400, "the last hop serves paths, and nothing else"];
   }
   const users = valuesOf(rawHeaders, "impersonate-user");
   if (users.length !== 1 || users[0] === "") {
-    return answer(403, "the last hop carries nothing that does not say, once, for whom it is: Impersonate-User");
+    return [403, "the last hop carries nothing that does not say, once, for whom it is: Impersonate-User"];
   }
   const fault = options.key && faultOf(request);
-  return fault ? answer(403, `the last hop carries only what this gateway's Worker signed: ${fault}`) : true;
+  return fault ? [403, `the last hop carries only what this gateway's Worker signed: ${fault}`] : undefined;
 }
 
 /**

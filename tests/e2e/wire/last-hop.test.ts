@@ -158,10 +158,34 @@ test("case 127, 134: what is not signed, or not like this, is refused and reache
     ["an old one", right.start, signed({ seconds: now - 32 }).lines, "too old"],
     ["a future one", right.start, signed({ seconds: now + 32 }).lines, "too old, or a clock is wrong"],
   ] as const) {
-    const answer = await ask(closed, start, [...lines]);
-    assertRefused(answer, new RegExp(`only what this gateway's Worker signed: .*${sentence}`), what);
+    for (const more of [[], upgrade]) {
+      const answer = await ask(closed, start, [...lines, ...more]);
+      assertRefused(answer, new RegExp(`only what this gateway's Worker signed: .*${sentence}`), what);
+    }
   }
   assert.deepEqual(api.received, []);
+});
+
+test("case 126, 127: a stream that is refused reaches nothing, however long its client stays", async () => {
+  for (const [hop, lines, host] of [
+    [open, [], undefined],
+    [open, ["Impersonate-User: alice", "Impersonate-User: root"], undefined],
+    [open, alice, ["Host: kube.example.com"]],
+    [closed, alice, undefined],
+    [closed, signed().lines, undefined],
+  ] as const) {
+    api.reset();
+    const refused = await send(hop, `GET ${exec}`, [...lines, ...upgrade], "", host && [...host]);
+    assert.equal((await readAnswer(refused)).status, 403);
+    // What comes later and may go on has gone on, by a connection of its own.
+    api.script((received) => received.answer("404 Not Found"));
+    for (let round = 0; round < 3; round++) {
+      const allowed = hop === closed ? signed({ target: exec }).lines : alice;
+      assert.equal((await ask(hop, `GET ${exec}`, [...allowed, ...upgrade])).status, 404);
+    }
+    assert.equal(api.received.length, 3, lines.join());
+    refused.socket.destroy();
+  }
 });
 
 test("case 128, 132: it answers on its own address, to its own names", async () => {
