@@ -30,6 +30,8 @@ export interface GatewayOptions {
   vars?: Record<string, Json>;
   /** What Workers KV holds at first, by key. Without it the binding IDENTITIES is missing, as it may be in production. */
   identities?: Record<string, string>;
+  /** Binds what recorded and bounded streams need: the Durable Objects and the bucket of recordings. */
+  hasSessions?: boolean;
   port?: number;
   /** Where the built Worker is. */
   worker?: string;
@@ -45,6 +47,8 @@ export interface Gateway {
   logs(): string[];
   /** Writes an entry of Workers KV, or removes it. */
   setIdentity(key: string, entry: string | undefined): Promise<void>;
+  /** The bucket of recordings, where sessions are bound. */
+  recordings(): Promise<Bucket>;
   /** The process ID that workerd started with. (Should it crash, miniflare starts it again on the same port.) */
   pid(): number;
   stop(): Promise<void>;
@@ -53,6 +57,14 @@ export interface Gateway {
 /** What the tests need of a KV namespace; miniflare's own type depends on a library of Worker types. */
 interface Store {
   put(key: string, value: string): Promise<void>;
+  delete(key: string): Promise<void>;
+}
+
+/** What the tests need of an R2 bucket. */
+export interface Bucket {
+  list(options?: { prefix: string }): Promise<{ objects: { key: string; size: number }[] }>;
+  get(key: string): Promise<{ arrayBuffer(): Promise<ArrayBuffer> } | null>;
+  put(key: string, value: string | Uint8Array): Promise<unknown>;
   delete(key: string): Promise<void>;
 }
 
@@ -79,9 +91,19 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
           env: {
             ...Object.fromEntries(env),
             ...(options.identities && { IDENTITIES: { type: "kv", id: "identities" } }),
+            ...(options.hasSessions && {
+              SESSIONS: { type: "durable-object", worker: NAME, exportName: "Session" },
+              ROLL: { type: "durable-object", worker: NAME, exportName: "Roll" },
+              RECORDINGS: { type: "r2", name: "recordings" },
+            }),
             KUBE_API: external(upstream),
           },
-          exports: {},
+          exports: options.hasSessions
+            ? {
+                Session: { type: "durable-object", storage: "sqlite" },
+                Roll: { type: "durable-object", storage: "sqlite" },
+              }
+            : {},
         },
         dev: {
           rootPath: root,
@@ -130,6 +152,7 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
     url: url.origin,
     logs: () => lines,
     setIdentity,
+    recordings: async () => (await miniflare.getR2Bucket("RECORDINGS", NAME)) as unknown as Bucket,
     pid: () => pid,
     stop: async () => {
       await miniflare.dispose();

@@ -145,7 +145,7 @@ pub fn fill(template: &str, status: u16, answered: u64, received: u64) -> String
 }
 
 /// JSON without its last character, safe to be shown: what could break a line, hide text or turn it around is escaped.
-fn open(value: &impl Serialize) -> String {
+pub(crate) fn open(value: &impl Serialize) -> String {
     let mut json = Vec::with_capacity(2048);
     let mut json = match serde_json::to_writer(&mut json, value) {
         Ok(()) => String::from_utf8(json).unwrap_or_default(),
@@ -224,7 +224,7 @@ fn is_known(target: &Target<'_>) -> bool {
 }
 
 /// RFC 3339 in UTC.
-fn timestamp(milliseconds: u64, format: SecondsFormat) -> String {
+pub(crate) fn timestamp(milliseconds: u64, format: SecondsFormat) -> String {
     let time = i64::try_from(milliseconds).ok().and_then(DateTime::from_timestamp_millis);
     time.unwrap_or_default().to_rfc3339_opts(format, true)
 }

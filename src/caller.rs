@@ -11,6 +11,7 @@ use crate::guard::Held;
 use crate::identity::Identity;
 use crate::impersonation::{self, Impersonated};
 use crate::keys::{Key, Keys};
+use crate::session::standing::{Deadline, Why};
 
 /// The most tokens of one generation. There are two, of at most 2 x 8192 tokens, about 1 KiB each as Access signs them.
 const MAX_TOKENS: usize = 8192;
@@ -28,6 +29,7 @@ pub struct Caller {
     held: Held,
     acts_as: Option<Impersonated>,
     lines: String,
+    ends: Deadline,
 }
 
 /// Callers who act as somebody else, as the API server let them.
@@ -85,7 +87,13 @@ impl Caller {
     pub fn new(identity: Identity, held: Held) -> Self {
         let extras = identity.extras().iter().map(|(extra, value)| (name_of(extra.key()), value));
         let lines = lines(identity.user(), identity.groups(), extras);
-        Self { lines, identity, held, acts_as: None }
+        Self { lines, identity, held, acts_as: None, ends: Deadline { at: u64::MAX, why: Why::Token } }
+    }
+
+    /// The same caller, whom what let them in carries so far.
+    #[must_use]
+    pub fn ending(self, ends: Deadline) -> Self {
+        Self { ends, ..self }
     }
 
     /// The same caller as somebody else. The extras of both are ordered by the names of their headers.
@@ -103,7 +111,7 @@ impl Caller {
         if let Some(uid) = &impersonated.uid {
             push(&mut lines, "Impersonate-Uid", uid);
         }
-        Self { identity: self.identity.clone(), held: self.held.clone(), acts_as: Some(impersonated), lines }
+        Self { acts_as: Some(impersonated), lines, ..self.clone() }
     }
 
     /// Who the caller is to the API server.
@@ -122,6 +130,12 @@ impl Caller {
     #[must_use]
     pub fn acts_as(&self) -> Option<&Impersonated> {
         self.acts_as.as_ref()
+    }
+
+    /// Until when the caller may stay: the end of their token, entry and grants.
+    #[must_use]
+    pub fn ends(&self) -> &Deadline {
+        &self.ends
     }
 
     /// The header lines that say who the caller is: one `Impersonate-User`, one `Impersonate-Group` for each group, the extras.

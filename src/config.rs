@@ -6,6 +6,9 @@ use thiserror::Error;
 
 use crate::signature::Key;
 
+/// How many streams in our hands one user may have, unless `MAX_STREAMS` says it.
+const MAX_STREAMS: usize = 50;
+
 /// A variable of `[vars]`. TOML has more types than text, and wrangler hands them on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Var {
@@ -21,6 +24,7 @@ pub enum Var {
 
 /// What `[vars]` of `wrangler.toml` gives. A binding that is missing is `None`.
 #[derive(Debug, Clone, Default)]
+#[allow(clippy::struct_excessive_bools, reason = "each says whether something is there")]
 pub struct Vars {
     /// `ACCESS_TEAM_DOMAIN`: the team's origin.
     pub access_team_domain: Option<Var>,
@@ -38,6 +42,16 @@ pub struct Vars {
     pub has_identities: bool,
     /// Whether the policy has `grants`, which need it.
     pub has_grants: bool,
+    /// `MAX_STREAMS`: how many streams in our hands one user may have.
+    pub max_streams: Option<Var>,
+    /// Whether the Durable Objects `SESSIONS` and `ROLL` are bound.
+    pub has_sessions: bool,
+    /// Whether the R2 bucket `RECORDINGS` is bound.
+    pub has_recordings: bool,
+    /// Whether the policy has guards that bound or record streams, which need the former.
+    pub bounds_sessions: bool,
+    /// Whether some of them record, which needs the latter.
+    pub may_record: bool,
 }
 
 /// A complete configuration; there is no partial one.
@@ -53,6 +67,10 @@ pub struct Config {
     pub audit: bool,
     /// What requests are signed by.
     pub last_hop_key: Option<Key>,
+    /// How many streams in our hands one user may have.
+    pub max_streams: usize,
+    /// Whether there are streams in our hands.
+    pub has_sessions: bool,
 }
 
 /// How severe a log line is.
@@ -105,6 +123,7 @@ impl Config {
         let log_level = parse_level(vars.log_level.as_ref())?;
         let audit = parse_switch(vars.enable_k8s_logging.as_ref())?;
         let last_hop_key = parse_key(vars.last_hop_key.as_ref())?;
+        let max_streams = parse_count(vars.max_streams.as_ref())?;
         if !vars.has_kube_api {
             return Err(ConfigError {
                 variable: "KUBE_API",
@@ -119,7 +138,22 @@ impl Config {
                 remedy: "identities.yaml has grants, which are kept there: set identities_kv = true in Terraform, and deploy again",
             });
         }
-        Ok(Self { issuer, audiences, log_level, audit, last_hop_key })
+        if vars.bounds_sessions && !vars.has_sessions {
+            return Err(ConfigError {
+                variable: "SESSIONS",
+                problem: "missing",
+                remedy: "a guard of identities.yaml has record or max_session, which needs the Durable Objects SESSIONS and ROLL: set sessions = true in Terraform, and deploy again",
+            });
+        }
+        if vars.may_record && !vars.has_recordings {
+            return Err(ConfigError {
+                variable: "RECORDINGS",
+                problem: "missing",
+                remedy: "a guard of identities.yaml has record, and recordings are kept there: set sessions = true in Terraform, and deploy again",
+            });
+        }
+        let has_sessions = vars.has_sessions;
+        Ok(Self { issuer, audiences, log_level, audit, last_hop_key, max_streams, has_sessions })
     }
 }
 
@@ -181,6 +215,15 @@ fn parse_switch(value: Option<&Var>) -> Result<bool, ConfigError> {
         Some("true") => Ok(true),
         Some(_) => Err(error("malformed")),
     }
+}
+
+fn parse_count(value: Option<&Var>) -> Result<usize, ConfigError> {
+    let error =
+        |problem| ConfigError { variable: "MAX_STREAMS", problem, remedy: "set it to a whole number from 1 to 1000" };
+    let Some(count) = text(value).map_err(error)? else {
+        return Ok(MAX_STREAMS);
+    };
+    count.parse().ok().filter(|count| (1..=1000).contains(count)).ok_or(error("malformed"))
 }
 
 fn parse_key(value: Option<&Var>) -> Result<Option<Key>, ConfigError> {
@@ -249,11 +292,17 @@ mod tests {
             has_kube_api: true,
             has_identities: true,
             has_grants: true,
+            max_streams: var("7"),
+            has_sessions: true,
+            has_recordings: true,
+            bounds_sessions: true,
+            may_record: true,
         })
         .unwrap();
         assert_eq!(config.issuer, "https://team.cloudflareaccess.com");
         assert_eq!(config.audiences, ["aud-1", "aud-2"]);
         assert_eq!((config.log_level, config.audit), (Level::Warn, true));
+        assert_eq!((config.max_streams, Config::parse(&vars()).unwrap().max_streams), (7, 50));
         assert_eq!(format!("{:?}", config.last_hop_key), "Some(Key(..))", "no log shows a key");
         let defaults = Config::parse(&vars()).unwrap();
         assert_eq!((defaults.log_level, defaults.audit, defaults.last_hop_key), (Level::Info, false, None));
@@ -281,6 +330,7 @@ mod tests {
         let aud = |value| Vars { access_aud: value, ..vars() };
         let level = |value| Vars { log_level: Some(value), ..vars() };
         let audit = |value| Vars { enable_k8s_logging: Some(value), ..vars() };
+        let streams = |count| Vars { max_streams: var(count), ..vars() };
         let key = |text: String| Vars { last_hop_key: Some(Var::Text(text)), ..vars() };
         let list = |tags: &[&str]| Var::List(tags.iter().map(|tag| (*tag).to_owned()).collect());
         for (vars, start) in [
@@ -309,6 +359,11 @@ mod tests {
             (key("k".repeat(31)), "LAST_HOP_KEY is malformed: it is the key of the guarded last hop"),
             (Vars { has_kube_api: false, ..vars() }, "KUBE_API is missing: bind"),
             (Vars { has_grants: true, ..vars() }, "IDENTITIES is missing: identities.yaml has grants"),
+            (streams("0"), "MAX_STREAMS is malformed: set it"),
+            (streams("1001"), "MAX_STREAMS is malformed"),
+            (streams("many"), "MAX_STREAMS is malformed"),
+            (Vars { bounds_sessions: true, ..vars() }, "SESSIONS is missing: a guard of identities.yaml"),
+            (Vars { may_record: true, ..vars() }, "RECORDINGS is missing: a guard of identities.yaml"),
         ] {
             let text = Config::parse(&vars).unwrap_err().to_string();
             assert!(text.starts_with(start), "{text}");

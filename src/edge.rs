@@ -20,12 +20,18 @@ use crate::gateway::{Gateway, Journey, Plan, Step};
 use crate::guard::{self, Guards};
 use crate::identity::COMPILED;
 use crate::identity::membership::Person;
+use crate::protocol::Protocol;
 use crate::refusal::Refusal;
 use crate::rehearsal;
 use crate::request::Request;
+use crate::session::own::Call;
 
 mod ask;
 mod rim;
+mod roll;
+mod session;
+mod sessions;
+mod streams;
 mod vars;
 
 /// What this isolate keeps from one request to the next.
@@ -46,6 +52,13 @@ struct UnderWay {
 
 thread_local! {
     static ISOLATE: RefCell<Isolate> = RefCell::default();
+}
+
+/// Where the line ends for a request that is served.
+enum Way<'r> {
+    Send(Plan<'r>),
+    Sessions(Box<Call>),
+    Health,
 }
 
 /// A request, and what it came with.
@@ -87,7 +100,7 @@ pub fn pass(request: &web_sys::Request, env: &JsValue, settle: &Function) -> Opt
     let Step::Send(plan) = step else {
         return None;
     };
-    if plan.may_repeat {
+    if plan.may_repeat || plan.relay.is_some() {
         return None;
     }
     let plan = to_text(&plan, asked.head.received);
@@ -108,8 +121,8 @@ pub async fn settle(
     let records = with_gateway(&JsValue::UNDEFINED, |gateway| match gateway.step(&asked, &mut journey) {
         Step::Send(plan) => plan.records,
         // What was known when it was sent has been forgotten meanwhile: it was sent all the same.
-        Step::Ask(_) | Step::Refuse(_) | Step::Health => {
-            gateway.records(&Entry { request: &asked, caller: journey.caller(), refusal: None })
+        Step::Ask(_) | Step::Refuse(_) | Step::Health | Step::Sessions(_) => {
+            gateway.records(&Entry { request: &asked, caller: journey.caller(), refusal: None }).into()
         }
     });
     let outcome = outcome.dyn_into().map_err(|error| failure(&error));
@@ -118,12 +131,12 @@ pub async fn settle(
 
 impl Visit<'_> {
     /// Walks the line to its end.
-    async fn serve<'a>(
+    async fn walk<'r, 'a>(
         &self,
-        asked: &Request<'a>,
+        asked: &'r Request<'a>,
         journey: &mut Journey<'a>,
-        ctx: &Context,
-    ) -> Result<web_sys::Response, Refusal> {
+        ctx: Option<&Context>,
+    ) -> Result<Way<'r>, Refusal> {
         loop {
             match with_gateway(self.env, |gateway| gateway.step(asked, journey)) {
                 Step::Ask(question) => {
@@ -131,17 +144,37 @@ impl Visit<'_> {
                     journey.learn(answer);
                 }
                 Step::Refuse(refusal) => return Err(refusal),
-                Step::Health => return Ok(own("ok\n", 200, "text/plain; charset=utf-8", None)?),
-                Step::Send(plan) => {
-                    let text = to_text(&plan, asked.head.received);
-                    let mut outcome = self.send(&text).await?;
-                    if plan.may_repeat && matches!(outcome, Err(answer::Error::Broken(_))) {
-                        outcome = self.send(&text).await?;
-                    }
-                    return review(self.request, asked, &plan.records, outcome).await;
-                }
+                Step::Health => return Ok(Way::Health),
+                Step::Sessions(call) => return Ok(Way::Sessions(call)),
+                Step::Send(plan) => return Ok(Way::Send(plan)),
             }
         }
+    }
+
+    async fn serve<'a>(
+        &self,
+        asked: &Request<'a>,
+        journey: &mut Journey<'a>,
+        ctx: &Context,
+    ) -> Result<web_sys::Response, Refusal> {
+        let plan = match self.walk(asked, journey, Some(ctx)).await? {
+            Way::Health => return Ok(own("ok\n", 200, "text/plain; charset=utf-8", None)?),
+            Way::Sessions(call) => return sessions::serve(&call, self, asked, journey).await,
+            Way::Send(plan) => plan,
+        };
+        if plan.relay.is_some() {
+            if asked.protocol == Ok(Protocol::WebSocket) {
+                return session::hand(self, asked, &plan).await;
+            }
+            // kubectl's second attempt at a stream: it shows the answer to this one.
+            session::rehearse(self, asked, &plan).await?;
+        }
+        let text = to_text(&plan, asked.head.received);
+        let mut outcome = self.send(&text).await?;
+        if plan.may_repeat && matches!(outcome, Err(answer::Error::Broken(_))) {
+            outcome = self.send(&text).await?;
+        }
+        review(self.request, asked, &plan.records, outcome).await
     }
 
     async fn send(&self, plan: &str) -> Result<Result<web_sys::Response, answer::Error>, Refusal> {
@@ -202,9 +235,14 @@ fn text(head: &Uint8Array) -> String {
 
 fn write(asked: &Request<'_>, records: &[Record], status: u16) {
     for record in records {
-        let answered = worker::Date::now().as_millis();
+        let answered = now();
         log(record.level, &audit::fill(&record.template, status, answered, asked.head.received));
     }
+}
+
+/// Milliseconds since the Unix epoch.
+fn now() -> u64 {
+    worker::Date::now().as_millis()
 }
 
 /// One line of the log, by the method of the console that gives it its severity.
@@ -220,8 +258,8 @@ fn log(level: Level, line: &str) {
 /// A plan as `send` of `rim.js` reads it.
 fn to_text(plan: &Plan<'_>, received: u64) -> String {
     let mut text = String::with_capacity(4096);
-    let numbers = format!("{} {} {received}", plan.milliseconds, u8::from(plan.is_reviewed));
-    for part in [&numbers, plan.target, &plan.head.lines, &plan.head.names, plan.caller.lines()] {
+    let numbers = format!("{} {} {received} {}", plan.milliseconds, u8::from(plan.is_reviewed), plan.until);
+    for part in [&numbers, &*plan.target, &plan.head.lines, &plan.head.names, plan.caller.lines()] {
         text.extend([part, "\n"]);
     }
     for record in &plan.records {
@@ -234,8 +272,9 @@ fn to_text(plan: &Plan<'_>, received: u64) -> String {
 fn with_gateway<T>(env: &JsValue, work: impl FnOnce(&mut Gateway<'static>) -> T) -> T {
     ISOLATE.with_borrow_mut(|isolate| {
         let gateway = isolate.gateway.get_or_insert_with(|| {
-            let (config, has_store) = vars::read(env);
-            Gateway::new(config, COMPILED, Guards::parse(guard::COMPILED), has_store)
+            let guards = Guards::parse(guard::COMPILED);
+            let (config, has_store) = vars::read(env, &guards);
+            Gateway::new(config, COMPILED, guards, has_store)
         });
         work(gateway)
     })

@@ -4,6 +4,7 @@
 //! refuse, or has to ask somebody. Whoever drives it answers the question with [`Journey::learn`] and steps again. The fetch
 //! event, its short way, and the native tests drive this one; nothing that it decides is decided anywhere else.
 
+use std::borrow::Cow;
 use std::rc::Rc;
 
 use crate::answer;
@@ -11,19 +12,23 @@ use crate::audit::{Entry, Record};
 use crate::browser;
 use crate::caller::{Acting, Caller, Callers};
 use crate::config::{Config, ConfigError, Level};
-use crate::guard::Guards;
+use crate::guard::{Guards, Stay};
 use crate::identity::entry::{self, Stored, Verdict};
 use crate::identity::membership::{self, Membership, Memberships, Person};
 use crate::identity::{self, IdentityMap};
-use crate::impersonation::{self, Name, Ruling, Wish};
+use crate::impersonation::{Name, Ruling, Wish};
 use crate::keys::{self, Key, KeyRing, Keys, KeysError};
 use crate::protocol::{self, Protocol};
 use crate::refusal::Refusal;
 use crate::request::Request;
+use crate::review;
+use crate::session::Relay;
+use crate::session::own::{self, Call};
+use crate::session::standing::{self, Deadline, Why};
 use crate::signature;
 use crate::target::{self, Target};
 use crate::token::{Claims, Reason, Untrusted};
-use crate::upstream::{self, Outgoing};
+use crate::upstream::{self, Offers, Outgoing};
 
 /// Paths that the gateway keeps for itself.
 const RESERVED: &str = "/.kube-access";
@@ -67,6 +72,7 @@ pub struct Journey<'a> {
     has_membership: bool,
     caller: Option<Rc<Caller>>,
     reviews: Option<Vec<Option<String>>>,
+    is_afresh: bool,
 }
 
 /// What to do next.
@@ -76,6 +82,8 @@ pub enum Step<'r> {
     Send(Plan<'r>),
     /// Answer that the Worker runs.
     Health,
+    /// Answer about sessions, whoever they belong to.
+    Sessions(Box<Call>),
     /// Refuse.
     Refuse(Refusal),
     /// Ask this, tell the journey, and step again.
@@ -101,7 +109,7 @@ pub enum Question {
     /// A person's identity: by a fetch of this URL as them, or by the one for the same person that is under way.
     /// [`Gateway::enrol`] takes what it brings.
     Membership(Person, String),
-    /// The API server's answers to these, by a POST to [`impersonation::REVIEWS`] each.
+    /// The API server's answers to these, by a POST to [`review::PATH`] each.
     Reviews(Vec<Review>),
 }
 
@@ -145,13 +153,17 @@ pub struct Plan<'r> {
     /// once: a last hop that asks for signatures would refuse it the second time.
     pub may_repeat: bool,
     /// Path and query.
-    pub target: &'r str,
+    pub target: Cow<'r, str>,
     /// The head.
     pub head: Outgoing,
     /// Whose request it is: [`Caller::lines`] belong to the head.
     pub caller: Rc<Caller>,
     /// What is to be written once the answer is there.
-    pub records: Vec<Record>,
+    pub records: Box<[Record]>,
+    /// When an answer that stays open is cut off, in milliseconds since the Unix epoch; 0 for never.
+    pub until: u64,
+    /// Whether it is a stream that has to be in our hands.
+    pub relay: Option<Box<Relay>>,
 }
 
 impl<E: Into<Refusal>> From<E> for Step<'_> {
@@ -219,20 +231,36 @@ impl<'m> Gateway<'m> {
         }
     }
 
+    /// Whether lines of this level are written.
+    #[must_use]
+    pub fn writes(&self, level: Level) -> bool {
+        level >= self.config.as_ref().map_or(Level::Info, |config| config.log_level)
+    }
+
     /// The line. Who leaves it early is an `Err`.
     fn walk<'r, 'a>(&mut self, request: &'r Request<'a>, journey: &mut Journey<'a>) -> Result<Step<'r>, Step<'r>> {
         if let Some(excess) = request.excess {
             return Err(excess.into());
         }
-        keep_own_paths(request)?;
+        if let Some(call) = own_path(request)? {
+            return self.answer(request, journey, call);
+        }
         let caller = self.recognise(request, journey)?;
         let target = request.target.as_ref().map_err(|error| *error)?;
         let protocol = request.protocol?;
         browser::check(request)?;
         self.guards.check(caller.held(), target)?;
         let caller = self.act(request, target, journey, caller)?;
-        let mut head = upstream::prepare(&request.head, target, protocol)?;
-        let signature = self.sign(request, request.head.method, &target.text, request.head.audit_id, &caller);
+        let stay = if target.is_long_running() { self.stay(&caller, target) } else { None };
+        let deadline = deadline(&caller, stay.as_ref(), request.head.now());
+        let text = target.ending_within(deadline.at.saturating_sub(request.head.now()));
+        let relay = stay.filter(|_| target.is_stream() && protocol != Protocol::Http);
+        let most = self.config.as_ref().map_or(0, |config| config.max_streams);
+        let relay = relay.map(|stay| Box::new(Relay { stay, deadline: deadline.clone(), most }));
+        let has_channels = relay.is_some() && target.subresource != "portforward";
+        let offers = if has_channels { Offers::Recordable } else { Offers::All };
+        let mut head = upstream::prepare(&request.head, target, protocol, offers)?;
+        let signature = self.sign(request, request.head.method, &text, request.head.audit_id, &caller);
         if let Some(signature) = &signature {
             head.push(signature::HEADER, signature);
         }
@@ -246,10 +274,12 @@ impl<'m> Gateway<'m> {
             milliseconds: patience(target, protocol),
             is_reviewed: answer::is_reviewed(request),
             may_repeat: protocol == Protocol::Spdy && signature.is_none(),
-            target: &target.text,
+            until: if is_cut(target, protocol) { deadline.at.saturating_mul(1000) } else { 0 },
+            target: text,
             head,
-            records: self.records(&entry),
+            records: self.records(&entry).into(),
             caller,
+            relay,
         }))
     }
 
@@ -261,7 +291,8 @@ impl<'m> Gateway<'m> {
         let config = self.config.as_ref().map_err(Clone::clone)?;
         let now = request.head.now();
         let text = request.head.header("cf-access-jwt-assertion").unwrap_or_default();
-        let caller = if self.ring.is_reliable(now) { self.callers.recall(text, now) } else { None };
+        let may_recall = self.ring.is_reliable(now) && !journey.is_afresh;
+        let caller = if may_recall { self.callers.recall(text, now) } else { None };
         if let Some(caller) = caller {
             return Ok(Rc::clone(journey.caller.insert(caller)));
         }
@@ -270,7 +301,8 @@ impl<'m> Gateway<'m> {
         let claims = journey.claims.insert(claims);
         let store = self.has_store.then_some(&journey.entry);
         let stored = ask_store(claims, store, now)?;
-        let (membership, known_until) = match ask_membership(&self.map, claims, &self.memberships, now) {
+        let since = now.saturating_sub(if journey.is_afresh { standing::MEMBERSHIP_SECONDS } else { now });
+        let (membership, known_until) = match ask_membership(&self.map, claims, &self.memberships, since, now) {
             Ok(known) => known,
             Err(_) if journey.has_membership => return Err(identity::Error::GroupsUnknown.into()),
             Err(person) => {
@@ -279,9 +311,11 @@ impl<'m> Gateway<'m> {
             }
         };
         let (identity, until) = self.map.identify(claims, stored, &membership, now)?;
+        let why = if until == claims.expires() { Why::Token } else { Why::Policy };
+        let ends = Deadline { at: until, why };
         let until = until.min(known_until).min(if self.has_store { now + REMEMBER_SECONDS } else { u64::MAX });
         let held = self.guards.held_by(identity.user(), identity.groups());
-        let caller = Rc::new(Caller::new(identity, held));
+        let caller = Rc::new(Caller::new(identity, held).ending(ends));
         // A key that was withdrawn meanwhile vouches for this request, and for none after it.
         if let Some(key) = journey.key.take().filter(|key| self.ring.keys().contains(key)) {
             self.callers.remember(text, Rc::clone(&caller), key, until);
@@ -326,18 +360,58 @@ impl<'m> Gateway<'m> {
         Ok(as_other)
     }
 
+    /// What the guards ask of something that stays open, those of the caller and those of whom they act as.
+    fn stay(&self, caller: &Caller, target: &Target<'_>) -> Option<Stay> {
+        let own = self.guards.stay(caller.held(), target);
+        let Some(other) = caller.acts_as() else { return own };
+        let others = self.guards.stay(&self.guards.held_by(&other.user, &other.groups), target);
+        match own {
+            Some(own) => Some(own.and(others)),
+            None => others,
+        }
+    }
+
+    /// What becomes of a request about sessions.
+    fn answer<'r, 'a>(
+        &mut self,
+        request: &'r Request<'a>,
+        journey: &mut Journey<'a>,
+        call: Call,
+    ) -> Result<Step<'r>, Step<'r>> {
+        let caller = self.recognise(request, journey)?;
+        browser::check(request)?;
+        if !self.config.as_ref().is_ok_and(|config| config.has_sessions) {
+            return Err(own::Error::Off.into());
+        }
+        let user = caller.identity().user();
+        let Some(asked) = call.question(user) else {
+            return Ok(Step::Sessions(Box::new(call)));
+        };
+        let Some(answers) = &journey.reviews else {
+            let review = self.review(request, &caller, 0, review::body(asked));
+            return Err(Step::Ask(Question::Reviews(vec![review])));
+        };
+        let answer = answers.first().and_then(Option::as_deref);
+        if review::is_allowed(answer).ok_or(own::Error::Unanswered)? {
+            return Ok(Step::Sessions(Box::new(call)));
+        }
+        Ok(Step::Sessions(Box::new(call.narrowed(user)?)))
+    }
+
     /// One request for each name. Each has an `Audit-ID` of its own, since a last hop takes no signature twice.
     fn reviews(&self, request: &Request<'_>, caller: &Caller, names: &[Name]) -> Vec<Review> {
-        let review = |(index, name): (usize, &Name)| {
-            let audit_id = format!("{}-{index}", request.head.audit_id);
-            let mut lines = format!("Accept:application/json\nContent-Type:application/json\nAudit-ID:{audit_id}\n");
-            if let Some(signature) = self.sign(request, "POST", impersonation::REVIEWS, &audit_id, caller) {
-                lines.extend([signature::HEADER, ":", &signature, "\n"]);
-            }
-            lines.push_str(caller.lines());
-            Review { lines, body: name.review() }
-        };
+        let review = |(index, name): (usize, &Name)| self.review(request, caller, index, name.review());
         names.iter().enumerate().map(review).collect()
+    }
+
+    fn review(&self, request: &Request<'_>, caller: &Caller, index: usize, body: String) -> Review {
+        let audit_id = format!("{}-{index}", request.head.audit_id);
+        let mut lines = format!("Accept:application/json\nContent-Type:application/json\nAudit-ID:{audit_id}\n");
+        if let Some(signature) = self.sign(request, "POST", review::PATH, &audit_id, caller) {
+            lines.extend([signature::HEADER, ":", &signature, "\n"]);
+        }
+        lines.push_str(caller.lines());
+        Review { lines, body }
     }
 
     /// The signature of what is sent as somebody, where the last hop asks for one.
@@ -355,6 +429,12 @@ impl<'m> Gateway<'m> {
 }
 
 impl Journey<'_> {
+    /// A journey on which nobody is known from before: whether somebody who entered still may.
+    #[must_use]
+    pub fn afresh() -> Self {
+        Self { is_afresh: true, ..Self::default() }
+    }
+
     /// Who asks, once that is known.
     #[must_use]
     pub fn caller(&self) -> Option<&Caller> {
@@ -374,18 +454,33 @@ impl Journey<'_> {
 }
 
 /// The gateway's own paths go nowhere.
-fn keep_own_paths(request: &Request<'_>) -> Result<(), Step<'static>> {
+fn own_path(request: &Request<'_>) -> Result<Option<Call>, Step<'static>> {
     let (path, _) = target::split(request.head.target);
     let Some(rest) = path.strip_prefix(RESERVED) else {
-        return Ok(());
+        return Ok(None);
     };
     if path == HEALTH && matches!(request.head.method, "GET" | "HEAD") {
         return Err(Step::Health);
     }
+    if let Some(call) = own::read(&request.head) {
+        return Ok(Some(call?));
+    }
     if rest.is_empty() || rest.starts_with('/') {
         return Err(Refusal::Reserved.into());
     }
-    Ok(())
+    Ok(None)
+}
+
+/// When something that stays open ends.
+fn deadline(caller: &Caller, stay: Option<&Stay>, now: u64) -> Deadline {
+    let of_guards = stay.and_then(|stay| stay.seconds);
+    caller.ends().clone().or(of_guards.map(|seconds| Deadline { at: now + seconds, why: Why::Guard(seconds) }))
+}
+
+/// Whether an answer is cut off when its caller's time is over. A watch ends by itself, and a WebSocket that is not in our hands is
+/// the runtime's.
+fn is_cut(target: &Target<'_>, protocol: Protocol) -> bool {
+    protocol == Protocol::Http && target.is_long_running() && target.verb != "watch"
 }
 
 /// The claims of a token whose signature is its key's.
@@ -445,12 +540,14 @@ fn ask_store(
     }
 }
 
-/// The groups of a caller at the identity provider that the map names, and until when that is known; or who has to be asked about.
+/// The groups of a caller at the identity provider that the map names, as they were since then, and until when that is known; or who
+/// has to be asked about.
 /// Nobody is, where the map names none, and no service token.
 fn ask_membership(
     map: &IdentityMap<'_>,
     claims: &Claims,
     memberships: &Memberships,
+    since: u64,
     now: u64,
 ) -> Result<(Rc<Membership>, u64), Person> {
     let person = if map.idp_groups.is_empty() { None } else { Person::of(claims) };
@@ -459,7 +556,7 @@ fn ask_membership(
     };
     match Membership::of_token(claims, map) {
         Some(membership) => Ok((Rc::new(membership), u64::MAX)),
-        None => memberships.recall(&person, now).ok_or(person),
+        None => memberships.recall(&person, since, now).ok_or(person),
     }
 }
 

@@ -1,5 +1,7 @@
 //! The head of a request, as `edge` hands it over: method, URL and header lines, without the body.
 
+use std::borrow::Cow;
+
 use thiserror::Error;
 
 /// The longest path and query that are read, in bytes: Cloudflare's own limit for a URL.
@@ -59,6 +61,17 @@ impl<'a> Head<'a> {
         head.headers.reserve(32);
         head.headers.extend(lines.filter_map(|line| line.split_once(':')));
         (head, None)
+    }
+
+    /// The same text for a request that is made again at another time, with an `Audit-ID` of its own.
+    #[must_use]
+    pub fn restamped(text: &str, received: u64, times: u32) -> String {
+        let mut lines: Vec<Cow<'_, str>> = text.split('\n').map(Cow::Borrowed).collect();
+        if let [_, _, time, uuid, ..] = lines.as_mut_slice() {
+            *time = Cow::Owned(received.to_string());
+            *uuid = Cow::Owned(format!("{uuid}-{times}"));
+        }
+        lines.join("\n")
     }
 
     /// All header lines.

@@ -10,23 +10,14 @@ use thiserror::Error;
 
 use crate::head::Head;
 use crate::identity::{ActAs, Identity, name};
-use crate::json::Object;
+use crate::review::{self, Attributes};
 use crate::target;
 
 /// The most names of one request.
 pub const MAX_NAMES: usize = 32;
 
-/// Where the API server is asked.
-pub const REVIEWS: &str = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews";
-
-/// How long it may take to answer, in milliseconds.
-pub const MILLISECONDS: u32 = 5_000;
-
 /// How long a yes is believed, in seconds: as long as the API server's own filter believes one.
 pub const SECONDS: u64 = 10;
-
-/// The longest answer that is read, in bytes.
-pub const MAX_REVIEW_BYTES: usize = 64 * 1024;
 
 /// The longest value of an extra, in bytes.
 const MAX_VALUE_BYTES: usize = 512;
@@ -240,19 +231,12 @@ impl Name {
             "UID" => ("authentication.k8s.io", "uids"),
             _ => ("authentication.k8s.io", "userextras"),
         };
-        let text = |text: &str| serde_json::to_string(text).unwrap_or_default();
-        let (key, name) = (text(key), text(value));
-        format!(
-            r#"{{"kind":"SelfSubjectAccessReview","apiVersion":"authorization.k8s.io/v1","spec":{{"resourceAttributes":{{"verb":"impersonate","group":"{group}","resource":"{resource}","subresource":{key},"name":{name}}}}}}}"#
-        )
+        review::body(Attributes { verb: "impersonate", group, resource, subresource: key, name: value })
     }
 
     /// Takes the answer.
     pub fn verdict(&self, answer: Option<&str>, caller: &Identity) -> Result<(), Error> {
-        let answer = answer.filter(|answer| answer.len() <= MAX_REVIEW_BYTES);
-        let review = Object::read(answer.unwrap_or_default());
-        let status = review.and_then(|review| review.need::<Object<'_>>("status"));
-        if status.and_then(|status| status.need("allowed")).map_err(|_| Error::Unanswered)? {
+        if review::is_allowed(answer).ok_or(Error::Unanswered)? {
             return Ok(());
         }
         let name = if self.key.is_empty() { self.value.clone() } else { [&self.key, "=", &self.value].concat() };

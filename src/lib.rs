@@ -46,6 +46,8 @@ pub mod protocol;
 pub mod refusal;
 pub mod rehearsal;
 pub mod request;
+pub mod review;
+pub mod session;
 pub mod signature;
 pub mod target;
 pub mod token;

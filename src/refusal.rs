@@ -8,6 +8,7 @@ use thiserror::Error;
 use crate::config::ConfigError;
 use crate::keys::KeysError;
 use crate::request::Request;
+use crate::session::{self, own};
 use crate::{answer, browser, guard, head, identity, impersonation, protocol, target, token, upstream};
 
 /// Why a request is not served. `Display` is the sentence for the caller. Each step says its own no.
@@ -48,6 +49,12 @@ pub enum Refusal {
     /// What a guard takes away.
     #[error(transparent)]
     Guard(#[from] guard::Error),
+    /// A stream that cannot be in our hands.
+    #[error(transparent)]
+    Session(#[from] session::Error),
+    /// What is no answer about sessions.
+    #[error(transparent)]
+    Own(#[from] own::Error),
     /// Somebody who may not act as somebody else.
     #[error(transparent)]
     Impersonation(#[from] impersonation::Error),
@@ -134,9 +141,12 @@ impl Refusal {
         use answer::Error as Way;
         match self {
             Self::Unauthenticated(_) => (401, "Unauthorized"),
+            Self::Session(session::Error::TooMany(..)) => (429, "TooManyRequests"),
             Self::Identity(identity::Error::Unavailable(_) | identity::Error::GroupsUnknown)
             | Self::Impersonation(impersonation::Error::Unanswered)
             | Self::Misconfigured(_)
+            | Self::Session(session::Error::NoRoll | session::Error::NoStore)
+            | Self::Own(own::Error::Unanswered | own::Error::Unreadable)
             | Self::KeysUnavailable(_)
             | Self::Answer(Way::TunnelDown(_) | Way::Limited(_) | Way::Unknown(_) | Way::ApiServerDown) => {
                 (503, "ServiceUnavailable")
@@ -146,11 +156,19 @@ impl Refusal {
             | Self::Protocol(_)
             | Self::Impersonation(impersonation::Error::Malformed(_))
             | Self::Upstream(_)
+            | Self::Own(own::Error::Option(_))
             | Self::Answer(Way::Protocol(_)) => (400, "BadRequest"),
-            Self::Identity(_) | Self::Browser(_) | Self::Guard(_) | Self::Impersonation(_) => (403, "Forbidden"),
+            Self::Identity(_)
+            | Self::Browser(_)
+            | Self::Guard(_)
+            | Self::Impersonation(_)
+            | Self::Own(own::Error::Denied(..)) => (403, "Forbidden"),
             Self::Head(head::Error::TargetTooLong) => (414, "RequestURITooLong"),
             Self::Head(head::Error::TooLarge) => (431, "RequestHeaderFieldsTooLarge"),
-            Self::Reserved => (404, "NotFound"),
+            Self::Reserved
+            | Self::Own(own::Error::Unknown | own::Error::NoSuch(_) | own::Error::Over(_) | own::Error::Off) => {
+                (404, "NotFound")
+            }
             Self::Failed(_) => (500, "InternalError"),
             // nginx's number for it, since HTTP has none: nobody is left to read it.
             Self::Answer(Way::Gone) => (499, "ClientClosedRequest"),

@@ -16,6 +16,8 @@ pub fn run() -> bool {
         log_level: Level::Debug,
         audit: true,
         last_hop_key: None,
+        max_streams: 1,
+        has_sessions: false,
     };
     let map = IdentityMap { email_domains: "rehearsal.invalid\t{email}\tg\n", ..IdentityMap::default() };
     let guards = Guards::parse("g\t\tg\t\n\t1 * secrets * *\n");
@@ -26,7 +28,7 @@ pub fn run() -> bool {
         let question = match gateway.step(&request, &mut journey) {
             Step::Ask(question) => question,
             Step::Send(_) => return true,
-            Step::Health | Step::Refuse(_) => return false,
+            Step::Health | Step::Sessions(_) | Step::Refuse(_) => return false,
         };
         journey.learn(match question {
             Question::Certs => {

@@ -72,6 +72,24 @@ impl<'a> Target<'a> {
         split(&self.text).1
     }
 
+    /// The decoded values of an option.
+    pub fn values<'q>(&'q self, name: &'q str) -> impl Iterator<Item = String> + 'q {
+        query::values(self.query(), name)
+    }
+
+    /// Whether an option is on, as kube-apiserver reads it.
+    #[must_use]
+    pub fn is_on(&self, name: &str) -> bool {
+        query::is_on(self.query(), name)
+    }
+
+    /// The text to send of something that must end within so many seconds: a watch is told so. Whatever else stays open is not.
+    #[must_use]
+    pub fn ending_within(&self, seconds: u64) -> Cow<'_, str> {
+        let query = if self.verb == "watch" { query::ending_within(self.query(), seconds) } else { None };
+        query.map_or(Cow::Borrowed(&*self.text), |query| Cow::Owned([self.path(), "?", &query].concat()))
+    }
+
     /// Whether the answer may take as long as it likes, and so may its head: kube-apiserver's own long-running requests.
     #[must_use]
     pub fn is_long_running(&self) -> bool {
@@ -135,6 +153,11 @@ fn known(method: &str) -> Result<&'static str, Error> {
 /// Path, and query without its question mark.
 pub(crate) fn split(target: &str) -> (&str, &str) {
     target.split_once('?').unwrap_or((target, ""))
+}
+
+/// The decoded values of a parameter of a query.
+pub(crate) fn values<'a>(query: &'a str, name: &'a str) -> impl Iterator<Item = String> + 'a {
+    query::values(query, name)
 }
 
 /// Percent-encodes what the runtime's URL parser (WHATWG URL) would encode, cut off or turn into a separator when the request is
@@ -285,7 +308,7 @@ fn classify<'a>(method: &'static str, path: &'a str, query: &str) -> Target<'a> 
         target.subresource = part(2);
     }
     if target.name.is_empty() && target.verb == "get" {
-        target.verb = if query::is_watch(query) { "watch" } else { "list" };
+        target.verb = if query::is_on(query, "watch") { "watch" } else { "list" };
         target.name = query::name(query).unwrap_or_default().into();
     }
     if target.name.is_empty() && target.verb == "delete" {

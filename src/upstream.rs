@@ -8,6 +8,7 @@ use thiserror::Error;
 
 use crate::head::Head;
 use crate::protocol::Protocol;
+use crate::session::frame::RECORDABLE;
 use crate::target::Target;
 
 /// The head to send, but for the lines that name the caller.
@@ -27,6 +28,11 @@ pub enum Error {
         "the WebSocket offers no usable subprotocol: bearer tokens are not taken here, Cloudflare Access says who you are"
     )]
     Subprotocol,
+    /// A stream that is recorded or bounded, and offers no subprotocol whose channels can be told apart.
+    #[error(
+        "this stream is recorded or bounded, which takes the subprotocol v5.channel.k8s.io or v4.channel.k8s.io: use kubectl 1.31 or newer"
+    )]
+    Unrecordable,
     /// GET or HEAD with a body, which the runtime does not send.
     #[error("a {0} with a body cannot be carried through Cloudflare Workers: send it as a POST")]
     Body(&'static str),
@@ -35,12 +41,21 @@ pub enum Error {
 /// The prefix of the WebSocket subprotocol that carries a bearer token to the API server.
 const BEARER_SUBPROTOCOL: &str = "base64url.bearer.authorization.k8s.io";
 
+/// Which subprotocols of a WebSocket go on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Offers {
+    /// All but credentials.
+    All,
+    /// Those whose channels can be told apart.
+    Recordable,
+}
+
 /// Refuses what a caller may not say, and writes the head to send.
 ///
 /// 1. a body that the runtime would drop is refused
 /// 2. the caller's headers that may go on, except those that its `Connection` header nominates
 /// 3. what joins the cluster's audit log to ours: `Audit-ID`, the client's address
-pub fn prepare(head: &Head<'_>, target: &Target<'_>, protocol: Protocol) -> Result<Outgoing, Error> {
+pub fn prepare(head: &Head<'_>, target: &Target<'_>, protocol: Protocol, offers: Offers) -> Result<Outgoing, Error> {
     match head.method {
         "GET" if head.has_body() => return Err(Error::Body("GET")),
         "HEAD" if head.has_body() => return Err(Error::Body("HEAD")),
@@ -56,7 +71,7 @@ pub fn prepare(head: &Head<'_>, target: &Target<'_>, protocol: Protocol) -> Resu
     }
     if protocol == Protocol::WebSocket {
         outgoing.push("Upgrade", "websocket");
-        push_websocket(&mut outgoing, head)?;
+        push_websocket(&mut outgoing, head, offers)?;
     }
     outgoing.push("Audit-ID", head.audit_id);
     if let Some(address) = head.client_address() {
@@ -75,13 +90,14 @@ impl Outgoing {
 
 /// Our own origin, which kube-apiserver wants of the WebSocket of a watch, and the offer of subprotocols without bearer
 /// tokens, in the caller's order.
-fn push_websocket(outgoing: &mut Outgoing, head: &Head<'_>) -> Result<(), Error> {
+fn push_websocket(outgoing: &mut Outgoing, head: &Head<'_>, offers: Offers) -> Result<(), Error> {
     outgoing.push("Origin", "http://localhost");
-    if let Some(extensions) = head.header("sec-websocket-extensions").filter(|value| is_sendable(value)) {
+    let extensions = head.header("sec-websocket-extensions").filter(|_| offers == Offers::All);
+    if let Some(extensions) = extensions.filter(|value| is_sendable(value)) {
         outgoing.push("Sec-WebSocket-Extensions", extensions);
     }
     let Some(offer) = head.header("sec-websocket-protocol") else {
-        return Ok(());
+        return if offers == Offers::All { Ok(()) } else { Err(Error::Unrecordable) };
     };
     let mut kept = Vec::new();
     for protocol in offer.split(',').map(str::trim) {
@@ -91,12 +107,12 @@ fn push_websocket(outgoing: &mut Outgoing, head: &Head<'_>) -> Result<(), Error>
         let is_bearer = protocol
             .get(..BEARER_SUBPROTOCOL.len())
             .is_some_and(|start| start.eq_ignore_ascii_case(BEARER_SUBPROTOCOL));
-        if !is_bearer {
+        if !is_bearer && (offers == Offers::All || RECORDABLE.contains(&protocol)) {
             kept.push(protocol);
         }
     }
     if kept.is_empty() {
-        return Err(Error::Subprotocol);
+        return Err(if offers == Offers::All { Error::Subprotocol } else { Error::Unrecordable });
     }
     outgoing.push("Sec-WebSocket-Protocol", &kept.join(", "));
     Ok(())

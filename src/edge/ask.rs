@@ -11,9 +11,9 @@ use crate::answer;
 use crate::audit::Record;
 use crate::gateway::{Answer, Question, Unanswered};
 use crate::identity::membership::{self, Person};
-use crate::impersonation;
 use crate::keys::{FETCH_SECONDS, MAX_JWKS_BYTES};
 use crate::refusal::Refusal;
+use crate::review;
 
 /// How long Workers KV may take, in milliseconds.
 const STORE_MILLISECONDS: u32 = 5_000;
@@ -22,7 +22,12 @@ const STORE_MILLISECONDS: u32 = 5_000;
 const MEMBERSHIP_MILLISECONDS: u32 = membership::MILLISECONDS + 1_000;
 
 /// Asks. The only error is a client that went away meanwhile: whoever does not answer is an answer.
-pub(super) async fn ask(question: Question, visit: &Visit<'_>, now: u64, ctx: &Context) -> Result<Answer, Refusal> {
+pub(super) async fn ask(
+    question: Question,
+    visit: &Visit<'_>,
+    now: u64,
+    ctx: Option<&Context>,
+) -> Result<Answer, Refusal> {
     let request = visit.request;
     match question {
         Question::Certs => {
@@ -46,8 +51,8 @@ pub(super) async fn ask(question: Question, visit: &Visit<'_>, now: u64, ctx: &C
             Ok(Answer::Membership)
         }
         Question::Reviews(reviews) => {
-            let url = format!("http://localhost{}", impersonation::REVIEWS);
-            let (bytes, milliseconds) = (impersonation::MAX_REVIEW_BYTES, impersonation::MILLISECONDS);
+            let url = format!("http://localhost{}", review::PATH);
+            let (bytes, milliseconds) = (review::MAX_BYTES, review::MILLISECONDS);
             let sent = Array::new();
             for review in &reviews {
                 let sending = rim::review(visit.env, &url, &review.lines, &review.body, bytes, milliseconds, request);
@@ -62,7 +67,7 @@ pub(super) async fn ask(question: Question, visit: &Visit<'_>, now: u64, ctx: &C
 }
 
 /// The fetch of the certs that is under way, or a new one.
-fn renewal(env: &JsValue, now: u64, ctx: &Context) -> Promise {
+fn renewal(env: &JsValue, now: u64, ctx: Option<&Context>) -> Promise {
     if let Some(url) = with_gateway(env, |gateway| gateway.begin_renewal(now)) {
         let fetch = rim::access(&url, MAX_JWKS_BYTES, FETCH_SECONDS * 1_000, None);
         let renewal = fetched(fetch, ctx, move |isolate, text| isolate.gateway.as_mut()?.renew(text, now));
@@ -73,7 +78,7 @@ fn renewal(env: &JsValue, now: u64, ctx: &Context) -> Promise {
 }
 
 /// The fetch of a person's identity that is under way, or a new one.
-fn membership(person: Person, url: &str, visit: &Visit<'_>, now: u64, ctx: &Context) -> Promise {
+fn membership(person: Person, url: &str, visit: &Visit<'_>, now: u64, ctx: Option<&Context>) -> Promise {
     let under_way = ISOLATE.with_borrow_mut(|isolate| {
         isolate.memberships.retain(|known| now <= known.began + u64::from(MEMBERSHIP_MILLISECONDS / 1_000));
         let of_person = isolate.memberships.iter().find(|known| known.person == person);
@@ -94,10 +99,10 @@ fn membership(person: Person, url: &str, visit: &Visit<'_>, now: u64, ctx: &Cont
 }
 
 /// Hands the gateway what a fetch brings. It outlives the request that began it, since others wait for it too; it has an end of its
-/// own.
+/// own. An object needs nobody to wait for it.
 fn fetched(
     fetch: Result<Promise, JsValue>,
-    ctx: &Context,
+    ctx: Option<&Context>,
     take: impl FnOnce(&mut Isolate, Option<&str>) -> Option<Record> + 'static,
 ) -> Promise {
     let taken = future_to_promise(async move {
@@ -111,10 +116,12 @@ fn fetched(
         }
         Ok(JsValue::UNDEFINED)
     });
-    let kept = taken.clone();
-    ctx.wait_until(async move {
-        let _ = JsFuture::from(kept).await;
-    });
+    if let Some(ctx) = ctx {
+        let kept = taken.clone();
+        ctx.wait_until(async move {
+            let _ = JsFuture::from(kept).await;
+        });
+    }
     taken
 }
 

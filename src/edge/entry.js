@@ -3,6 +3,8 @@
 
 import Worker from "./index.js";
 
+export { Roll, Session } from "./index.js";
+
 const { pass, settle } = Worker.prototype;
 
 export default {

@@ -6,7 +6,17 @@ const encoder = new TextEncoder();
 
 /** Method, URL, arrival (ms), a UUID, `name:value` of each header, in lines: as bytes, since wasm-bindgen hands strings over slowly. */
 export function open(request) {
-  let head = `${request.method}\n${request.url}\n${Date.now()}\n${crypto.randomUUID()}`;
+  return head(request, Date.now(), crypto.randomUUID());
+}
+
+/** The same of a request that another part of the gateway has opened: see `hand` of `session.js`. */
+export function reopen(request) {
+  const [received, uuid] = (request.headers.get("kube-access-stamp") ?? "").split(" ");
+  return head(request, received, uuid);
+}
+
+function head(request, received, uuid) {
+  let head = `${request.method}\n${request.url}\n${received}\n${uuid}`;
   request.headers.forEach((value, name) => {
     head += `\n${name}:${value}`;
   });
@@ -42,7 +52,8 @@ export function within(promise, milliseconds, request, done = Promise.resolve, f
 
 /**
  * Sends a request to the cluster. The lines of `plan`: the bound on the wait for the answer's head in milliseconds (0: none), whether
- * every answer is to be reviewed (1 or 0), and the time of arrival; path and query; the head's lines, `name:value`, no name twice;
+ * every answer is to be reviewed (1 or 0), the time of arrival, and when an answer that stays open is cut off in milliseconds since the
+ * Unix epoch (0: never); path and query; the head's lines, `name:value`, no name twice;
  * an empty one; the names of those; the lines that say who the caller is; an empty one; and what to write of a plain answer, each
  * after its method of the console. The body streams through. Redirects are the client's to follow.
  * Gives what came. With `settle`, that is what the client gets: a plain answer as it is, and what `settle` makes of another, or of
@@ -50,7 +61,7 @@ export function within(promise, milliseconds, request, done = Promise.resolve, f
  */
 export function send(env, request, head, plan, settle) {
   const endOfFirst = plan.indexOf("\n");
-  const [milliseconds, isReviewed, received] = plan.slice(0, endOfFirst).split(" ");
+  const [milliseconds, isReviewed, received, until] = plan.slice(0, endOfFirst).split(" ");
   const endOfTarget = plan.indexOf("\n", endOfFirst + 1);
   const endOfOwn = plan.indexOf("\n\n", endOfTarget) + 1;
   const endOfHead = plan.indexOf("\n\n", endOfOwn) + 1;
@@ -60,7 +71,8 @@ export function send(env, request, head, plan, settle) {
   // The runtime sends no body with these two, and throws when it is given one, even an empty one.
   const hasBody = method !== "GET" && method !== "HEAD" && request.body !== null && !request.bodyUsed;
   const init = hasBody ? { method, headers: sent.headers, body: request.body, redirect: "manual" } : sent;
-  const answer = env.KUBE_API.fetch(`http://localhost${plan.slice(endOfFirst + 1, endOfTarget)}`, init);
+  const fetched = env.KUBE_API.fetch(`http://localhost${plan.slice(endOfFirst + 1, endOfTarget)}`, init);
+  const answer = until === "0" ? fetched : fetched.then((response) => cut(response, Number(until)));
   if (settle === undefined) return within(answer, milliseconds, request);
   const pass = (response) => {
     if (isReviewed === "1" || !isPlain(response)) return settle(head, response, request);
@@ -69,6 +81,23 @@ export function send(env, request, head, plan, settle) {
   };
   // Where nothing is to be written, nobody has to know that the client is gone.
   return within(answer, milliseconds, records && request, pass, (error) => settle(head, error, request));
+}
+
+/** The longest that a timer takes, in milliseconds. */
+const LONGEST_MS = 2 ** 31 - 1;
+
+/** An answer whose body ends at a time, if it has no end of its own: the runtime carries it from pipe to pipe. */
+function cut(response, until) {
+  const { body, headers } = response;
+  if (!body || headers.has("content-length") || headers.has("content-encoding")) return response;
+  const { readable, writable } = new IdentityTransformStream();
+  const signal = AbortSignal.timeout(Math.max(0, Math.min(until - Date.now(), LONGEST_MS)));
+  const end = () => signal.aborted && writable.close();
+  body
+    .pipeTo(writable, { signal, preventAbort: true })
+    .catch((error) => end() || writable.abort(error))
+    .catch(() => {});
+  return new Response(readable, response);
 }
 
 /** Heads by what they have in common: at most MOST_KEPT, of LONGEST_KEPT characters each, in some five times as many bytes. */

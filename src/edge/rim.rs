@@ -11,6 +11,9 @@ extern "C" {
     pub(super) fn open(request: &Request) -> Result<Uint8Array, JsValue>;
 
     #[wasm_bindgen(catch)]
+    pub(super) fn reopen(request: &Request) -> Result<Uint8Array, JsValue>;
+
+    #[wasm_bindgen(catch)]
     pub(super) fn send(
         env: &JsValue,
         request: &Request,

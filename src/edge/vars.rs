@@ -4,10 +4,11 @@ use js_sys::{Array, Reflect};
 use wasm_bindgen::JsValue;
 
 use crate::config::{Config, ConfigError, Var, Vars};
+use crate::guard::Guards;
 use crate::identity::GRANTED;
 
 /// What the variables configure, and whether Workers KV is bound.
-pub(super) fn read(env: &JsValue) -> (Result<Config, ConfigError>, bool) {
+pub(super) fn read(env: &JsValue, guards: &Guards<'_>) -> (Result<Config, ConfigError>, bool) {
     let has_identities = binding(env, "IDENTITIES").is_some();
     let config = Config::parse(&Vars {
         access_team_domain: var(env, "ACCESS_TEAM_DOMAIN"),
@@ -18,8 +19,18 @@ pub(super) fn read(env: &JsValue) -> (Result<Config, ConfigError>, bool) {
         has_kube_api: binding(env, "KUBE_API").is_some(),
         has_identities,
         has_grants: GRANTED.len() > 1,
+        max_streams: var(env, "MAX_STREAMS"),
+        has_sessions: ["SESSIONS", "ROLL"].iter().all(|name| binding(env, name).is_some()),
+        has_recordings: has_recordings(env),
+        bounds_sessions: guards.bounds_sessions(),
+        may_record: guards.may_record(),
     });
     (config, has_identities)
+}
+
+/// Whether there is a bucket for recordings.
+pub(super) fn has_recordings(env: &JsValue) -> bool {
+    binding(env, "RECORDINGS").is_some()
 }
 
 fn var(env: &JsValue, name: &str) -> Option<Var> {

@@ -120,10 +120,11 @@ impl Person {
 }
 
 impl Memberships {
-    /// What is known of a person, and until when. `now` is in seconds since the Unix epoch.
+    /// What is known of a person, if it was learnt since then, and until when. Times are in seconds since the Unix epoch.
     #[must_use]
-    pub fn recall(&self, person: &Person, now: u64) -> Option<(Rc<Membership>, u64)> {
-        let found = self.0.iter().find(|(known, _, until)| known == person && *until > now);
+    pub fn recall(&self, person: &Person, since: u64, now: u64) -> Option<(Rc<Membership>, u64)> {
+        let found =
+            self.0.iter().find(|(known, _, until)| known == person && *until > now && *until >= since + SECONDS);
         found.map(|(_, membership, until)| (Rc::clone(membership), *until))
     }
 
@@ -267,9 +268,9 @@ mod tests {
     fn people_are_remembered_for_five_minutes_and_not_without_end() {
         let mut memberships = Memberships::default();
         memberships.remember(person(), Membership::default(), 100);
-        assert!(memberships.recall(&person(), 399).is_some() && memberships.recall(&person(), 400).is_none());
+        assert!(memberships.recall(&person(), 100, 399).is_some() && memberships.recall(&person(), 100, 400).is_none());
         let another = Person { nonce: "another login".into(), ..person() };
-        assert!(memberships.recall(&another, 100).is_none());
+        assert!(memberships.recall(&another, 0, 100).is_none());
         for number in 0..3 * MAX_PEOPLE {
             memberships.remember(Person { id: number.to_string(), ..person() }, Membership::default(), 100);
         }

@@ -1,8 +1,31 @@
 //! What kube-apiserver's `ListOptions` read from a query, as far as they change a request's verb or name.
 
-/// Whether the query asks for a watch: `watch` is there, and is neither `0` nor `false`. Its first value counts.
-pub(super) fn is_watch(query: &str) -> bool {
-    values(query, "watch").next().is_some_and(|value| !(value == "0" || value.eq_ignore_ascii_case("false")))
+/// Whether an option is on, as `runtime.Convert_Slice_string_To_bool` reads it: it is there, and is neither `0` nor `false`. Its first
+/// value counts.
+pub(super) fn is_on(query: &str, name: &str) -> bool {
+    values(query, name).next().is_some_and(|value| !(value == "0" || value.eq_ignore_ascii_case("false")))
+}
+
+/// How long a watch lasts at least if its query does not say it, in seconds: kube-apiserver's `--min-request-timeout` by default.
+const WATCH_SECONDS: u64 = 1_800;
+
+/// The query of a watch that ends within so many seconds; nothing where it does as it is. It is never made longer: what ends of
+/// itself before stays, and what says nothing gets at most what kube-apiserver would give at least.
+pub(super) fn ending_within(query: &str, seconds: u64) -> Option<String> {
+    let own = values(query, "timeoutSeconds").next().map_or(Some(0), |value| value.parse::<i64>().ok());
+    // What is no number is kube-apiserver's to refuse, and what is negative ends at once.
+    let own = u64::try_from(own?).ok()?;
+    let is_short = if own > 0 { own <= seconds } else { seconds >= 2 * WATCH_SECONDS };
+    if is_short {
+        return None;
+    }
+    let seconds = if own > 0 { seconds } else { seconds.min(WATCH_SECONDS) };
+    let others = query.split('&').filter(|pair| {
+        let key = pair.split('=').next().unwrap_or_default();
+        !pair.is_empty() && decode(key).is_none_or(|key| key != "timeoutSeconds")
+    });
+    let bound = format!("timeoutSeconds={}", seconds.max(1));
+    Some(others.chain([bound.as_str()]).collect::<Vec<_>>().join("&"))
 }
 
 /// The name that `fieldSelector=metadata.name=NAME` asks for. When a number among the options is none, kube-apiserver
@@ -28,7 +51,7 @@ pub(super) fn name(query: &str) -> Option<String> {
 
 /// The decoded values of a parameter, as Go's `url.ParseQuery` finds them: a pair that does not decode is left out, and
 /// so is one with a semicolon.
-fn values<'a>(query: &'a str, name: &'a str) -> impl Iterator<Item = String> + 'a {
+pub(super) fn values<'a>(query: &'a str, name: &'a str) -> impl Iterator<Item = String> + 'a {
     query.split('&').filter(|pair| !pair.contains(';')).filter_map(move |pair| {
         let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
         (decode(key)? == name).then(|| decode(value)).flatten()

@@ -14,7 +14,7 @@ fn send(method: &str, target: &str, headers: &[(&str, &str)]) -> Result<Vec<Stri
     }
     let request = Request::read(&text);
     let protocol = request.protocol.unwrap_or(Protocol::Http);
-    let outgoing = prepare(&request.head, request.target.as_ref().unwrap(), protocol)?;
+    let outgoing = prepare(&request.head, request.target.as_ref().unwrap(), protocol, Offers::All)?;
     Ok(outgoing.lines.lines().map(str::to_owned).collect())
 }
 

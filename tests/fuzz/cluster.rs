@@ -10,7 +10,7 @@ use kube_access::protocol::Protocol;
 use kube_access::request::Request;
 use kube_access::target::Target;
 use kube_access::token::Untrusted;
-use kube_access::upstream;
+use kube_access::upstream::{self, Offers};
 use proptest::prelude::*;
 use proptest::test_runner::TestCaseError;
 
@@ -116,7 +116,7 @@ pub(crate) fn prepare(text: &str) -> Result<(), TestCaseError> {
     let (None, Ok(target), Ok(protocol)) = (request.excess, &request.target, request.protocol) else {
         return Ok(());
     };
-    let Ok(outgoing) = upstream::prepare(head, target, protocol) else {
+    let Ok(outgoing) = upstream::prepare(head, target, protocol, Offers::All) else {
         return Ok(());
     };
     let names: Vec<&str> =

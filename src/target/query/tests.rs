@@ -49,6 +49,6 @@ fn case_143_selectors_are_read_as_list_options_are() {
 proptest! {
     #[test]
     fn no_query_panics(query in "\\PC{0,60}") {
-        let _ = (is_watch(&query), name(&query), parse("GET", &format!("/api/v1/pods?{query}")));
+        let _ = (is_on(&query, "watch"), name(&query), parse("GET", &format!("/api/v1/pods?{query}")));
     }
 }

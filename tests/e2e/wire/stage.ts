@@ -71,6 +71,8 @@ export interface Stage {
   advance(seconds: number): Promise<void>;
   /** Lets the Worker's timers run so many times as fast; needs `hasClock`. */
   hurry(times: number): Promise<void>;
+  /** Lets writes to the bucket of recordings fail, or no longer; needs `hasClock`. */
+  breakRecordings(isBroken: boolean): Promise<void>;
   stop(): Promise<void>;
 }
 
@@ -83,8 +85,10 @@ export interface StageOptions {
   identities?: Record<string, string>;
   /** Where another Worker is than the one in build/. */
   worker?: string;
-  /** Lets the test move the Worker's clock, and hurry its timers. */
+  /** Lets the test move the Worker's clock, hurry its timers, and break its stores. */
   hasClock?: boolean;
+  /** Binds what recorded and bounded streams need. */
+  hasSessions?: boolean;
 }
 
 export async function startStage(options: StageOptions = {}): Promise<Stage> {
@@ -105,6 +109,7 @@ export async function startStage(options: StageOptions = {}): Promise<Stage> {
     teamDomain: options.teamDomain ?? teamDomain,
     vars: options.vars ?? {},
     ...(options.identities && { identities: options.identities }),
+    ...(options.hasSessions && { hasSessions: true }),
     ...(options.worker && { worker: options.worker }),
     ...(clock && { worker: clock.worker }),
   }).catch(async (error) => {
@@ -160,6 +165,7 @@ export async function startStage(options: StageOptions = {}): Promise<Stage> {
     },
     advance: (seconds) => tellClock(`Forward: ${seconds}`),
     hurry: (times) => tellClock(`Pace: ${times}`),
+    breakRecordings: (isBroken) => tellClock(`Recordings: ${isBroken ? "broken" : "whole"}`),
     stop: async () => {
       await gateway.stop();
       await stopAround();
@@ -229,6 +235,7 @@ async function clockedWorker(
   const clock = `
     let forward = 0;
     let pace = 1;
+    let put;
     const now = Date.now;
     Date.now = () => now() + forward * 1000;
     const later = setTimeout;
@@ -237,6 +244,12 @@ async function clockedWorker(
       fetch(request, env, context) {
         forward += Number(request.headers.get("x-clock-forward"));
         pace = Number(request.headers.get("x-clock-pace")) || pace;
+        const recordings = request.headers.get("x-clock-recordings");
+        if (recordings) {
+          const bucket = Object.getPrototypeOf(env.RECORDINGS);
+          put ??= bucket.put;
+          bucket.put = recordings === "whole" ? put : () => Promise.reject(new Error("put: internal error (10001)"));
+        }
         return unclocked.fetch(request, env, context);
       },
     };`;

@@ -1,0 +1,180 @@
+// The sockets, the stores and the clock of a stream in our hands: `session.rs` says what is done here, and decides it.
+
+import { within } from "./rim.js";
+
+const encoder = new TextEncoder();
+
+/** How long a store, an object or a pause may take, in milliseconds. */
+const [STORE_MS, OBJECT_MS, PAUSE_MS] = [10_000, 5_000, 500];
+
+/** What `hear` of session.rs says of a message. */
+const [PASS, FULL] = [1, 2];
+
+/** Hands a request to the object that has the stream of this name. The object reads `stamp`: when it came, and its UUID. */
+export function hand(env, request, name, stamp) {
+  const headers = new Headers(request.headers);
+  headers.set("kube-access-stamp", stamp);
+  return objectOf(env, name).fetch(new Request(request, { headers }));
+}
+
+/** What an object answers to a command: its status and text, in one. */
+export function command(env, name, path, body, request) {
+  const object = name === "" ? env.ROLL.get(env.ROLL.idFromName("roll")) : objectOf(env, name);
+  const answer = object.fetch(`http://object/.kube-access/${path}`, { method: "POST", body });
+  const text = answer.then(async (response) => `${response.status}${await response.text()}`);
+  return within(text, OBJECT_MS, request);
+}
+
+function objectOf(env, name) {
+  return env.SESSIONS.get(env.SESSIONS.idFromName(name));
+}
+
+/** A request that asks for the same as the same, and whose client is nobody who could go away. */
+export function remember(request) {
+  return new Request("http://localhost", { headers: request.headers });
+}
+
+/**
+ * Couples the client's end of a stream with the cluster's, which came with an answer. `hear` is shown each message and says whether the
+ * other side gets it, and whether nothing more may come before `store` is done: the runtime's input gate then keeps every message where
+ * it is, in the sender's own buffers. (It is the one back pressure that there is: what is sent waits in this object's memory.)
+ * `part` hears of a side that closed its end. Gives what the client is answered, and what `say` and `bid` speak through.
+ */
+export function couple(state, answer, hear, part, store) {
+  const [outer, client] = Object.values(new WebSocketPair());
+  const ends = [client, answer.webSocket];
+  for (const [side, end] of ends.entries()) {
+    end.binaryType = "arraybuffer";
+    end.accept({ allowHalfOpen: true });
+    const other = ends[1 - side];
+    end.addEventListener("message", ({ data }) => {
+      const isText = typeof data === "string";
+      const verdict = hear(side, isText ? encoder.encode(data) : new Uint8Array(data));
+      if (verdict & PASS) send(other, data);
+      // The runtime has copied it. Left to the garbage collector, as much again as what waits would lie about.
+      if (!isText) data.transfer(0);
+      if (verdict & FULL) state.blockConcurrencyWhile(store);
+    });
+    end.addEventListener("close", ({ code }) => part(side, code));
+    end.addEventListener("error", () => part(side, 1006));
+  }
+  const { status, headers } = answer;
+  return { answer: new Response(null, { status, headers, webSocket: outer }), ends };
+}
+
+/** What an answer says that both ends speak. */
+export function protocol(answer) {
+  return answer.headers.get("sec-websocket-protocol") ?? "";
+}
+
+/** Closes what an answer brought that is not wanted. */
+export function decline(answer) {
+  answer.webSocket?.accept();
+  answer.webSocket?.close(1000);
+}
+
+/** Says something to the client. */
+export function say({ ends: [client] }, message) {
+  send(client, message);
+}
+
+/** Closes both ends, after a last message to the client. */
+export function bid({ ends: [client, cluster] }, message, code, reason) {
+  if (message) send(client, message);
+  close(client, code, reason);
+  close(cluster, 1000, "");
+}
+
+function send(end, message) {
+  try {
+    end.send(message);
+  } catch {
+    // It is closed, which its listener hears.
+  }
+}
+
+function close(end, code, reason) {
+  try {
+    end.close(code, reason);
+  } catch {
+    // It is closed.
+  }
+}
+
+/** Calls `tick` until that says no. */
+export function tick(milliseconds, then) {
+  setTimeout(() => then() && tick(milliseconds, then), milliseconds);
+}
+
+/** The SHA-256 in hexadecimal digits. */
+export async function digest(bytes) {
+  return new Uint8Array(await crypto.subtle.digest("SHA-256", bytes)).toHex();
+}
+
+/** Stores what must not be lost: at once, or a moment later. */
+export async function store(env, key, bytes, summary) {
+  const options = summary === undefined ? {} : { customMetadata: { summary } };
+  const put = () => within(env.RECORDINGS.put(`recordings/${key}`, bytes, options), STORE_MS);
+  try {
+    await put();
+  } catch {
+    await new Promise((done) => setTimeout(done, PAUSE_MS));
+    // The first may have come through, and what is there under a lock cannot be written again.
+    if (!(await within(env.RECORDINGS.head(`recordings/${key}`), STORE_MS))) await put();
+  }
+}
+
+/** Whether something could be stored. */
+export function probe(env) {
+  return within(env.RECORDINGS.put("probe", ""), STORE_MS);
+}
+
+/** Keeps what is known of the stream with the object, and has it looked at when the object has said nothing for a while. */
+export function keep(state, known, milliseconds) {
+  const options = { allowUnconfirmed: true };
+  state.storage.put("known", known, options);
+  state.storage.setAlarm(Date.now() + milliseconds, options);
+}
+
+/** What was kept. */
+export function kept(state) {
+  return state.storage.get("known");
+}
+
+/** Forgets the stream. */
+export async function forget(state) {
+  await state.storage.deleteAlarm();
+  await state.storage.deleteAll();
+}
+
+/** The text under a key of the recordings, undefined when there is none. */
+export async function find(env, key, request) {
+  const object = await within(env.RECORDINGS.get(`recordings/${key}`), STORE_MS, request);
+  return object ? object.text() : undefined;
+}
+
+/** Names and summaries under a prefix, in the order of names, after one of them; last of all whether there are more. */
+export async function list(env, prefix, after, limit, request) {
+  const startAfter = after === "" ? undefined : `recordings/${prefix}${after}`;
+  const options = { prefix: `recordings/${prefix}`, startAfter, limit, include: ["customMetadata"] };
+  const { objects, truncated } = await within(env.RECORDINGS.list(options), STORE_MS, request);
+  const found = objects.map(({ key, size, customMetadata }) => {
+    return [key.slice(options.prefix.length), customMetadata?.summary ?? "", size];
+  });
+  return [...found.flat(), truncated];
+}
+
+/** The chunks of a recording, one after the other, from pipe to pipe. */
+export function concatenate(env, prefix, names) {
+  const { readable, writable } = new IdentityTransformStream();
+  const copy = async () => {
+    for (const name of names) {
+      const object = await within(env.RECORDINGS.get(`recordings/${prefix}${name}`), STORE_MS);
+      if (!object) throw new Error(`the chunk ${name} is gone`);
+      await object.body.pipeTo(writable, { preventClose: true });
+    }
+    await writable.close();
+  };
+  copy().catch((error) => writable.abort(error).catch(() => {}));
+  return readable;
+}

@@ -1,0 +1,153 @@
+//! Answers about sessions, from the roll, from the objects and from the bucket of recordings. Who may have them has been ruled.
+
+use js_sys::{Array, Promise};
+use wasm_bindgen::JsValue;
+use wasm_bindgen_futures::JsFuture;
+use worker::worker_sys::web_sys;
+
+use super::{Visit, own, streams, vars, with_gateway, write};
+use crate::audit::Entry;
+use crate::gateway::Journey;
+use crate::refusal::Refusal;
+use crate::request::Request;
+use crate::session::own::{Call, Error, MANIFESTS, Query, chunks, manifest_key, page, user_key};
+
+/// How many names of a bucket are looked at for one page.
+const LOOKED_AT: u32 = 1000;
+
+pub(super) async fn serve(
+    call: &Call,
+    visit: &Visit<'_>,
+    asked: &Request<'_>,
+    journey: &Journey<'_>,
+) -> Result<web_sys::Response, Refusal> {
+    let answer = match call {
+        Call::List(query) => json(&list(query, visit).await?),
+        Call::Manifest(id) => json(&manifest(id, visit).await?),
+        Call::Chunks(id) => {
+            let found = objects(&chunks(id), "", visit).await?;
+            let found: Vec<String> = found.items.iter().map(Object::chunk).collect();
+            json(&format!("{{\"chunks\":[{}]}}\n", found.join(",")))
+        }
+        Call::Cast(id) => cast(id, visit).await?,
+        Call::End(id, reason) => {
+            let who = journey.caller().map_or("", |caller| caller.identity().user());
+            let given = if reason.is_empty() { String::new() } else { format!(": {reason}") };
+            let (status, _) = command(visit, id, "end", &format!("{who} ended it{given}")).await?;
+            if status != 200 {
+                return Err(Error::Over(id.clone()).into());
+            }
+            json(r#"{"kind":"Status","apiVersion":"v1","metadata":{},"status":"Success"}"#)
+        }
+    }?;
+    let entry = Entry { request: asked, caller: journey.caller(), refusal: None };
+    write(asked, &with_gateway(visit.env, |gateway| gateway.records(&entry)), answer.status());
+    Ok(answer)
+}
+
+fn json(text: &str) -> Result<web_sys::Response, JsValue> {
+    own(text, 200, "application/json", None)
+}
+
+/// What lies in the bucket.
+struct Object {
+    name: String,
+    summary: String,
+    size: f64,
+}
+
+struct Found {
+    items: Vec<Object>,
+    has_more: bool,
+}
+
+impl Object {
+    fn chunk(&self) -> String {
+        format!(r#"{{"name":"{}","size":{}}}"#, self.name, self.size)
+    }
+}
+
+async fn list(query: &Query, visit: &Visit<'_>) -> Result<String, Refusal> {
+    let live = if query.wants_live() { command(visit, "", "list", "").await?.1 } else { String::new() };
+    let live: Vec<&str> = live.lines().collect();
+    let (mut ended, mut cursor) = (Vec::new(), None);
+    if query.wants_ended() && vars::has_recordings(visit.env) {
+        let prefix = query.user.as_ref().map_or_else(|| MANIFESTS.to_owned(), |user| user_key(user, ""));
+        let found = objects(&prefix, query.after(), visit).await?;
+        let mut left = query.limit;
+        cursor = found.has_more.then(|| found.items.last().map(|item| item.name.clone())).flatten();
+        for item in found.items {
+            if query.is_behind(&item.name) {
+                cursor = None;
+                break;
+            }
+            if query.takes(&item.summary) {
+                ended.push(item.summary);
+                left -= 1;
+                if left == 0 {
+                    cursor = Some(item.name);
+                    break;
+                }
+            }
+        }
+    }
+    Ok(page(query, &live, &ended, cursor.as_deref()))
+}
+
+async fn manifest(id: &str, visit: &Visit<'_>) -> Result<String, Refusal> {
+    if vars::has_recordings(visit.env) {
+        let text = read(streams::find(visit.env, &manifest_key(id), Some(visit.request))).await?;
+        if let Some(text) = text.as_string() {
+            return Ok(text);
+        }
+    }
+    match command(visit, id, "manifest", "").await? {
+        (200, text) => Ok(text),
+        _ => Err(Error::NoSuch(id.to_owned()).into()),
+    }
+}
+
+async fn cast(id: &str, visit: &Visit<'_>) -> Result<Result<web_sys::Response, JsValue>, Refusal> {
+    let prefix = chunks(id);
+    let found = objects(&prefix, "", visit).await?;
+    if found.items.is_empty() {
+        return Err(Error::NoSuch(id.to_owned()).into());
+    }
+    let names: Array = found.items.iter().map(|item| JsValue::from_str(&item.name)).collect();
+    let body = streams::concatenate(visit.env, &prefix, &names);
+    let headers = web_sys::Headers::new()?;
+    headers.set("content-type", "application/x-asciicast")?;
+    headers.set("cache-control", "no-store")?;
+    let init = web_sys::ResponseInit::new();
+    init.set_headers(&headers);
+    Ok(web_sys::Response::new_with_opt_readable_stream_and_init(Some(&body), &init))
+}
+
+/// At most [`LOOKED_AT`] objects under a prefix, after one of them. Without a bucket there are none.
+async fn objects(prefix: &str, after: &str, visit: &Visit<'_>) -> Result<Found, Refusal> {
+    let mut found = Found { items: Vec::new(), has_more: false };
+    if !vars::has_recordings(visit.env) {
+        return Ok(found);
+    }
+    let listed = read(streams::list(visit.env, prefix, after, LOOKED_AT, Some(visit.request))).await?;
+    let listed = Array::from(&listed).to_vec();
+    found.has_more = listed.last().is_some_and(JsValue::is_truthy);
+    for item in listed.chunks_exact(3) {
+        let [name, summary, size] = item else { continue };
+        let text = |value: &JsValue| value.as_string().unwrap_or_default();
+        found.items.push(Object { name: text(name), summary: text(summary), size: size.as_f64().unwrap_or_default() });
+    }
+    Ok(found)
+}
+
+async fn read(promise: Promise) -> Result<JsValue, Refusal> {
+    JsFuture::from(promise).await.map_err(|_| Error::Unreadable.into())
+}
+
+/// Status and text of what an object, or the roll, answers to a command.
+async fn command(visit: &Visit<'_>, name: &str, path: &str, body: &str) -> Result<(u16, String), Refusal> {
+    let answer = streams::command(visit.env, name, path, body, Some(visit.request))?;
+    let answer = read(answer).await?.as_string().unwrap_or_default();
+    let (status, text) = answer.split_at_checked(3).unwrap_or_default();
+    Ok((status.parse().unwrap_or_default(), text.to_owned()))
+}

@@ -1,0 +1,480 @@
+//! A stream in our hands: exec, attach and port-forward for which a guard says `record` or `max_session`.
+//!
+//! Such a stream goes through an object of its own (`edge/session.rs`), and [`Session`] says what becomes of each message: it is written
+//! down, counted and hashed, and then handed on. It ends at the earliest of the caller's token, entry and grant and of what guards give
+//! it; when its caller no longer stands as they entered; on command; and when it would carry more than memory allows, since the runtime
+//! has no back pressure: what one side does not take waits in the object. Whatever ends it is a sentence on the terminal.
+//!
+//! Out of scope: sockets, stores and clocks (`edge`), and whether a stream comes here ([`crate::gateway`]).
+
+use std::fmt;
+
+use chrono::SecondsFormat;
+use hmac_sha256::Hash;
+use serde::Serialize;
+
+use crate::audit;
+use crate::config::Level;
+use crate::guard::Stay;
+
+pub mod cast;
+pub mod facts;
+pub mod frame;
+pub mod id;
+pub mod manifest;
+pub mod own;
+pub mod roll;
+pub mod standing;
+
+use cast::{Cast, Direction};
+use facts::Facts;
+use frame::{Channel, Dialect, Outcome};
+use manifest::Chunk;
+use standing::Deadline;
+
+/// How much more than one direction may carry both may carry together, in bytes. All of it may be waiting.
+const SLACK_BYTES: u64 = 16 * 1024 * 1024;
+
+/// How large a chunk of a recording becomes before it is stored, in bytes.
+const CHUNK_BYTES: usize = 1024 * 1024;
+
+/// How long a chunk waits to become that large, in milliseconds.
+const CHUNK_MILLISECONDS: u64 = 10_000;
+
+/// The longest reason of a WebSocket's close, in bytes (RFC 6455, section 5.5).
+const MAX_CLOSE_BYTES: usize = 123;
+
+/// How long before the end the caller is warned, in seconds.
+const WARNING_SECONDS: u64 = 300;
+
+/// Why a stream cannot be in our hands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// The caller has so many already.
+    #[error(
+        "you have {0} streams open that are recorded or bounded, and may have no more: end one of them (`npm run sessions -- list --live` shows them)"
+    )]
+    TooMany(usize),
+    /// They cannot be counted.
+    #[error("this stream would be recorded or bounded, and cannot be counted right now: try again in a moment")]
+    NoRoll,
+    /// It cannot be recorded.
+    #[error("this stream must be recorded, and the recordings cannot be written right now: nothing was run")]
+    NoStore,
+}
+
+/// What the line says of a stream that is to be in our hands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Relay {
+    /// What the guards ask of it.
+    pub stay: Stay,
+    /// When it ends at the latest.
+    pub deadline: Deadline,
+    /// How many of them its user may have.
+    pub most: usize,
+}
+
+/// A stream.
+#[derive(Debug)]
+pub struct Session {
+    facts: Facts,
+    dialect: Dialect,
+    protocol: String,
+    deadline: Deadline,
+    most: u64,
+    is_warned: bool,
+    cast: Option<Cast>,
+    /// stdin, stdout and stderr.
+    counts: [Count; 3],
+    /// From the client and from the cluster, in bytes.
+    carried: [u64; 2],
+    outcome: Option<Outcome>,
+    end: Option<End>,
+    chunks: Vec<Chunk>,
+    /// When the last chunk was taken, in milliseconds since the Unix epoch.
+    taken: u64,
+}
+
+#[derive(Clone, Copy, Default)]
+struct Count {
+    bytes: u64,
+    hash: Hash,
+}
+
+impl fmt::Debug for Count {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.bytes.fmt(f)
+    }
+}
+
+/// The two ends of a stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Side {
+    /// Who asked for it.
+    Client,
+    /// Where the command runs.
+    Cluster,
+}
+
+/// What becomes of a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Heard {
+    /// The other side gets it.
+    Pass,
+    /// Nobody gets it.
+    Drop,
+    /// Nobody gets it, and the stream has to end: see [`Session::farewell`].
+    Stop,
+}
+
+/// Who ended a stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum By {
+    /// The client, which went away.
+    Client,
+    /// The command, which came to its end, or could not be run.
+    Command,
+    /// The cluster, or the way to it.
+    Cluster,
+    /// What the caller may, which ended.
+    Policy,
+    /// Somebody who told the gateway to.
+    Order,
+    /// The gateway, which could not carry it on.
+    Gateway,
+    /// The runtime, which ended the object.
+    Runtime,
+}
+
+/// How a stream ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct End {
+    /// Who ended it.
+    pub by: By,
+    /// Why, as a sentence.
+    pub reason: String,
+    /// When, in milliseconds since the Unix epoch.
+    at: u64,
+    /// With which code the side that ended it closed its WebSocket.
+    code: u16,
+}
+
+/// What is said at the end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Farewell {
+    /// A message to the client.
+    pub message: Option<Vec<u8>>,
+    /// The code of the WebSocket's close.
+    pub code: u16,
+    /// Its reason, at most 123 bytes.
+    pub reason: String,
+}
+
+/// The line of the log when a stream has ended. The last link of its chain tells later whether the recording is what it was.
+#[derive(Serialize)]
+struct Line<'a> {
+    level: &'static str,
+    message: &'static str,
+    #[serde(rename = "auditID")]
+    audit_id: &'a str,
+    session: &'a str,
+    user: &'a str,
+    by: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    exit_code: Option<i32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    chain: Option<String>,
+}
+
+impl By {
+    /// The name, as manifests have it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Client => "client",
+            Self::Command => "command",
+            Self::Cluster => "cluster",
+            Self::Policy => "policy",
+            Self::Order => "order",
+            Self::Gateway => "gateway",
+            Self::Runtime => "runtime",
+        }
+    }
+}
+
+impl Session {
+    /// A stream that begins now, in milliseconds since the Unix epoch, and has not been asked for yet.
+    #[must_use]
+    pub fn new(facts: Facts, relay: &Relay, now: u64) -> Self {
+        let cast = facts.is_recorded().then(|| Cast::new(now, facts.has_terminal(), &facts.command(), &facts.title()));
+        Self {
+            dialect: if facts.is_tunnel() { Dialect::Tunnel } else { Dialect::Channels },
+            protocol: String::new(),
+            deadline: relay.deadline.clone(),
+            most: relay.stay.bytes,
+            is_warned: relay.deadline.at < now / 1000 + WARNING_SECONDS,
+            cast,
+            counts: [Count::default(); 3],
+            carried: [0; 2],
+            outcome: None,
+            end: None,
+            chunks: Vec::new(),
+            taken: now,
+            facts,
+        }
+    }
+
+    /// Whose it is, and to what.
+    #[must_use]
+    pub fn facts(&self) -> &Facts {
+        &self.facts
+    }
+
+    /// How it ended, if it has.
+    #[must_use]
+    pub fn end(&self) -> Option<&End> {
+        self.end.as_ref()
+    }
+
+    /// Hears that both ends speak this subprotocol.
+    pub fn open(&mut self, protocol: &str) {
+        protocol.clone_into(&mut self.protocol);
+    }
+
+    /// Rules on a message, and writes it down.
+    pub fn hear(&mut self, from: Side, message: &[u8], now: u64) -> Heard {
+        // A command that has ended takes no stdin: what is still sent to it would only be in the way of its last words.
+        if self.end.is_some() || (from == Side::Client && self.outcome.is_some()) {
+            return Heard::Drop;
+        }
+        let [client, cluster] = &mut self.carried;
+        let carried = if from == Side::Client { client } else { cluster };
+        *carried += message.len() as u64;
+        if *carried > self.most || self.carried.iter().sum::<u64>() > self.most + SLACK_BYTES {
+            let limit = self.most / 1024;
+            let (limit, unit) = if limit.is_multiple_of(1024) { (limit / 1024, "MiB") } else { (limit, "KiB") };
+            let reason = format!(
+                "a stream that is recorded or bounded carries at most {limit} {unit} each way, and this one would carry more"
+            );
+            self.stop(By::Gateway, reason, now);
+            return Heard::Stop;
+        }
+        if self.dialect == Dialect::Tunnel {
+            self.count(usize::from(from == Side::Cluster), message);
+            return Heard::Pass;
+        }
+        let (channel, payload) = Channel::split(message);
+        match (from, channel) {
+            (Side::Client, Channel::Stdin) => {
+                self.count(0, payload);
+                if self.facts.keeps_input() {
+                    self.keep(Direction::In, payload, now);
+                }
+            }
+            (Side::Cluster, Channel::Stdout) => {
+                self.count(1, payload);
+                self.keep(Direction::Out, payload, now);
+            }
+            (Side::Cluster, Channel::Stderr) => {
+                self.count(2, payload);
+                self.keep(Direction::Err, payload, now);
+            }
+            (Side::Cluster, Channel::Status) => self.outcome = frame::outcome(payload).or(self.outcome.take()),
+            (Side::Client, Channel::Size) => {
+                if let (Some(cast), Some(size)) = (&mut self.cast, frame::size(payload)) {
+                    cast.resize(size, now);
+                }
+            }
+            _ => {}
+        }
+        Heard::Pass
+    }
+
+    /// Looks at the clock: what is to be said to the client, if anything. The stream may have ended then.
+    pub fn tick(&mut self, now: u64) -> Option<Vec<u8>> {
+        let seconds = now / 1000;
+        if seconds >= self.deadline.at {
+            self.stop(By::Policy, self.deadline.why.to_string(), now);
+            return None;
+        }
+        if self.is_warned || seconds + WARNING_SECONDS < self.deadline.at || self.dialect == Dialect::Tunnel {
+            return None;
+        }
+        self.is_warned = true;
+        let is_stderr = !self.facts.has_terminal();
+        let line = if is_stderr { "\n" } else { "\r\n" };
+        let text = format!(
+            "{line}kube-access: this session ends in {} minutes: {}{line}",
+            WARNING_SECONDS / 60,
+            self.deadline.why
+        );
+        self.keep(if is_stderr { Direction::Err } else { Direction::Out }, text.as_bytes(), now);
+        Some(frame::output(is_stderr, &text))
+    }
+
+    /// Brings the end nearer. A later one changes nothing.
+    pub fn bound(&mut self, deadline: Deadline) {
+        if deadline.at < self.deadline.at {
+            self.deadline = deadline;
+        }
+    }
+
+    /// Ends the stream, unless it has ended.
+    pub fn stop(&mut self, by: By, reason: impl Into<String>, now: u64) {
+        let code = match by {
+            By::Policy | By::Order => 1008,
+            By::Gateway | By::Runtime | By::Cluster => 1011,
+            By::Client | By::Command => 1000,
+        };
+        self.finish(by, reason.into(), code, now);
+    }
+
+    fn finish(&mut self, by: By, reason: String, code: u16, now: u64) {
+        if self.end.is_some() {
+            return;
+        }
+        if let Some(cast) = &mut self.cast {
+            cast.finish(&reason, now);
+        }
+        self.end = Some(End { by, reason, at: now, code });
+    }
+
+    /// Hears that a side has closed its end.
+    pub fn part(&mut self, from: Side, code: u16, now: u64) {
+        let (by, reason) = match (&self.outcome, from) {
+            (Some(Outcome::Exited(0)), _) => (By::Command, "the command ended".to_owned()),
+            (Some(Outcome::Exited(code)), _) => (By::Command, format!("the command ended with exit code {code}")),
+            (Some(Outcome::Failed(why)), _) => (By::Command, format!("the command could not be run to its end: {why}")),
+            (None, Side::Client) => (By::Client, format!("the client went away (close code {code})")),
+            (None, Side::Cluster) if self.dialect == Dialect::Tunnel => {
+                (By::Cluster, format!("the cluster closed the port (close code {code})"))
+            }
+            (None, Side::Cluster) => {
+                (By::Cluster, format!("the connection to the container broke off (close code {code})"))
+            }
+        };
+        self.finish(by, reason, sendable(code), now);
+    }
+
+    /// What the client is told at the end. A command's own end has told it already.
+    #[must_use]
+    pub fn farewell(&self) -> Farewell {
+        let Some(End { by, reason, code, .. }) = &self.end else {
+            return Farewell { message: None, code: 1000, reason: String::new() };
+        };
+        let sentence = format!("this session ended: {reason}");
+        let (name, status) = match by {
+            By::Policy | By::Order => ("Forbidden", 403),
+            By::Gateway | By::Runtime | By::Cluster | By::Client | By::Command => ("InternalError", 500),
+        };
+        let is_told = matches!(by, By::Client | By::Command);
+        let has_channels = self.dialect == Dialect::Channels;
+        Farewell {
+            message: (!is_told && has_channels).then(|| frame::farewell(&sentence, name, status)),
+            // After a status on its channel a close that is no normal one would hide the sentence.
+            code: if has_channels { 1000 } else { *code },
+            reason: if is_told { String::new() } else { cut(&sentence, MAX_CLOSE_BYTES).to_owned() },
+        }
+    }
+
+    /// Whether so much waits to be stored that nothing more should be read before it is.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.cast.as_ref().is_some_and(|cast| cast.len() >= CHUNK_BYTES)
+    }
+
+    /// Takes a chunk to be stored: its place and its bytes. Without `must`, only if it is large or old enough.
+    pub fn take(&mut self, must: bool, now: u64) -> Option<(usize, Vec<u8>)> {
+        let is_due = must || self.is_full() || now.saturating_sub(self.taken) >= CHUNK_MILLISECONDS;
+        let cast = self.cast.as_mut().filter(|cast| is_due && !cast.is_empty())?;
+        self.taken = now;
+        let bytes = cast.take();
+        let place = self.chunks.len();
+        self.chunks.push(Chunk { size: bytes.len(), sha256: None });
+        Some((place, bytes))
+    }
+
+    /// Hears that a chunk is stored, by the SHA-256 of what was stored, in hexadecimal digits.
+    pub fn stored(&mut self, place: usize, sha256: String) {
+        if let Some(chunk) = self.chunks.get_mut(place) {
+            chunk.sha256 = Some(sha256);
+        }
+    }
+
+    /// The manifest so far, as JSON that has no end yet: see [`manifest::close`].
+    #[must_use]
+    pub fn manifest(&self) -> String {
+        let mut text = audit::open(&self.facts);
+        manifest::add(&mut text, &self.facts.id, &self.protocol, self.counts.map(Count::read), &self.chunks);
+        text
+    }
+
+    /// The exit code of the command, once it is known.
+    #[must_use]
+    pub fn exit_code(&self) -> Option<i32> {
+        match self.outcome {
+            Some(Outcome::Exited(code)) => Some(code),
+            Some(Outcome::Failed(_)) | None => None,
+        }
+    }
+
+    /// What is to be written of the end. The command's own words are for the manifest alone.
+    #[must_use]
+    pub fn record(&self) -> audit::Record {
+        let end = self.end.as_ref();
+        let is_ours = |end: &&End| matches!(end.by, By::Policy | By::Order | By::Gateway | By::Runtime);
+        let line = Line {
+            level: Level::Info.name(),
+            message: "session ended",
+            audit_id: self.facts.audit_id(),
+            session: &self.facts.id,
+            user: self.facts.user(),
+            by: end.map_or("", |end| end.by.name()),
+            reason: end.filter(is_ours).map(|end| end.reason.as_str()),
+            exit_code: self.exit_code(),
+            chain: manifest::chain(&self.facts.id, &self.chunks).last(),
+        };
+        audit::Record { level: Level::Info, template: [&audit::open(&line), "}"].concat() }
+    }
+
+    fn count(&mut self, place: usize, bytes: &[u8]) {
+        if let Some(count) = self.counts.get_mut(place) {
+            count.bytes += bytes.len() as u64;
+            count.hash.update(bytes);
+        }
+    }
+
+    fn keep(&mut self, direction: Direction, bytes: &[u8], now: u64) {
+        if let Some(cast) = &mut self.cast {
+            cast.add(direction, bytes, now);
+        }
+    }
+}
+
+fn cut(text: &str, bytes: usize) -> &str {
+    text.get(..text.floor_char_boundary(bytes)).unwrap_or_default()
+}
+
+/// The code of a close, as one may send it: some stand for a close that had none (RFC 6455, section 7.4).
+fn sendable(code: u16) -> u16 {
+    match code {
+        1000..=1003 | 1007..=1014 | 3000..=4999 => code,
+        _ => 1011,
+    }
+}
+
+/// RFC 3339 in UTC, of milliseconds since the Unix epoch.
+fn timestamp(milliseconds: u64) -> String {
+    audit::timestamp(milliseconds, SecondsFormat::Millis)
+}
+
+impl Count {
+    fn read(self) -> (u64, String) {
+        (self.bytes, id::hex(&self.hash.finalize()))
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,265 @@
+//! `/.kube-access/sessions`: what was recorded, what goes on, and the end of it.
+//!
+//! One's own sessions are everybody's. Those of others are for whom the cluster's RBAC lets `list`, `get` or `delete` the resource
+//! `sessions` of the API group `kube-access.dev`, which exists for that alone.
+
+use chrono::NaiveDate;
+
+use super::{id, manifest};
+use crate::head::Head;
+use crate::json::Object;
+use crate::review::Attributes;
+use crate::target;
+
+/// Where they are.
+pub const PATH: &str = "/.kube-access/sessions";
+
+/// The API group by which RBAC gives them.
+const GROUP: &str = "kube-access.dev";
+
+/// How many a page has at most.
+const MAX_LIMIT: usize = 100;
+
+/// How many a page has unless it is told.
+const LIMIT: usize = 50;
+
+/// The longest reason that somebody gives for an end, in bytes.
+const MAX_REASON_BYTES: usize = 200;
+
+/// What is asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Call {
+    /// The sessions that there are and were, the newest first.
+    List(Query),
+    /// All that is known of one.
+    Manifest(String),
+    /// The chunks of its recording.
+    Chunks(String),
+    /// Its recording.
+    Cast(String),
+    /// Its end, for a reason.
+    End(String, String),
+}
+
+/// Which sessions a list is to have.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Query {
+    /// At most so many.
+    pub limit: usize,
+    /// Those that come after this one in the list.
+    pub cursor: Option<String>,
+    /// Those of this user.
+    pub user: Option<String>,
+    namespace: Option<String>,
+    pod: Option<String>,
+    /// Those that began on this day (UTC): the beginnings of its first and last name in the order of names.
+    day: Option<(String, String)>,
+    is_live: Option<bool>,
+    /// Whether others' were wanted, and are not for the caller.
+    is_narrowed: bool,
+}
+
+/// Why a call is none.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// No such path, or method.
+    #[error("the gateway itself has nothing at this path")]
+    Unknown,
+    /// An option that cannot be read.
+    #[error(
+        "{0} cannot be read: limit is a number from 1 to {MAX_LIMIT}, day is YYYY-MM-DD, state is live or ended, cursor is a session's ID"
+    )]
+    Option(&'static str),
+    /// RBAC says no.
+    #[error(
+        "the cluster's RBAC does not let {0} {1} the sessions of others: it takes the ClusterRole kube-access:auditor, bound to you"
+    )]
+    Denied(String, &'static str),
+    /// The API server cannot be asked.
+    #[error(
+        "whether you may see the sessions of others cannot be told right now: the API server did not answer the question"
+    )]
+    Unanswered,
+    /// No such session.
+    #[error("there is no session {0}: `npm run sessions -- list` shows those that there are")]
+    NoSuch(String),
+    /// The session has ended.
+    #[error("the session {0} has ended already")]
+    Over(String),
+    /// Nothing is bound.
+    #[error(
+        "this gateway keeps no sessions: its administrator can have Terraform make what they need (sessions = true)"
+    )]
+    Off,
+    /// The bucket cannot be read.
+    #[error("the recordings cannot be read right now: try again in a moment")]
+    Unreadable,
+}
+
+/// Reads a request for sessions. Nothing, if it is for something else.
+#[must_use]
+pub fn read(head: &Head<'_>) -> Option<Result<Call, Error>> {
+    let (path, query) = target::split(head.target);
+    let rest = path.strip_prefix(PATH)?;
+    let parts: Vec<&str> = rest.split('/').collect();
+    let option = |name| target::values(query, name).next();
+    let call = match (head.method, parts.as_slice()) {
+        ("GET", [""]) => Query::read(option).map(Call::List),
+        (_, ["", id, ..]) if !id::is_one(id) => Err(Error::NoSuch(id.chars().take(64).collect())),
+        ("GET", ["", id]) => Ok(Call::Manifest((*id).to_owned())),
+        ("GET", ["", id, "chunks"]) => Ok(Call::Chunks((*id).to_owned())),
+        ("GET", ["", id, "cast"]) => Ok(Call::Cast((*id).to_owned())),
+        ("DELETE", ["", id]) => Ok(Call::End((*id).to_owned(), reason(option("reason")))),
+        (_, [start, ..]) if !start.is_empty() => return None,
+        _ => Err(Error::Unknown),
+    };
+    Some(call)
+}
+
+/// The reason that somebody gives, as it may stand on a terminal.
+fn reason(given: Option<String>) -> String {
+    let mut reason = given.unwrap_or_default().replace(char::is_control, " ");
+    reason.truncate(reason.floor_char_boundary(MAX_REASON_BYTES));
+    reason.trim().to_owned()
+}
+
+impl Call {
+    /// What the API server is asked, unless this is for everybody.
+    #[must_use]
+    pub fn question(&self, user: &str) -> Option<Attributes<'_>> {
+        let (verb, name) = match self {
+            Self::List(query) if query.user.as_deref() == Some(user) => return None,
+            Self::List(_) => ("list", ""),
+            Self::Manifest(id) | Self::Chunks(id) | Self::Cast(id) => ("get", id.as_str()),
+            Self::End(id, _) => ("delete", id.as_str()),
+        };
+        (!id::is_of(name, user)).then_some(Attributes {
+            verb,
+            group: GROUP,
+            resource: "sessions",
+            name,
+            subresource: "",
+        })
+    }
+
+    /// The same for somebody who may see their own alone; or that it is not for them.
+    pub fn narrowed(self, user: &str) -> Result<Self, Error> {
+        match self {
+            Self::List(query) if query.user.as_deref().is_none_or(|wanted| wanted == user) => {
+                Ok(Self::List(Query { user: Some(user.to_owned()), is_narrowed: true, ..query }))
+            }
+            Self::List(_) => Err(Error::Denied(user.to_owned(), "list")),
+            Self::End(..) => Err(Error::Denied(user.to_owned(), "end")),
+            Self::Manifest(_) | Self::Chunks(_) | Self::Cast(_) => Err(Error::Denied(user.to_owned(), "see")),
+        }
+    }
+}
+
+impl Query {
+    fn read(option: impl Fn(&'static str) -> Option<String>) -> Result<Self, Error> {
+        let limit = match option("limit").map(|limit| limit.parse()) {
+            None => LIMIT,
+            Some(Ok(limit)) if (1..=MAX_LIMIT).contains(&limit) => limit,
+            Some(_) => return Err(Error::Option("limit")),
+        };
+        let cursor = option("cursor");
+        if cursor.as_deref().is_some_and(|cursor| !id::is_one(cursor)) {
+            return Err(Error::Option("cursor"));
+        }
+        let is_live = match option("state").as_deref() {
+            None => None,
+            Some("live") => Some(true),
+            Some("ended") => Some(false),
+            Some(_) => return Err(Error::Option("state")),
+        };
+        let day = option("day").map(|day| bounds(&day).ok_or(Error::Option("day"))).transpose()?;
+        let (user, namespace, pod) = (option("user"), option("namespace"), option("pod"));
+        Ok(Self { limit, cursor, user, namespace, pod, day, is_live, is_narrowed: false })
+    }
+
+    /// Whether those that go on belong to the list: they come first.
+    #[must_use]
+    pub fn wants_live(&self) -> bool {
+        self.cursor.is_none() && self.is_live != Some(false)
+    }
+
+    /// Whether those that have ended do.
+    #[must_use]
+    pub fn wants_ended(&self) -> bool {
+        self.is_live != Some(true)
+    }
+
+    /// The name after which the list goes on.
+    #[must_use]
+    pub fn after(&self) -> &str {
+        let first = self.day.as_ref().map_or("", |(first, _)| first);
+        self.cursor.as_deref().unwrap_or_default().max(first)
+    }
+
+    /// Whether a name lies behind all that the list can have.
+    #[must_use]
+    pub fn is_behind(&self, id: &str) -> bool {
+        self.day.as_ref().is_some_and(|(_, last)| id > last.as_str())
+    }
+
+    /// Whether the list has the session of this summary.
+    #[must_use]
+    pub fn takes(&self, summary: &str) -> bool {
+        let Ok(summary) = Object::read(summary) else { return false };
+        let has = |name, wanted: &Option<String>| {
+            wanted.as_ref().is_none_or(|wanted| summary.need::<String>(name).is_ok_and(|text| text == *wanted))
+        };
+        let is_of_day = self
+            .day
+            .as_ref()
+            .is_none_or(|(first, last)| summary.need::<String>("id").is_ok_and(|id| id > *first && id <= *last));
+        is_of_day && has("user", &self.user) && has("namespace", &self.namespace) && has("pod", &self.pod)
+    }
+}
+
+/// Where the manifests lie, by session. Keys begin with `recordings/`, which `edge/session.js` adds.
+pub const MANIFESTS: &str = "manifests/";
+
+/// Where a manifest lies.
+#[must_use]
+pub fn manifest_key(id: &str) -> String {
+    [MANIFESTS, id].concat()
+}
+
+/// Where the names of a user's sessions lie.
+#[must_use]
+pub fn user_key(user: &str, id: &str) -> String {
+    format!("users/{}/{id}", id::owner(user))
+}
+
+/// Where a chunk of a recording lies; below it by `name`.
+#[must_use]
+pub fn chunk_key(id: &str, place: usize) -> String {
+    [&chunks(id), manifest::name(place).as_str()].concat()
+}
+
+/// Where the chunks of a recording lie.
+#[must_use]
+pub fn chunks(id: &str) -> String {
+    format!("chunks/{id}/")
+}
+
+/// The answer to a list: those that go on, by summaries without an end, and those that have ended; and where the next page begins.
+#[must_use]
+pub fn page(query: &Query, live: &[&str], ended: &[String], cursor: Option<&str>) -> String {
+    let live = live.iter().map(|open| manifest::close(open, None, None)).filter(|summary| query.takes(summary));
+    let sessions: Vec<String> = live.chain(ended.iter().cloned()).collect();
+    let scope = if query.is_narrowed { "own" } else { "all" };
+    let cursor = cursor.map(|cursor| format!(r#","cursor":"{cursor}""#)).unwrap_or_default();
+    format!("{{\"scope\":\"{scope}\",\"sessions\":[{}]{cursor}}}\n", sessions.join(","))
+}
+
+/// The names between which those of a day lie.
+fn bounds(day: &str) -> Option<(String, String)> {
+    let (year, rest) = day.split_once('-').filter(|(year, _)| year.len() == 4)?;
+    let (month, day) = rest.split_once('-').filter(|(month, day)| month.len() == 2 && day.len() == 2)?;
+    let day = NaiveDate::from_ymd_opt(year.parse().ok()?, month.parse().ok()?, day.parse().ok()?)?;
+    let start = u64::try_from(day.and_hms_opt(0, 0, 0)?.and_utc().timestamp_millis()).ok()?;
+    // Names go down. The last begins like the start of the day, and all that begin like it come after that text itself.
+    Some((id::before(start + 86_400_000 - 1), format!("{}~", id::before(start))))
+}

@@ -1,0 +1,103 @@
+//! Who has which streams open: the one place that counts them.
+//!
+//! It is kept in memory alone. A stream says again and again that it is there, so that a roll that was lost is whole again in a moment,
+//! and a stream that died without a word gives its place back.
+
+/// How often a stream says that it is there, in seconds.
+pub const EVERY_SECONDS: u64 = 15;
+
+/// How long a place is kept for a stream that says nothing, in seconds.
+const KEPT_SECONDS: u64 = 45;
+
+/// The streams that are open.
+#[derive(Debug, Default)]
+pub struct Roll(Vec<Open>);
+
+#[derive(Debug)]
+struct Open {
+    id: String,
+    user: String,
+    /// As [`super::facts::Facts::summary`] makes it.
+    summary: String,
+    /// When it said last that it is there, in seconds since the Unix epoch.
+    seen: u64,
+}
+
+impl Roll {
+    /// Takes a stream in, unless its user has so many already. `now` is in seconds since the Unix epoch.
+    pub fn enter(&mut self, id: &str, user: &str, summary: &str, most: usize, now: u64) -> bool {
+        let is_in = self.0.iter().any(|open| open.id == id);
+        let may_enter = is_in || self.has_place(user, most, now);
+        if may_enter {
+            self.stay(id, user, summary, now);
+        }
+        may_enter
+    }
+
+    /// Whether a user may have another stream.
+    pub fn has_place(&mut self, user: &str, most: usize, now: u64) -> bool {
+        self.forget(now);
+        self.0.iter().filter(|open| open.user == user).count() < most
+    }
+
+    /// Hears that a stream is there, whether it is known or not.
+    pub fn stay(&mut self, id: &str, user: &str, summary: &str, now: u64) {
+        match self.0.iter_mut().find(|open| open.id == id) {
+            Some(open) => open.seen = now,
+            None => {
+                self.0.push(Open { id: id.to_owned(), user: user.to_owned(), summary: summary.to_owned(), seen: now });
+            }
+        }
+    }
+
+    /// Hears that a stream has ended.
+    pub fn leave(&mut self, id: &str) {
+        self.0.retain(|open| open.id != id);
+    }
+
+    /// The summaries, without their ends, the newest first.
+    pub fn list(&mut self, now: u64) -> Vec<&str> {
+        self.forget(now);
+        self.0.sort_unstable_by(|one, other| one.id.cmp(&other.id));
+        self.0.iter().map(|open| open.summary.as_str()).collect()
+    }
+
+    fn forget(&mut self, now: u64) {
+        self.0.retain(|open| open.seen + KEPT_SECONDS > now);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn case_147_a_user_has_so_many_places_and_no_more() {
+        let mut roll = Roll::default();
+        assert!(roll.enter("b", "alice", "B", 2, 100) && roll.enter("a", "alice", "A", 2, 100));
+        assert!(!roll.enter("c", "alice", "C", 2, 100));
+        assert!(roll.enter("a", "alice", "A", 2, 100), "who is in is in");
+        assert!(roll.enter("d", "bob", "D", 2, 100), "others have places of their own");
+        assert_eq!(roll.list(100), ["A", "B", "D"]);
+        roll.leave("a");
+        assert!(roll.enter("c", "alice", "C", 2, 100));
+    }
+
+    #[test]
+    fn a_stream_that_says_nothing_gives_its_place_back_within_a_minute() {
+        let mut roll = Roll::default();
+        assert!(roll.enter("a", "alice", "A", 1, 100));
+        roll.stay("a", "alice", "A", 100 + EVERY_SECONDS);
+        assert!(!roll.enter("b", "alice", "B", 1, 100 + EVERY_SECONDS + KEPT_SECONDS - 1));
+        assert!(roll.enter("b", "alice", "B", 1, 100 + EVERY_SECONDS + KEPT_SECONDS));
+    }
+
+    #[test]
+    fn a_roll_that_was_lost_is_whole_when_all_have_spoken() {
+        let mut roll = Roll::default();
+        roll.stay("a", "alice", "A", 100);
+        assert!(!roll.enter("b", "alice", "B", 1, 100));
+        assert_eq!(roll.list(100), ["A"]);
+        assert_eq!(roll.list(100 + KEPT_SECONDS), [""; 0]);
+    }
+}

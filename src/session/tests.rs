@@ -1,0 +1,1 @@
+//! Messages in, messages out, and what is written of them.
