@@ -115,7 +115,8 @@ impl Refusal {
     pub fn answer(&self, request: &Request<'_>) -> Answer {
         let (status, reason) = self.code();
         let is_resource = matches!(&request.target, Ok(target) if target.is_resource);
-        let is_plain = !is_resource && !request.is_upgrade() && request.target.is_ok();
+        let is_discovery = !request.head.target.starts_with(own::PATH);
+        let is_plain = !is_resource && is_discovery && !request.is_upgrade() && request.target.is_ok();
         if is_plain {
             return Answer {
                 status,

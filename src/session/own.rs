@@ -263,3 +263,81 @@ fn bounds(day: &str) -> Option<(String, String)> {
     // Names go down. The last begins like the start of the day, and all that begin like it come after that text itself.
     Some((id::before(start + 86_400_000 - 1), format!("{}~", id::before(start))))
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn query(text: &str) -> Query {
+        let text = format!("GET\nhttps://k{PATH}{text}\n0\nid");
+        let (head, _) = Head::read(&text);
+        match read(&head) {
+            Some(Ok(Call::List(query))) => query,
+            other => unreachable!("{other:?}"),
+        }
+    }
+
+    fn summary(user: &str, pod: &str, began: u64) -> String {
+        let id = id::make(user, began, "0fa34567-89ab-4def-8123-456789abcdef");
+        json!({ "id": id, "user": user, "namespace": "n", "pod": pod }).to_string()
+    }
+
+    #[test]
+    fn a_list_has_what_it_is_asked_for() {
+        let monday = 1_795_478_400_000; // 2026-11-24T00:00:00Z
+        for (text, began, is_taken) in [
+            ("", monday, true),
+            ("?user=alice&namespace=n&pod=web", monday, true),
+            ("?user=bob", monday, false),
+            ("?pod=we", monday, false),
+            ("?namespace=", monday, false),
+            ("?day=2026-11-24", monday, true),
+            ("?day=2026-11-24", monday + 86_399_999, true),
+            ("?day=2026-11-24", monday - 1, false),
+            ("?day=2026-11-24", monday + 86_400_000, false),
+        ] {
+            let (query, summary) = (query(text), summary("alice", "web", began));
+            assert_eq!(query.takes(&summary), is_taken, "{text} {began}");
+            // The walk through the bucket begins before, and ends behind, all that are taken.
+            let id = id::make("alice", began, "");
+            assert!(!is_taken || (id.as_str() > query.after() && !query.is_behind(&id)), "{text} {began}");
+        }
+        assert!(!query("").takes("no summary") || query("").user.is_none());
+        let id = id::make("alice", monday, "");
+        assert_eq!(query(&format!("?cursor={id}&day=2026-11-24")).after(), id);
+    }
+
+    #[test]
+    fn what_goes_on_comes_first_and_on_the_first_page() {
+        let id = id::make("alice", 0, "");
+        for (text, live, ended) in [
+            ("", true, true),
+            ("?state=live", true, false),
+            ("?state=ended", false, true),
+            (&format!("?cursor={id}"), false, true),
+        ] {
+            let query = query(text);
+            assert_eq!((query.wants_live(), query.wants_ended()), (live, ended), "{text}");
+        }
+        let open = summary("alice", "web", 2).replace('}', "");
+        let others = summary("bob", "web", 2).replace('}', "");
+        let query = query("?user=alice");
+        let text = page(&query, &[&open, &others], &[r#"{"id":"x"}"#.to_owned()], Some(&id));
+        let page: Value = serde_json::from_str(&text).unwrap();
+        assert_eq!((&page["scope"], &page["cursor"]), (&json!("all"), &json!(id)));
+        assert_eq!(page["sessions"].as_array().unwrap().len(), 2);
+        assert_eq!((&page["sessions"][0]["state"], &page["sessions"][1]["id"]), (&json!("live"), &json!("x")));
+    }
+
+    #[test]
+    fn a_reason_may_stand_on_a_terminal() {
+        for (given, expected) in
+            [("a\u{1b}[2Jb\n", "a [2Jb"), ("  x ", "x"), (&"\u{e9}".repeat(200), &"\u{e9}".repeat(100)), ("", "")]
+        {
+            assert_eq!(reason(Some(given.to_owned())), expected);
+        }
+        assert_eq!(reason(None), "");
+    }
+}

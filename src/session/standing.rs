@@ -72,3 +72,33 @@ pub fn lost(entered: &Caller, now: &Caller) -> Option<String> {
     let group = was.groups().iter().find(|group| !is.groups().contains(group))?;
     Some(format!("you are no longer in the group {group}, with which you entered"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::guard::Held;
+    use crate::identity::tests_support::with_row;
+
+    #[test]
+    fn case_123_who_is_less_than_they_entered_as_is_told_so() {
+        let caller = |user: &str, groups: &[&str]| {
+            Caller::new(with_row(&[user, "\t", &groups.join(",")].concat()), Held::default())
+        };
+        let entered = caller("alice", &["admins", "devs"]);
+        assert_eq!(lost(&entered, &entered), None);
+        assert_eq!(lost(&entered, &caller("alice", &["devs", "more", "admins"])), None, "more is nothing lost");
+        assert!(lost(&entered, &caller("alice", &["admins"])).unwrap().contains("no longer in the group devs"));
+        assert!(lost(&entered, &caller("bob", &["admins", "devs"])).unwrap().contains("no longer alice"));
+    }
+
+    #[test]
+    fn the_earlier_end_counts_and_its_time_is_in_words() {
+        let at = |at, why| Deadline { at, why };
+        assert_eq!(at(5, Why::Token).or(Some(at(4, Why::Policy))), at(4, Why::Policy));
+        assert_eq!(at(5, Why::Token).or(Some(at(5, Why::Policy))), at(5, Why::Token));
+        assert_eq!(at(5, Why::Token).or(None), at(5, Why::Token));
+        for (seconds, text) in [(14_400, "4 h"), (5_400, "1 h 30 m"), (45, "45 s"), (90, "1 m 30 s")] {
+            assert_eq!(Why::Guard(seconds).to_string(), format!("a session here lasts at most {text}"));
+        }
+    }
+}

@@ -238,6 +238,11 @@ async function clockedWorker(
     let put;
     const now = Date.now;
     Date.now = () => now() + forward * 1000;
+    globalThis.Date = class extends Date {
+      constructor(...given) {
+        super(...(given.length > 0 ? given : [Date.now()]));
+      }
+    };
     const later = setTimeout;
     globalThis.setTimeout = (then, milliseconds) => later(then, milliseconds / pace);
     export default {

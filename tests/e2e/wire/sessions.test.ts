@@ -1,0 +1,548 @@
+// Streams that a guard records or bounds, message by message: the object in the middle, its store, its clock and its faults.
+
+import assert from "node:assert/strict";
+import { createHash } from "node:crypto";
+import { join } from "node:path";
+import { after, afterEach, before, test } from "node:test";
+import { buildWorker } from "../../../dev/build.ts";
+import type { Received } from "./recorder.ts";
+import { type Answer, assertRefused, eventually, readAnswer, type Stage, startStage } from "./stage.ts";
+import { accept, binary, closing, offer, Peer, text } from "./websocket.ts";
+
+const POD = "/api/v1/namespaces/default/pods/web";
+const PIPE = `${POD}/exec?command=tar&command=cf&stdin=true&stdout=true&stderr=true`;
+const TERMINAL = `${POD}/exec?command=sh&stdin=true&stdout=true&tty=true`;
+const REVIEWS = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews";
+const V5 = "v5.channel.k8s.io";
+const SUCCESS = '\x03{"metadata":{},"status":"Success"}';
+const FAILURE =
+  '\x03{"metadata":{},"status":"Failure","message":"m","reason":"NonZeroExitCode","details":{"causes":[{"reason":"ExitCode","message":"3"}]}}';
+
+let stage: Stage;
+
+before(async () => {
+  const { dir: worker } = await buildWorker({
+    log: () => {},
+    dir: join(import.meta.dirname, "../../../target/worker-of-sessions"),
+    identities: join(import.meta.dirname, "sessions.yaml"),
+  });
+  stage = await startStage({
+    worker,
+    hasClock: true,
+    hasSessions: true,
+    identities: {},
+    vars: { MAX_STREAMS: "2", LOG_LEVEL: "debug" },
+  });
+});
+
+after(() => stage?.stop());
+
+afterEach(async () => {
+  for (const stream of open.splice(0)) {
+    stream.client.wire.socket.destroy();
+    stream.server.wire.socket.destroy();
+  }
+  await stage.hurry(1);
+  await stage.breakRecordings(false);
+  await stage.gateway.setIdentity("email:bob@example.com", undefined);
+  // Who went away gives their place back a moment later.
+  await nothingIsOpen();
+  stage.upstream.reset();
+});
+
+interface Stream {
+  client: Peer;
+  server: Peer;
+  request: Received;
+  id: string;
+}
+
+const open: Stream[] = [];
+
+/** What the API server answers: a stream, or a review. */
+function answerWith(
+  protocol: string,
+  isAllowed = true,
+): { server(): Peer | undefined; request(): Received | undefined } {
+  let server: Peer | undefined;
+  let request: Received | undefined;
+  stage.upstream.script((received) => {
+    if (received.head.start.includes(REVIEWS)) {
+      received.answer(
+        "201 Created",
+        ["Content-Type: application/json"],
+        JSON.stringify({ status: { allowed: isAllowed } }),
+      );
+      return;
+    }
+    request = received;
+    server = accept(received, protocol);
+    return new Promise(() => {});
+  });
+  return { server: () => server, request: () => request };
+}
+
+async function stream(as: string, target: string, protocol = V5, lines: string[] = []): Promise<Stream> {
+  const before = new Set((await list(as)).map(({ id }) => id));
+  const upstream = answerWith(protocol);
+  const wire = await stage.open({ as, target, lines: [...offer(protocol), ...lines] });
+  const answer = await readAnswer(wire);
+  assert.equal(answer.status, 101, answer.text);
+  assert.deepEqual(answer.values("sec-websocket-protocol"), [protocol]);
+  const [server, request] = [upstream.server(), upstream.request()];
+  assert.ok(server && request);
+  const id = (await list(as)).map(({ id }) => id).find((candidate) => !before.has(candidate));
+  assert.ok(id, "the list has it");
+  const opened = { client: new Peer(wire, true), server, request, id };
+  open.push(opened);
+  return opened;
+}
+
+interface Session {
+  id: string;
+  state: string;
+  user: string;
+  by?: string;
+  reason?: string;
+  exit_code?: number;
+  bytes: Record<string, number>;
+  sha256: Record<string, string>;
+  chunks: { name: string; size: number; sha256: string; chain: string }[];
+  target: Record<string, unknown>;
+  [member: string]: unknown;
+}
+
+const own = (path: string, as = "bob"): Promise<Answer> => stage.call({ as, target: `/.kube-access/sessions${path}` });
+
+const EMAILS: Record<string, string> = { bob: "bob", alice: "alice", carol: "carol", dave: "dave" };
+
+async function list(as: string, more = ""): Promise<Session[]> {
+  const answer = await own(`?user=${EMAILS[as]}&limit=100${more}`, as);
+  assert.equal(answer.status, 200, answer.text);
+  return JSON.parse(answer.text).sessions;
+}
+
+async function nothingIsOpen(): Promise<void> {
+  for (const as of Object.keys(EMAILS)) {
+    await eventuallyAsync(`nothing of ${as}'s is open`, async () => (await list(as, "&state=live")).length === 0);
+  }
+}
+
+async function eventuallyAsync(what: string, isTrue: () => Promise<boolean>): Promise<void> {
+  let last = false;
+  let failure: unknown;
+  const look = async () => {
+    while (!last) {
+      last = await isTrue();
+      await new Promise((done) => setTimeout(done, last ? 0 : 50));
+    }
+  };
+  look().catch((error) => {
+    failure = error;
+    last = true;
+  });
+  await eventually(what, () => last);
+  if (failure) {
+    throw failure;
+  }
+}
+
+/** The manifest once the session has ended, and what was recorded. */
+async function ended(
+  id: string,
+  as: string,
+): Promise<{ manifest: Session; events: [number, string, string][]; raw: string }> {
+  let manifest: Session | undefined;
+  await eventuallyAsync(`${id} has ended`, async () => {
+    const answer = await own(`/${id}`, as);
+    manifest = answer.status === 200 ? JSON.parse(answer.text) : undefined;
+    return manifest?.state === "ended";
+  });
+  assert.ok(manifest);
+  const raw = (await own(`/${id}/cast`, as)).text;
+  const [header, ...events] = raw
+    .split("\n")
+    .filter((line) => line)
+    .map((line) => JSON.parse(line));
+  assert.ok(manifest.record === "nothing" || header.version === 2, raw);
+  assertChained(manifest, raw);
+  return { manifest, events, raw };
+}
+
+const sha256 = (data: string | Uint8Array) => createHash("sha256").update(data).digest("hex");
+
+/** The recording is what the manifest says, chunk by chunk. */
+function assertChained({ id, chunks }: Session, raw: string): void {
+  const bytes = Buffer.from(raw);
+  let [from, chain] = [0, id];
+  for (const [place, chunk] of chunks.entries()) {
+    const hash = sha256(bytes.subarray(from, from + chunk.size));
+    const name = String(place).padStart(5, "0");
+    chain = sha256(`${chain} ${name} ${chunk.size} ${hash}`);
+    assert.deepEqual(chunk, { name, size: chunk.size, sha256: hash, chain });
+    from += chunk.size;
+  }
+  assert.equal(from, chunks.length > 0 ? bytes.length : from);
+}
+
+/** What the client hears until the stream is closed: each message, and the close. */
+async function heard({ client }: Stream): Promise<{ messages: string[]; close: number | undefined }> {
+  const messages: string[] = [];
+  for (let message = await client.receive(); message; message = await client.receive()) {
+    if (message.opcode === closing) {
+      return { messages, close: message.payload.length < 2 ? undefined : message.payload.readUInt16BE() };
+    }
+    messages.push(message.payload.toString("latin1"));
+  }
+  return { messages, close: undefined };
+}
+
+test("what goes through is written down, counted and hashed, and passes message by message", async () => {
+  const exec = await stream("bob", PIPE);
+  exec.client.send(binary, "\x00in");
+  assert.deepEqual((await exec.server.receive())?.payload.toString(), "\x00in");
+  exec.client.send(text, "\x00as text");
+  assert.deepEqual(await exec.server.receive(), { opcode: text, payload: Buffer.from("\x00as text") });
+  exec.client.send(binary, "\xff\x00");
+  exec.server.send(binary, Buffer.concat([Buffer.from([1]), Buffer.from("é").subarray(0, 1)]));
+  exec.server.send(binary, Buffer.concat([Buffer.from([1]), Buffer.from("é").subarray(1)]));
+  exec.server.send(binary, "\x02reason");
+  exec.server.send(binary, FAILURE);
+  exec.server.close(1000);
+  assert.deepEqual(await heard(exec), {
+    messages: ["\x01\xc3", "\x01\xa9", "\x02reason", FAILURE],
+    close: 1000,
+  });
+  const { manifest, events } = await ended(exec.id, "bob");
+  assert.deepEqual(
+    events.map(([, code, data]) => [code, data]),
+    [
+      ["o", "é"],
+      ["e", "6"],
+      ["o", "reason"],
+      ["m", "the command ended with exit code 3"],
+    ],
+  );
+  assert.deepEqual(
+    [manifest.by, manifest.exit_code, manifest.bytes, manifest.sha256.stdout, manifest.sha256.stdin],
+    ["command", 3, { stdin: 9, stdout: 2, stderr: 6 }, sha256("é"), sha256("inas text")],
+  );
+  assert.deepEqual(manifest.target, {
+    kind: "exec",
+    namespace: "default",
+    pod: "web",
+    command: ["tar", "cf"],
+    tty: false,
+    stdin: true,
+  });
+  // The objects of the bucket, and no others.
+  const bucket = await stage.gateway.recordings();
+  const keys = (await bucket.list({ prefix: "recordings/" })).objects.map(({ key }) => key);
+  const mine = keys
+    .filter((key) => key.includes(exec.id))
+    .map((key) => key.replace(exec.id, "ID").replace(/[0-9a-f]{16}/, "USER"));
+  assert.deepEqual(mine, [
+    "recordings/chunks/ID/00000",
+    "recordings/chunks/ID/00001",
+    "recordings/manifests/ID",
+    "recordings/users/USER/ID",
+  ]);
+});
+
+test("the cluster is told who asks and nothing else, as ever", async () => {
+  const { request } = await stream("bob", PIPE);
+  assert.equal(request.head.start, `GET ${PIPE} HTTP/1.1`);
+  assert.deepEqual(request.values("impersonate-user"), ["bob"]);
+  assert.deepEqual(request.values("impersonate-group"), ["developers", "on-call"]);
+  for (const name of ["kube-access-stamp", "cf-access-jwt-assertion", "authorization", "cookie"]) {
+    assert.deepEqual(request.values(name), [], name);
+  }
+  assert.equal(request.values("audit-id").length, 1);
+});
+
+test("whom no guard is for passes natively: no object, no manifest", async () => {
+  const upstream = answerWith("channel.k8s.io");
+  const wire = await stage.open({ as: "alice", target: PIPE, lines: offer("channel.k8s.io") });
+  assert.equal((await readAnswer(wire)).status, 101);
+  assert.deepEqual(await list("alice"), []);
+  wire.socket.destroy();
+  upstream.server()?.wire.socket.destroy();
+});
+
+test("a client's own words about the gateway's business change nothing", async () => {
+  const exec = await stream("bob", PIPE, V5, ["Kube-Access-Stamp: 1 forged", "Kubectl-Command: kubectl cp"]);
+  exec.client.wire.socket.destroy();
+  const { manifest } = await ended(exec.id, "bob");
+  assert.notEqual(manifest.audit_id, "forged");
+  assert.match(String(manifest.started), /^20\d\d-/);
+});
+
+test("case 125: the first size of the terminal never comes, and it is recorded all the same", async () => {
+  const exec = await stream("bob", TERMINAL, "v4.channel.k8s.io");
+  exec.server.send(binary, "\x01$ ");
+  exec.server.send(binary, SUCCESS);
+  exec.server.close(1000);
+  assert.deepEqual((await heard(exec)).messages, ["\x01$ ", SUCCESS]);
+  const { events, raw } = await ended(exec.id, "bob");
+  assert.deepEqual(events[0]?.slice(1), ["o", "$ "]);
+  assert.match(raw, /"width":80,"height":24/);
+});
+
+test("case 119, 125: a client that vanishes ends the stream on the other side, and its manifest says so", async () => {
+  const exec = await stream("bob", TERMINAL);
+  exec.server.send(binary, "\x01$ ");
+  await exec.client.receive();
+  exec.client.wire.socket.destroy();
+  assert.ok(await exec.server.closed());
+  const { manifest, events } = await ended(exec.id, "bob");
+  assert.equal(manifest.by, "client");
+  assert.deepEqual(events[0]?.slice(1), ["o", "$ "]);
+});
+
+test("the cluster breaks off: the client hears a sentence, and the manifest has it", async () => {
+  const exec = await stream("bob", TERMINAL);
+  exec.server.send(binary, "\x01$ ");
+  await exec.client.receive();
+  exec.server.wire.socket.destroy();
+  const { messages, close } = await heard(exec);
+  assert.match(messages.join(), /this session ended: the connection to the container broke off/);
+  assert.equal(close, 1000);
+  assert.equal((await ended(exec.id, "bob")).manifest.by, "cluster");
+});
+
+test("what is typed is kept for whom the guard says input, and for nobody else", async () => {
+  for (const [as, hasInput] of [
+    ["carol", true],
+    ["bob", false],
+  ] as const) {
+    const exec = await stream(as, TERMINAL);
+    exec.client.send(binary, '\x04{"Width":132,"Height":50}');
+    exec.client.send(binary, "\x00ls\r");
+    await exec.server.receive();
+    await exec.server.receive();
+    exec.server.send(binary, SUCCESS);
+    exec.server.close(1000);
+    const { events } = await ended(exec.id, as);
+    const codes = events.map(([, code, data]) => `${code} ${data}`);
+    assert.deepEqual(codes.includes("i ls\r"), hasInput);
+    assert.ok(codes.includes("r 132x50"));
+  }
+});
+
+test("a stream that is bounded and not recorded has a manifest without a recording", async () => {
+  const exec = await stream("dave", PIPE);
+  exec.server.send(binary, "\x01out");
+  exec.server.send(binary, SUCCESS);
+  exec.server.close(1000);
+  await heard(exec);
+  const { manifest } = await ended(exec.id, "dave").catch(async () => ({
+    manifest: JSON.parse((await own(`/${exec.id}`, "dave")).text),
+  }));
+  assert.deepEqual([manifest.record, manifest.chunks, manifest.bytes.stdout], ["nothing", [], 3]);
+});
+
+test("case 125: without a terminal the beginning of each direction is kept, and all of it counted and hashed", async () => {
+  const exec = await stream("bob", PIPE);
+  const data = Buffer.alloc(200_000, "0123456789");
+  for (let from = 0; from < data.length; from += 32_000) {
+    exec.server.send(binary, Buffer.concat([Buffer.from([1]), data.subarray(from, from + 32_000)]));
+  }
+  exec.server.send(binary, SUCCESS);
+  exec.server.close(1000);
+  assert.equal((await heard(exec)).messages.join("").length, data.length + 7 + SUCCESS.length);
+  const { manifest, events } = await ended(exec.id, "bob");
+  assert.deepEqual([manifest.bytes.stdout, manifest.sha256.stdout], [data.length, sha256(data)]);
+  const kept = events.filter(([, code]) => code === "o").map(([, , text]) => text);
+  assert.equal(kept.join(""), data.subarray(0, 65_536).toString());
+});
+
+test("case 115: a stream carries so much, and ends with a sentence when it would carry more", async () => {
+  const exec = await stream("dave", PIPE);
+  const piece = Buffer.alloc(64 * 1024, 1);
+  for (let sent = 0; sent <= 4 * 1024 * 1024; sent += piece.length) {
+    exec.server.send(binary, piece);
+  }
+  const { messages, close } = await heard(exec);
+  assert.equal(messages.slice(0, -1).join("").length, 4 * 1024 * 1024);
+  assert.match(messages.at(-1) ?? "", /carries at most 4 MiB each way/);
+  assert.equal(close, 1000);
+  assert.ok(await exec.server.closed());
+});
+
+test("case 30, 123: it ends with its time, warns before, and says why", async () => {
+  const exec = await stream("dave", PIPE);
+  await stage.advance(301);
+  const warning = (await exec.client.receive())?.payload.toString();
+  assert.ok(warning?.startsWith("\x02\nkube-access: this session ends in 5 minutes"), warning);
+  await stage.advance(300);
+  const { messages, close } = await heard(exec);
+  const status = JSON.parse((messages[0] ?? "").slice(1));
+  assert.deepEqual(
+    [status.status, status.message, status.reason, close],
+    ["Failure", "this session ended: a session here lasts at most 10 m", "Forbidden", 1000],
+  );
+  assert.ok(await exec.server.closed());
+});
+
+test("case 30, 123: it ends with its caller's token", async () => {
+  const exec = await stream("bob", PIPE);
+  await stage.advance(86_400);
+  const { messages } = await heard(exec);
+  // Everybody's tokens have ended; the others want to be somebody still.
+  await stage.advance(-86_400);
+  assert.match(messages.join(), /this session ended: your login at Cloudflare Access ends/);
+  assert.equal((await ended(exec.id, "bob")).manifest.by, "policy");
+});
+
+test("case 123, 180: it ends when its caller is denied, loses a group, or their grant ends", async () => {
+  const soon = new Date(Date.now() + 3_600_000).toISOString().replace(/\.\d+Z/, "Z");
+  const granted = { grants: [{ groups: ["helpers"], expires: soon, id: "grant-1" }] };
+  for (const [first, then, sentence] of [
+    [undefined, { deny: true }, /has withdrawn the access of bob@example.com/],
+    [granted, undefined, /you are no longer in the group helpers, with which you entered/],
+    [{ user: "bob", groups: ["developers"] }, { user: "robert", groups: ["developers"] }, /you are no longer bob/],
+  ] as const) {
+    // What the Worker remembers of the caller is older than the entry.
+    await stage.advance(60);
+    await stage.gateway.setIdentity("email:bob@example.com", first && JSON.stringify(first));
+    const exec = await stream("bob", PIPE);
+    await stage.hurry(20);
+    await stage.gateway.setIdentity("email:bob@example.com", then && JSON.stringify(then));
+    assert.match((await heard(exec)).messages.join(), sentence);
+    await stage.hurry(1);
+    await stage.gateway.setIdentity("email:bob@example.com", undefined);
+    await stage.advance(60);
+    const { manifest } = await ended(exec.id, "bob");
+    assert.equal(manifest.by, "policy");
+  }
+});
+
+test("it ends on its owner's word, and on that of whom RBAC lets", async () => {
+  const first = await stream("bob", TERMINAL);
+  assertRefused(
+    await stage.call({ as: "bob", method: "DELETE", target: `/.kube-access/sessions/${first.id.slice(0, -1)}0` }),
+    404,
+  );
+  const answer = await stage.call({
+    as: "bob",
+    method: "DELETE",
+    target: `/.kube-access/sessions/${first.id}?reason=lunch%0A`,
+  });
+  assert.equal(answer.status, 200, answer.text);
+  assert.match((await heard(first)).messages.join(), /this session ended: bob ended it: lunch"/);
+  const { manifest } = await ended(first.id, "bob");
+  assert.deepEqual([manifest.by, manifest.reason], ["order", "bob ended it: lunch"]);
+  assertRefused(
+    await stage.call({ as: "bob", method: "DELETE", target: `/.kube-access/sessions/${first.id}` }),
+    404,
+    /has ended already/,
+  );
+
+  const second = await stream("bob", TERMINAL);
+  answerWith(V5, false);
+  assertRefused(
+    await stage.call({ as: "dave", method: "DELETE", target: `/.kube-access/sessions/${second.id}` }),
+    403,
+    /auditor/,
+  );
+  assertRefused(await own(`/${second.id}/cast`, "dave"), 403);
+  answerWith(V5, true);
+  assert.equal(
+    (await stage.call({ as: "alice", method: "DELETE", target: `/.kube-access/sessions/${second.id}` })).status,
+    200,
+  );
+  assert.match((await heard(second)).messages.join(), /alice ended it/);
+});
+
+test("case 147: so many streams of one caller, and no more; a place comes back", async () => {
+  const [first] = [await stream("bob", PIPE), await stream("bob", PIPE)];
+  for (const lines of [offer(V5), ["Connection: Upgrade", "Upgrade: SPDY/3.1"]]) {
+    const method = lines.length > 2 ? "GET" : "POST";
+    const answer = await stage.call({ as: "bob", method, target: PIPE, lines });
+    assertRefused(answer, 429, /you have 2 streams open that are recorded or bounded/);
+  }
+  assert.ok(first);
+  first.client.wire.socket.destroy();
+  await ended(first.id, "bob");
+  await eventuallyAsync("a place is free", async () => (await list("bob", "&state=live")).length < 2);
+  await stream("bob", PIPE);
+});
+
+test("case 124: what cannot be recorded does not begin, and nothing runs", async () => {
+  await stage.breakRecordings(true);
+  answerWith(V5);
+  for (const lines of [offer(V5), ["Connection: Upgrade", "Upgrade: SPDY/3.1"]]) {
+    const method = lines.length > 2 ? "GET" : "POST";
+    const answer = await stage.call({ as: "bob", method, target: PIPE, lines });
+    assertRefused(answer, 503, /must be recorded, and the recordings cannot be written right now: nothing was run/);
+  }
+  assert.deepEqual(stage.upstream.received, []);
+});
+
+test("case 124: a recording that breaks off ends its stream with a sentence, and nothing of it is lost when the store is back", async () => {
+  const exec = await stream("bob", TERMINAL);
+  await stage.breakRecordings(true);
+  const line = `${"x".repeat(60_000)}\r\n`;
+  const sent: string[] = [];
+  for (let round = 0; round < 20; round++) {
+    sent.push(line);
+    exec.server.send(binary, `\x01${line}`);
+  }
+  const { messages, close } = await heard(exec);
+  assert.match(messages.at(-1) ?? "", /this session ended: what is done here cannot be recorded any more/);
+  assert.equal(close, 1000);
+  await stage.breakRecordings(false);
+  // What could not be stored is tried again by the object's alarm, half a minute later.
+  const { manifest, events } = await ended(exec.id, "bob");
+  assert.equal(manifest.by, "gateway");
+  const shown = messages
+    .slice(0, -1)
+    .map((message) => message.slice(1))
+    .join("");
+  const recorded = events
+    .filter(([, code]) => code === "o")
+    .map(([, , text]) => text)
+    .join("");
+  assert.equal(recorded, shown);
+});
+
+test("a refusal of the cluster is the cluster's, and its manifest says so", async () => {
+  const before = (await list("bob")).length;
+  stage.upstream.script((received) =>
+    received.answer("403 Forbidden", ["Content-Type: application/json"], '{"kind":"Status"}'),
+  );
+  const answer = await stage.call({ as: "bob", target: PIPE, lines: offer(V5) });
+  assert.deepEqual([answer.status, answer.text], [403, '{"kind":"Status"}']);
+  await eventuallyAsync("it is in the list", async () => (await list("bob", "&state=ended")).length > before);
+  const [newest] = await list("bob", "&state=ended");
+  assert.deepEqual([newest?.by, newest?.reason], ["cluster", "the API server answered with status 403"]);
+});
+
+test("lists are paged, filtered, and show others' to whom RBAC lets", async () => {
+  answerWith(V5, true);
+  const all: string[] = [];
+  let cursor = "";
+  do {
+    const page = JSON.parse((await own(`?limit=3&state=ended${cursor && `&cursor=${cursor}`}`, "alice")).text);
+    assert.equal(page.scope, "all");
+    assert.ok(page.sessions.length <= 3);
+    all.push(...page.sessions.map(({ id }: Session) => id));
+    cursor = page.cursor ?? "";
+  } while (cursor);
+  const users = new Set(JSON.parse((await own("?limit=100", "alice")).text).sessions.map(({ user }: Session) => user));
+  assert.deepEqual([...users].toSorted(), ["bob", "carol", "dave"]);
+  assert.deepEqual(all, all.toSorted(), "the newest first");
+  assert.equal(new Set(all).size, all.length);
+  answerWith(V5, false);
+  const mine = JSON.parse((await own("", "dave")).text);
+  assert.equal(mine.scope, "own");
+  assert.ok(mine.sessions.every(({ user }: Session) => user === "dave") && mine.sessions.length > 0);
+  assertRefused(await own("?user=bob", "dave"), 403);
+  assert.deepEqual(JSON.parse((await own("?user=bob&day=2001-01-01", "bob")).text).sessions, []);
+});
+
+test("case 138: no line of the log has what a command was told or said", async () => {
+  const lines = stage.gateway.logs().join("\n");
+  assert.match(lines, /"message":"session ended"/);
+  assert.doesNotMatch(lines, /"tar"|command=|xxxx/);
+});
