@@ -190,6 +190,7 @@ impl Live {
             Some((place, bytes)) => self.store(place, &bytes).await,
             None => true,
         };
+        self.keep();
         match status(entering).await {
             Some(200) => {}
             Some(429) => return Err(Error::TooMany(self.entrance.relay.most).into()),
