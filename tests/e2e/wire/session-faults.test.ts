@@ -8,6 +8,7 @@ import { buildWorker } from "../../../dev/build.ts";
 import { until } from "../cluster/until.ts";
 import { readAnswer, type Stage, startStage } from "./stage.ts";
 import { accept, binary, offer, Peer } from "./websocket.ts";
+import { chunk } from "./wire.ts";
 
 /** An alarm comes 40 seconds after the last word of an object, and what could not be stored is tried again after 30. */
 const LIMIT_MS = 120_000;
@@ -94,4 +95,41 @@ test("a runtime that ends breaks its streams; each has a manifest that says so, 
   assert.equal(chunks[0]?.name, "00000");
   const again = await stream("bob");
   again.client.wire.socket.destroy();
+});
+
+test("case 30: logs and what a workload streams end with their caller's token, as if they had come to their end", async () => {
+  const seconds = 4;
+  for (const path of [
+    "/api/v1/namespaces/default/pods/web/log?follow=true",
+    "/api/v1/namespaces/default/services/web/proxy/events",
+  ]) {
+    let isOver = false;
+    stage.upstream.script(async (request) => {
+      request.begin("200 OK", ["Content-Type: text/plain", "Transfer-Encoding: chunked"]);
+      const lines = setInterval(() => request.wire.write(chunk("a line\n")), 100);
+      await request.wire.ended(LIMIT_MS);
+      clearInterval(lines);
+      isOver = true;
+    });
+    const exp = Math.floor(Date.now() / 1000) + seconds;
+    const token = await stage.token("alice", { claims: { exp } });
+    const answer = await stage.call({ token, target: path });
+    assert.equal(answer.status, 200);
+    assert.match(answer.text, /^(a line\n)+$/);
+    const late = Date.now() / 1000 - exp;
+    assert.ok(late > -1 && late < 5, `${late} s after the token's end`);
+    await until("the cluster hears of it", LIMIT_MS, () => isOver);
+  }
+});
+
+test("what ends by itself, or is whole, is handed on as it is", async () => {
+  stage.upstream.script(async (request) => {
+    const isLog = request.head.start.includes("/log");
+    request.begin("200 OK", isLog ? ["Transfer-Encoding: chunked"] : ["Content-Length: 5", "Content-Encoding: x-odd"]);
+    request.wire.write(isLog ? `${chunk("abc\n").toString()}${chunk("").toString()}` : "whole");
+  });
+  const log = await stage.call({ as: "alice", target: "/api/v1/namespaces/default/pods/web/log" });
+  assert.deepEqual([log.status, log.text], [200, "abc\n"]);
+  const whole = await stage.call({ as: "alice", target: "/api/v1/namespaces/default/services/web/proxy/x" });
+  assert.deepEqual([whole.values("content-length"), whole.text], [["5"], "whole"]);
 });
