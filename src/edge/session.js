@@ -4,8 +4,11 @@ import { within } from "./rim.js";
 
 const encoder = new TextEncoder();
 
-/** How long a store, an object or a pause may take, in milliseconds. */
-const [STORE_MS, OBJECT_MS, PAUSE_MS] = [10_000, 5_000, 500];
+/**
+ * How long a store, an object or a pause may take, in milliseconds. A store is asked up to three times, and the runtime takes an object
+ * away whose input gate is closed for 30 seconds.
+ */
+const [STORE_MS, OBJECT_MS, PAUSE_MS] = [8_000, 5_000, 500];
 
 /** What `hear` of session.rs says of a message. */
 const [PASS, FULL] = [1, 2];

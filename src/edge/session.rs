@@ -64,10 +64,12 @@ struct Entrance {
     head: String,
     caller: Rc<Caller>,
     relay: Relay,
-    began: u64,
     /// When it was last known who they are, in seconds since the Unix epoch.
     confirmed: Cell<u64>,
     checks: Cell<u32>,
+    /// When the line was last asked, and when the roll was last told, in seconds since the Unix epoch.
+    checked: Cell<u64>,
+    told: Cell<u64>,
 }
 
 /// What is stored: key, bytes, and the summary that a list shows.
@@ -82,10 +84,10 @@ impl DurableObject for Session {
     async fn fetch(&self, request: worker::Request) -> worker::Result<worker::Response> {
         let request = request.inner();
         let url = request.url();
-        // No request of a client's comes here with such a path: the gateway keeps them for itself.
-        let answer = match url.split_once("/.kube-access/") {
-            Some((_, "manifest")) => self.manifest(),
-            Some((_, "end")) => {
+        // No request of a client's comes here with these: the gateway keeps such paths for itself.
+        let answer = match url.as_str() {
+            "http://object/.kube-access/manifest" => self.manifest(),
+            "http://object/.kube-access/end" => {
                 let reason = JsFuture::from(request.text()?).await?.as_string().unwrap_or_default();
                 self.end(&reason)
             }
@@ -163,9 +165,10 @@ impl Session {
                 head: text(visit.head),
                 caller: Rc::clone(&plan.caller),
                 relay: (**relay).clone(),
-                began: asked.head.now(),
                 confirmed: Cell::new(asked.head.now()),
                 checks: Cell::default(),
+                checked: Cell::new(asked.head.now()),
+                told: Cell::new(asked.head.now()),
             },
         });
         if self.live.replace(Some(Rc::clone(&live))).is_some() {
@@ -265,12 +268,12 @@ impl Live {
             return false;
         }
         let _ = self.store_next(false);
-        let seconds = (now / 1000).saturating_sub(self.entrance.began);
-        if seconds.is_multiple_of(EVERY_SECONDS) {
+        let Entrance { checked, told, .. } = &self.entrance;
+        if is_due(checked, EVERY_SECONDS, now / 1000) {
             let live = Rc::clone(self);
             spawn_local(async move { live.confirm().await });
         }
-        if seconds.is_multiple_of(roll::EVERY_SECONDS) {
+        if is_due(told, roll::EVERY_SECONDS, now / 1000) {
             let staying = self.tell("stay");
             spawn_local(async move {
                 status(staying).await;
@@ -338,7 +341,7 @@ impl Live {
         let (items, record) = {
             let session = self.session.borrow();
             let (facts, end, code) = (session.facts(), session.end(), session.exit_code());
-            let summary = close(&facts.summary(), end, code);
+            let summary = manifest::summary(&facts.summary(), end, code);
             let mut items = self.left.take();
             items.extend(closing(&facts.id, facts.user(), &close(&session.manifest(), end, code), &summary));
             (items, session.record())
@@ -451,8 +454,8 @@ async fn recover(state: &JsValue, env: &JsValue, known: &Array) {
     let text = |place| known.get(place).as_string().unwrap_or_default();
     let (id, user, manifest, summary) = (text(0), text(1), text(2), text(3));
     let end = manifest::lost(now());
-    let (manifest, summary) = (close(&manifest, Some(&end), None), close(&summary, Some(&end), None));
-    save(state, env, closing(&id, &user, &manifest, &summary).to_vec()).await;
+    let summary = manifest::summary(&summary, Some(&end), None);
+    save(state, env, closing(&id, &user, &close(&manifest, Some(&end), None), &summary).to_vec()).await;
 }
 
 /// Stores what must be stored at the end, and forgets the stream; or has it tried again.
@@ -478,6 +481,15 @@ async fn save(state: &JsValue, env: &JsValue, items: Vec<Item>) {
 async fn status(answer: Result<Promise, JsValue>) -> Option<u16> {
     let answer = JsFuture::from(answer.ok()?).await.ok()?.as_string()?;
     answer.get(..3)?.parse().ok()
+}
+
+/// Whether something was done so many seconds ago. It is done now then.
+fn is_due(last: &Cell<u64>, every: u64, now: u64) -> bool {
+    let is_due = now >= last.get() + every;
+    if is_due {
+        last.set(now);
+    }
+    is_due
 }
 
 fn side_of(side: u32) -> Side {

@@ -10,6 +10,9 @@ use hmac_sha256::Hash;
 
 use super::{By, End, id};
 
+/// The longest reason that a list shows, in bytes.
+const MAX_REASON_BYTES: usize = 300;
+
 /// A chunk of a recording.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Chunk {
@@ -70,6 +73,22 @@ pub fn close(open: &str, end: Option<&End>, exit_code: Option<i32>) -> String {
     }
     text.push('}');
     text
+}
+
+/// The JSON of a summary, as it may lie with an object of the bucket: in ASCII, and not long.
+#[must_use]
+pub fn summary(open: &str, end: Option<&End>, exit_code: Option<i32>) -> String {
+    let short = end.map(|end| End { reason: super::cut(&end.reason, MAX_REASON_BYTES).to_owned(), ..end.clone() });
+    close(open, short.as_ref(), exit_code).chars().fold(String::new(), |mut text, character| {
+        if character.is_ascii() {
+            text.push(character);
+        } else {
+            for unit in character.encode_utf16(&mut [0; 2]) {
+                let _ = write!(text, "\\u{unit:04x}");
+            }
+        }
+        text
+    })
 }
 
 /// How a session ended whose object is gone.

@@ -247,7 +247,7 @@ pub fn chunks(id: &str) -> String {
 /// The answer to a list: those that go on, by summaries without an end, and those that have ended; and where the next page begins.
 #[must_use]
 pub fn page(query: &Query, live: &[&str], ended: &[String], cursor: Option<&str>) -> String {
-    let live = live.iter().map(|open| manifest::close(open, None, None)).filter(|summary| query.takes(summary));
+    let live = live.iter().map(|open| manifest::summary(open, None, None)).filter(|summary| query.takes(summary));
     let sessions: Vec<String> = live.chain(ended.iter().cloned()).collect();
     let scope = if query.is_narrowed { "own" } else { "all" };
     let cursor = cursor.map(|cursor| format!(r#","cursor":"{cursor}""#)).unwrap_or_default();

@@ -39,7 +39,9 @@ fn manifest(session: &Session) -> Value {
 }
 
 fn summary(session: &Session) -> Value {
-    serde_json::from_str(&manifest::close(&session.facts().summary(), session.end(), session.exit_code())).unwrap()
+    let text = manifest::summary(&session.facts().summary(), session.end(), session.exit_code());
+    assert!(text.is_ascii() && text.len() < 4096, "an object of the bucket can carry it: {text}");
+    serde_json::from_str(&text).unwrap()
 }
 
 /// All that was recorded and not yet taken.
@@ -326,6 +328,9 @@ fn a_long_command_is_whole_in_the_manifest_and_cut_in_lists() {
         |value: &Value| value.as_array().unwrap().iter().map(|word| word.as_str().unwrap().len()).collect::<Vec<_>>();
     assert_eq!(of(&manifest(&session)["target"]["command"]), [2, 1000, 4]);
     assert_eq!(of(&summary(&session)["command"]), [2, 198]);
+    let mut session = session;
+    session.stop(By::Command, "\u{1f600}".repeat(1000), NOW);
+    assert_eq!(summary(&session)["reason"].as_str().map(str::len), Some(300));
 }
 
 proptest! {
