@@ -156,13 +156,13 @@ export async function find(env, key, request) {
   return object ? object.text() : undefined;
 }
 
-/** Names and summaries under a prefix, in the order of names, after one of them; last of all whether there are more. */
+/** Names, summaries and sizes under a prefix, in the order of names, after one of them; last of all whether there are more. */
 export async function list(env, prefix, after, limit, request) {
   const startAfter = after === "" ? undefined : `recordings/${prefix}${after}`;
   const options = { prefix: `recordings/${prefix}`, startAfter, limit, include: ["customMetadata"] };
   const { objects, truncated } = await within(env.RECORDINGS.list(options), STORE_MS, request);
   const found = objects.map(({ key, size, customMetadata }) => {
-    return [key.slice(options.prefix.length), customMetadata?.summary ?? "", size];
+    return [key.slice(options.prefix.length), customMetadata?.summary ?? "", String(size)];
   });
   return [...found.flat(), truncated];
 }

@@ -53,7 +53,8 @@ fn json(text: &str) -> Result<web_sys::Response, JsValue> {
 struct Object {
     name: String,
     summary: String,
-    size: f64,
+    /// In bytes, as digits.
+    size: String,
 }
 
 struct Found {
@@ -135,7 +136,7 @@ async fn objects(prefix: &str, after: &str, visit: &Visit<'_>) -> Result<Found, 
     for item in listed.chunks_exact(3) {
         let [name, summary, size] = item else { continue };
         let text = |value: &JsValue| value.as_string().unwrap_or_default();
-        found.items.push(Object { name: text(name), summary: text(summary), size: size.as_f64().unwrap_or_default() });
+        found.items.push(Object { name: text(name), summary: text(summary), size: text(size) });
     }
     Ok(found)
 }

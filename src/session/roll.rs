@@ -9,7 +9,7 @@ pub const EVERY_SECONDS: u64 = 15;
 /// How long a place is kept for a stream that says nothing, in seconds.
 const KEPT_SECONDS: u64 = 45;
 
-/// The streams that are open.
+/// The streams that are open, in the order of their names.
 #[derive(Debug, Default)]
 pub struct Roll(Vec<Open>);
 
@@ -45,7 +45,9 @@ impl Roll {
         match self.0.iter_mut().find(|open| open.id == id) {
             Some(open) => open.seen = now,
             None => {
-                self.0.push(Open { id: id.to_owned(), user: user.to_owned(), summary: summary.to_owned(), seen: now });
+                let place = self.0.iter().position(|open| open.id.as_str() > id).unwrap_or(self.0.len());
+                let open = Open { id: id.to_owned(), user: user.to_owned(), summary: summary.to_owned(), seen: now };
+                self.0.insert(place, open);
             }
         }
     }
@@ -58,7 +60,6 @@ impl Roll {
     /// The summaries, without their ends, the newest first.
     pub fn list(&mut self, now: u64) -> Vec<&str> {
         self.forget(now);
-        self.0.sort_unstable_by(|one, other| one.id.cmp(&other.id));
         self.0.iter().map(|open| open.summary.as_str()).collect()
     }
 
