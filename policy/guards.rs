@@ -11,6 +11,9 @@ use super::{MapError, Policy, cell, check_name, fail, resources, words};
 /// The presets of `allow`.
 const PRESETS: [&str; 1] = ["read-only"];
 
+/// The bytes of each direction of a stream, where a guard bounds sessions and does not say.
+const MAX_BYTES: u64 = 64 << 20;
+
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Guard {
@@ -18,6 +21,24 @@ pub(super) struct Guard {
     r#for: Option<Spanned<Whom>>,
     allow: Option<Spanned<String>>,
     deny: Option<Spanned<Vec<Spanned<Rule>>>>,
+    record: Option<Spanned<Record>>,
+    max_session: Option<Spanned<String>>,
+    max_bytes: Option<Spanned<String>>,
+    streams: Option<Spanned<Streams>>,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged, expecting = "record: expected true, or input")]
+enum Record {
+    Switch(bool),
+    Word(String),
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Streams {
+    namespaces: Option<Spanned<List>>,
+    names: Option<Spanned<List>>,
 }
 
 #[derive(Deserialize)]
@@ -42,15 +63,16 @@ struct Rule {
 
 type List = Vec<Spanned<String>>;
 
-/// A line for each guard, `name TAB users TAB groups TAB preset`, and after it one for each of its rules, beginning with a TAB: the
-/// verbs as a set of bits, then either the URLs or API groups, resources, namespaces and names. A blank lies between, `*` stands for
-/// whatever there is, and [`words::CORE_GROUP`] for the core group.
+/// A line for each guard, `name TAB users TAB groups TAB preset TAB sessions`, and after it one for each of its rules, beginning with a
+/// TAB: the verbs as a set of bits, then either the URLs or API groups, resources, namespaces and names. A blank lies between, `*`
+/// stands for whatever there is, and [`words::CORE_GROUP`] for the core group. What a guard asks of sessions is empty, or `output`,
+/// `input` or `-` for what is recorded, then the seconds or `-`, the bytes, namespaces and names, with a blank between as well.
 pub(super) fn compile(policy: &Policy) -> Result<String, MapError> {
     let known = Names::of(policy);
     let mut lines = BTreeMap::new();
     let mut text = String::new();
     for guard in &policy.guards {
-        let Guard { name, r#for, allow, deny } = &guard.value;
+        let Guard { name, r#for, allow, deny, .. } = &guard.value;
         let is_label = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
         if name.value.is_empty() || name.value.len() > 63 || !name.value.bytes().all(is_label) {
             return fail(
@@ -70,15 +92,17 @@ pub(super) fn compile(policy: &Policy) -> Result<String, MapError> {
             Some(other) => return fail(other, format!("allow {:?}: expected {}", other.value, PRESETS.join(" or "))),
             None => "",
         };
+        let sessions = compile_sessions(&guard.value)?;
         let rules: &[Spanned<Rule>] = match deny {
             Some(rules) if rules.value.is_empty() => return fail(rules, never("an empty list")),
             Some(rules) => &rules.value,
-            None if preset.is_empty() => {
-                return fail(guard, "a guard that takes nothing away: expected deny, or allow: read-only");
+            None if preset.is_empty() && sessions.is_empty() => {
+                let expected = "expected deny, allow: read-only, record or max_session";
+                return fail(guard, format!("a guard that takes nothing away: {expected}"));
             }
             None => &[],
         };
-        text.extend([&name.value, "\t", &users, "\t", &groups, "\t", preset, "\n"]);
+        text.extend([&name.value, "\t", &users, "\t", &groups, "\t", preset, "\t", &sessions, "\n"]);
         for rule in rules {
             text.extend(["\t", &compile_rule(rule)?, "\n"]);
         }
@@ -134,6 +158,88 @@ fn is_instance(user: &str, template: &str) -> bool {
             user.strip_prefix(before).and_then(|rest| rest.strip_suffix(after)).is_some_and(|email| email.contains('@'))
         }
     }
+}
+
+/// What a guard asks of sessions, as a cell: nothing, or all of it.
+fn compile_sessions(guard: &Guard) -> Result<String, MapError> {
+    let Guard { record, max_session, max_bytes, streams, .. } = guard;
+    let recorded = match record.as_ref().map(|record| (record, &record.value)) {
+        None => "-",
+        Some((_, Record::Switch(true))) => "output",
+        Some((_, Record::Word(word))) if word == "input" => "input",
+        Some((at, other)) => {
+            let given = match other {
+                Record::Switch(switch) => switch.to_string(),
+                Record::Word(word) => format!("{word:?}"),
+            };
+            let expected = "expected true, or input, which keeps what is typed as well; left out, nothing is recorded";
+            return fail(at, format!("record {given}: {expected}"));
+        }
+    };
+    let seconds = match max_session.as_ref().map(|at| (at, seconds_of(&at.value))) {
+        None => "-".into(),
+        Some((_, Some(seconds))) => seconds.to_string(),
+        Some((at, None)) => {
+            let expected = "expected hours, minutes and seconds, such as 4h, 90m or 1h30m, from 10s to 168h";
+            return fail(at, format!("max_session {:?}: {expected}", at.value));
+        }
+    };
+    let bytes = match max_bytes.as_ref().map(|at| (at, bytes_of(&at.value))) {
+        None => MAX_BYTES,
+        Some((_, Some(bytes))) => bytes,
+        Some((at, None)) => {
+            let expected = "expected KiB or MiB, such as 512KiB or 64MiB, from 64KiB to 96MiB";
+            return fail(at, format!("max_bytes {:?}: {expected}", at.value));
+        }
+    };
+    let [namespaces, names] = match streams {
+        None => [None; 2],
+        Some(at) => {
+            let Streams { namespaces, names } = &at.value;
+            if let Some(empty) = [namespaces, names].into_iter().flatten().find(|list| list.value.is_empty()) {
+                return fail(empty, never("an empty list"));
+            }
+            if namespaces.is_none() && names.is_none() {
+                return fail(at, "streams of no pod: expected namespaces or names, or no `streams`, which means all");
+            }
+            [namespaces.as_ref(), names.as_ref()]
+        }
+    };
+    namespaces.map_or(Ok(()), check_namespaces)?;
+    names.map_or(Ok(()), check_names)?;
+    if record.is_none() && max_session.is_none() {
+        let takes_nothing = "takes nothing away by itself: expected record or max_session beside it";
+        return match (max_bytes, streams) {
+            (Some(at), _) => fail(at, format!("max_bytes {takes_nothing}")),
+            (None, Some(at)) => fail(at, format!("streams {takes_nothing}")),
+            (None, None) => Ok(String::new()),
+        };
+    }
+    Ok(format!("{recorded} {seconds} {bytes} {} {}", list(namespaces), list(names)))
+}
+
+/// The seconds of a time such as 1h30m.
+fn seconds_of(text: &str) -> Option<u64> {
+    let (mut sum, mut rest) = (0, text);
+    for (unit, seconds) in [('h', 3600), ('m', 60), ('s', 1)] {
+        if let Some((count, after)) = rest.split_once(unit) {
+            sum += seconds * count_of(count)?;
+            rest = after;
+        }
+    }
+    (rest.is_empty() && (10..=168 * 3600).contains(&sum)).then_some(sum)
+}
+
+fn bytes_of(text: &str) -> Option<u64> {
+    let units = [("KiB", 1 << 10), ("MiB", 1 << 20)];
+    let (count, unit) = units.iter().find_map(|(unit, bytes)| Some((text.strip_suffix(unit)?, bytes)))?;
+    count_of(count).map(|count| count * unit).filter(|bytes| (64 << 10..=96 << 20).contains(bytes))
+}
+
+/// A whole number of six digits at most.
+fn count_of(digits: &str) -> Option<u64> {
+    let is_number = digits.len() <= 6 && digits.bytes().all(|byte| byte.is_ascii_digit());
+    digits.parse().ok().filter(|_| is_number)
 }
 
 fn compile_rule(at: &Spanned<Rule>) -> Result<String, MapError> {
@@ -209,11 +315,7 @@ fn check_resources(rule: &Rule, resources: &Spanned<List>, verbs: u16) -> Result
         check_resource(resource, groups, verbs)?;
     }
     if let Some(namespaces) = &rule.namespaces {
-        for namespace in &namespaces.value {
-            check_pattern("namespace", namespace, |byte| {
-                byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-'
-            })?;
-        }
+        check_namespaces(namespaces)?;
         let is_outside = |resource: &Spanned<String>| {
             let resource = resource.value.split('/').next().unwrap_or_default();
             resource != "namespaces" && resources::is_cluster_scoped(resource)
@@ -223,9 +325,7 @@ fn check_resources(rule: &Rule, resources: &Spanned<List>, verbs: u16) -> Result
         }
     }
     if let Some(names) = &rule.names {
-        for name in &names.value {
-            check_pattern("name", name, |byte| byte.is_ascii_graphic() && !b",/%*".contains(&byte))?;
-        }
+        check_names(names)?;
         let creates = verbs & words::bit("create") != 0 && rule.verbs.is_some();
         let is_whole = |resource: &Spanned<String>| !resource.value.contains('/') && !resource.value.ends_with('*');
         let is_all = rule.verbs.as_ref().is_some_and(|verbs| verbs.value.iter().any(|verb| verb.value == "*"));
@@ -289,6 +389,16 @@ fn check_resource(at: &Spanned<String>, groups: &[Spanned<String>], verbs: u16) 
 
 fn is_self_review(resource: &str) -> bool {
     words::SELF_REVIEWS.iter().any(|(_, review)| *review == resource)
+}
+
+fn check_namespaces(namespaces: &Spanned<List>) -> Result<(), MapError> {
+    let is_plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    namespaces.value.iter().try_for_each(|namespace| check_pattern("namespace", namespace, is_plain))
+}
+
+fn check_names(names: &Spanned<List>) -> Result<(), MapError> {
+    let is_plain = |byte: u8| byte.is_ascii_graphic() && !b",/%*".contains(&byte);
+    names.value.iter().try_for_each(|name| check_pattern("name", name, is_plain))
 }
 
 fn check_pattern(kind: &str, at: &Spanned<String>, is_plain: impl Fn(u8) -> bool) -> Result<(), MapError> {

@@ -221,7 +221,7 @@ fn a_guard_becomes_a_line_and_one_for_each_rule() {
          - {{api_groups: ['', apps*], resources: [pods/exec, '*'], namespaces: [team-*], names: [x, y*], verbs: ['*']}}\n  \
          - {{non_resource_urls: [/metrics, /logs/*]}}\n"
     ));
-    let expected = "ro\tcarol\tagents,on-call\tread-only\nrules\t\t\t\n\t7 * secrets * *\n\t255 .,apps* * team-* x,y*\n\
+    let expected = "ro\tcarol\tagents,on-call\tread-only\t\nrules\t\t\t\t\n\t7 * secrets * *\n\t255 .,apps* * team-* x,y*\n\
         \t1889 /metrics,/logs/*\n";
     assert_eq!(tables.unwrap().guards, expected);
 }
@@ -292,6 +292,85 @@ fn case_178_a_guard_that_could_never_match_does_not_compile() {
     let template = "identities: [{email_domain: b.c, user: 'sso:{email}'}]\nguards: [{name: g, allow: read-only, for: {users: [NAME]}}]";
     assert!(compile(&template.replace("NAME", "sso:x@b.c")).is_ok());
     assert!(compile(&template.replace("NAME", "x@b.c")).is_err());
+}
+
+#[test]
+fn what_a_guard_asks_of_sessions_is_a_cell_of_its_line() {
+    for (fields, cell) in [
+        ("record: true", "output - 67108864 * *"),
+        ("record: True", "output - 67108864 * *"),
+        ("record: input, max_session: 4h", "input 14400 67108864 * *"),
+        ("record: 'input', max_session: '10s', max_bytes: 64KiB", "input 10 65536 * *"),
+        ("max_session: 90m, max_bytes: 96MiB", "- 5400 100663296 * *"),
+        ("max_session: 168h", "- 604800 67108864 * *"),
+        ("max_session: 1h30m", "- 5400 67108864 * *"),
+        ("max_session: 1h5s", "- 3605 67108864 * *"),
+        ("record: true, max_bytes: 512KiB", "output - 524288 * *"),
+        ("record: true, streams: {namespaces: [prod-*, a], names: [web-*]}", "output - 67108864 prod-*,a web-*"),
+        ("record: true, streams: {names: ['system:x']}", "output - 67108864 * system:x"),
+        ("record: true, streams: {namespaces: [a, '*']}", "output - 67108864 * *"),
+    ] {
+        let tables = compile(&format!("{ENTRY}guards: [{{name: g, {fields}}}]\n"));
+        assert_eq!(tables.map(|tables| tables.guards), Ok(format!("g\t\t\t\t{cell}\n")), "{fields}");
+    }
+    let beside =
+        "guards: [{name: g, allow: read-only, record: true, deny: [{resources: [pods]}]}, {name: h, max_session: 1m}]";
+    let expected = "g\t\t\tread-only\toutput - 67108864 * *\n\t255 * pods * *\nh\t\t\t\t- 60 67108864 * *\n";
+    assert_eq!(compile(&format!("{ENTRY}{beside}")).unwrap().guards, expected);
+}
+
+#[test]
+fn what_a_guard_cannot_ask_of_sessions_does_not_compile() {
+    let expected = "expected hours, minutes and seconds, such as 4h, 90m or 1h30m, from 10s to 168h";
+    for (fields, part) in [
+        ("record: false", "record false: expected true, or input"),
+        ("record: 'true'", "record \"true\": expected true, or input"),
+        ("record: Input", "record \"Input\": expected true, or input"),
+        ("record: output", "record \"output\": expected true, or input"),
+        ("record: ''", "record \"\": expected true, or input"),
+        ("record: yes", "quote it"),
+        ("record: 1", "quote it"),
+        ("record: [true]", "record: expected true, or input"),
+        ("max_session: 9s", expected),
+        ("max_session: 168h1s", expected),
+        ("max_session: 604801s", expected),
+        ("max_session: 1d", expected),
+        ("max_session: 4H", expected),
+        ("max_session: 4 h", expected),
+        ("max_session: 1m1h", expected),
+        ("max_session: 1h1h", expected),
+        ("max_session: 1.5h", expected),
+        ("max_session: 99999999999999999999h", expected),
+        ("max_session: h", expected),
+        ("max_session: '+4h'", expected),
+        ("max_session: ''", expected),
+        ("max_session: '3600'", expected),
+        ("max_session: 3600", "quote it"),
+        ("record: true, max_bytes: 63KiB", "from 64KiB to 96MiB"),
+        ("record: true, max_bytes: 97MiB", "from 64KiB to 96MiB"),
+        ("record: true, max_bytes: 98305KiB", "from 64KiB to 96MiB"),
+        ("record: true, max_bytes: 64MB", "expected KiB or MiB, such as 512KiB or 64MiB"),
+        ("record: true, max_bytes: 64 MiB", "expected KiB or MiB"),
+        ("record: true, max_bytes: '67108864'", "expected KiB or MiB"),
+        ("record: true, max_bytes: MiB", "expected KiB or MiB"),
+        ("max_bytes: 1MiB", "max_bytes takes nothing away by itself: expected record or max_session"),
+        ("allow: read-only, max_bytes: 1MiB", "max_bytes takes nothing away by itself"),
+        ("allow: read-only, streams: {names: [web]}", "streams takes nothing away by itself"),
+        ("record: true, streams: {}", "streams of no pod"),
+        ("record: true, streams: {names: []}", "can never match: an empty list"),
+        ("record: true, streams: {names: [a], namespaces: []}", "can never match: an empty list"),
+        ("record: true, streams: {namespaces: [Prod]}", "namespace \"Prod\": expected the name of one, or with a *"),
+        ("record: true, streams: {namespaces: ['p*d']}", "with a * at its end"),
+        ("record: true, streams: {names: [a/b]}", "name \"a/b\": expected the name of one, or with a *"),
+        ("record: true, streams: {names: ['']}", "with a * at its end"),
+        ("record: true, streams: {pods: [a]}", "unknown field"),
+        ("record: true, streams: [a]", "expected"),
+        ("records: true", "unknown field"),
+    ] {
+        let error =
+            compile(&format!("{ENTRY}guards:\n- {{name: g, record: true}}\n- {{name: h, {fields}}}\n")).unwrap_err();
+        assert!(error.line == 4 && error.message.contains(part), "{fields}: {error}");
+    }
 }
 
 #[test]

@@ -7,6 +7,8 @@
 //!
 //! What could touch what a rule names is refused whole: a list of all namespaces holds what one namespace has, and a list has what it
 //! names. Nothing is ever filtered. Discovery and the reviews of oneself stay open to whoever is let in.
+//!
+//! A guard may also ask that what stays open ends in time, and that a stream is recorded: [`Guards::stay`] says so, others see to it.
 
 use std::borrow::Cow;
 
@@ -41,6 +43,8 @@ pub struct Guards<'m> {
     by_resource: Vec<Vec<(&'m str, Vec<usize>)>>,
     /// The other rules.
     others: Vec<usize>,
+    /// What guards ask of what stays open, in their order.
+    sessions: Vec<Session<'m>>,
 }
 
 /// How many lists there are of rules by resource: a power of two.
@@ -49,6 +53,44 @@ const LISTS: u32 = 64;
 /// Which of them hold for somebody: a bit for each.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Held(Vec<u64>);
+
+/// What the guards that hold ask of something that stays open.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Stay {
+    /// What of a stream is recorded.
+    pub record: Record,
+    /// When it ends at the latest, in seconds from its beginning.
+    pub seconds: Option<u64>,
+    /// How many bytes each direction of a stream may carry.
+    pub bytes: u64,
+    /// The names of the guards that ask.
+    pub guards: Vec<String>,
+}
+
+/// What of a stream is recorded.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Record {
+    /// Nothing.
+    #[default]
+    Nothing,
+    /// What comes back.
+    Output,
+    /// What is typed as well.
+    Input,
+}
+
+/// What one guard asks of what stays open.
+#[derive(Debug)]
+struct Session<'m> {
+    /// The place of its guard.
+    guard: usize,
+    name: &'m str,
+    record: Record,
+    seconds: Option<u64>,
+    bytes: u64,
+    /// Where its lists begin and end: namespaces, names.
+    bounds: [usize; 3],
+}
 
 #[derive(Debug)]
 struct Guard<'m> {
@@ -120,8 +162,37 @@ impl<'m> Guards<'m> {
             let mut cell = || cells.next().unwrap_or_default();
             let (name, users, groups) = (cell(), cell(), cell());
             guards.all.push(Guard { name, users, groups, is_read_only: !cell().is_empty() });
+            guards.add_session(name, cell());
         }
         guards
+    }
+
+    /// Adds what the last guard asks of what stays open, if it does.
+    fn add_session(&mut self, name: &'m str, text: &'m str) {
+        if text.is_empty() {
+            return;
+        }
+        let mut parts = text.split(' ');
+        let mut part = || parts.next().unwrap_or_default();
+        let record = match part() {
+            "output" => Record::Output,
+            "input" => Record::Input,
+            _ => Record::Nothing,
+        };
+        let (seconds, bytes) = (part().parse().ok(), part().parse().unwrap_or_default());
+        let bounds = [self.patterns.len(), self.add_list(part()), self.add_list(part())];
+        let guard = self.all.len().saturating_sub(1);
+        self.sessions.push(Session { guard, name, record, seconds, bytes, bounds });
+        if record > Record::Nothing {
+            // The kubelet has an exec of its own, which nobody records, for every pod of its node.
+            self.add("255 . nodes/proxy * *");
+        }
+    }
+
+    /// Adds a list of patterns, and tells where it ends.
+    fn add_list(&mut self, cell: &'m str) -> usize {
+        self.patterns.extend(cell.split(',').filter(|_| cell != "*").map(Pattern::parse));
+        self.patterns.len()
     }
 
     /// Adds a rule of the last guard.
@@ -131,8 +202,7 @@ impl<'m> Guards<'m> {
         let mut bounds = [self.patterns.len(); 5];
         let mut lists = 0;
         for (cell, bound) in cells.zip(bounds.iter_mut().skip(1)) {
-            self.patterns.extend(cell.split(',').filter(|_| cell != "*").map(Pattern::parse));
-            *bound = self.patterns.len();
+            *bound = self.add_list(cell);
             lists += 1;
         }
         let guard = self.all.len().saturating_sub(1);
@@ -194,6 +264,35 @@ impl<'m> Guards<'m> {
 }
 
 impl Guards<'_> {
+    /// What the guards that hold ask of something that stays open, the strictest of each: nothing where none asks. A node's proxy reaches
+    /// every pod of the node, whatever it is called.
+    #[must_use]
+    pub fn stay(&self, held: &Held, target: &Target<'_>) -> Option<Stay> {
+        if self.sessions.is_empty() || !target.is_long_running() {
+            return None;
+        }
+        let resource = resource_of(target);
+        let asked = Asked::of(target, &resource);
+        let asks = |session: &&Session<'_>| {
+            let [start, namespaces, names] = session.bounds;
+            let is_named = || asked.is_in(self.list(start, namespaces)) && asked.names(self.list(namespaces, names));
+            held.has(session.guard) && (resource == "nodes/proxy" || is_named())
+        };
+        self.sessions.iter().filter(asks).map(Session::stay).reduce(|all, one| all.and(Some(one)))
+    }
+
+    /// Whether any guard records.
+    #[must_use]
+    pub fn may_record(&self) -> bool {
+        self.sessions.iter().any(|session| session.record > Record::Nothing)
+    }
+
+    /// Whether any guard asks anything of what stays open.
+    #[must_use]
+    pub fn bounds_sessions(&self) -> bool {
+        !self.sessions.is_empty()
+    }
+
     /// Whether a rule holds for somebody and matches, whatever its resources are.
     fn holds(&self, rule: &Rule, held: &Held, asked: &Asked<'_>) -> bool {
         if rule.verbs & asked.verbs == 0 || rule.is_of_urls == asked.target.is_resource || !held.has(rule.guard) {
@@ -216,6 +315,30 @@ impl Guards<'_> {
 
     fn list(&self, from: usize, to: usize) -> &[Pattern<'_>] {
         self.patterns.get(from..to).unwrap_or_default()
+    }
+}
+
+impl Stay {
+    /// The strictest of both, such as the caller's and that of whom they act as.
+    #[must_use]
+    pub fn and(mut self, other: Option<Self>) -> Self {
+        let Some(other) = other else { return self };
+        self.record = self.record.max(other.record);
+        self.seconds = self.seconds.into_iter().chain(other.seconds).min();
+        self.bytes = self.bytes.min(other.bytes);
+        for guard in other.guards {
+            if !self.guards.contains(&guard) {
+                self.guards.push(guard);
+            }
+        }
+        self
+    }
+}
+
+impl Session<'_> {
+    fn stay(&self) -> Stay {
+        let Self { record, seconds, bytes, name, .. } = *self;
+        Stay { record, seconds, bytes, guards: vec![name.to_owned()] }
     }
 }
 

@@ -264,6 +264,130 @@ fn a_refusal_names_the_guard_and_what_it_takes_away() {
     assert!(error.to_string().ends_with(": get /metrics"), "{error}");
 }
 
+const SESSIONS: &str = "bobs\tbob\t\t\t- 3600 67108864 * *\nrecorded\t\tdevs,ops\t\toutput 14400 1048576 * *\n\
+    prod\t\tdevs\t\tinput - 67108864 prod-* web-*,db\nno-secrets\t\t\t\t\n\t255 * secrets * *\n\
+    all\t\t\tread-only\t- 600 2097152 kube-system *\n";
+
+fn stay(user: &str, groups: &[&str], method: &str, target: &str) -> Option<Stay> {
+    let guards = Guards::parse(SESSIONS);
+    let groups: Vec<String> = groups.iter().map(|group| (*group).to_owned()).collect();
+    guards.stay(&guards.held_by(user, &groups), &Target::parse(method, target).unwrap())
+}
+
+#[test]
+fn what_the_guards_that_hold_ask_of_a_stream_is_the_strictest_of_each() {
+    use Record::{Input, Nothing, Output};
+    const MIB: u64 = 1 << 20;
+    for (user, groups, namespace, pod, asked) in [
+        ("eve", &[][..], "n", "p", None),
+        ("eve", &["bob"], "n", "p", None),
+        ("bob", &[], "n", "p", Some((Nothing, Some(3600), 64 * MIB, "bobs"))),
+        ("eve", &["ops"], "n", "p", Some((Output, Some(14400), MIB, "recorded"))),
+        ("bob", &["x", "ops"], "n", "p", Some((Output, Some(3600), MIB, "bobs recorded"))),
+        ("eve", &["devs"], "prod-1", "p", Some((Output, Some(14400), MIB, "recorded"))),
+        ("eve", &["devs"], "n", "web-1", Some((Output, Some(14400), MIB, "recorded"))),
+        ("eve", &["devs"], "prod-1", "web-1", Some((Input, Some(14400), MIB, "recorded prod"))),
+        ("eve", &["devs"], "prod-1", "db", Some((Input, Some(14400), MIB, "recorded prod"))),
+        ("eve", &["devs"], "prod-1", "db-1", Some((Output, Some(14400), MIB, "recorded"))),
+        ("bob", &["devs"], "prod-1", "web-", Some((Input, Some(3600), MIB, "bobs recorded prod"))),
+        ("eve", &[], "kube-system", "p", Some((Nothing, Some(600), 2 * MIB, "all"))),
+        ("bob", &["ops"], "kube-system", "p", Some((Output, Some(600), MIB, "bobs recorded all"))),
+    ] {
+        for (method, stream) in [("GET", "exec?command=sh"), ("POST", "attach"), ("GET", "portforward"), ("GET", "log")]
+        {
+            let found = stay(user, groups, method, &format!("/api/v1/namespaces/{namespace}/pods/{pod}/{stream}"));
+            let found = found.map(|stay| (stay.record, stay.seconds, stay.bytes, stay.guards.join(" ")));
+            let asked = asked.map(|(record, seconds, bytes, guards)| (record, seconds, bytes, guards.to_owned()));
+            assert_eq!(found, asked, "{user} {groups:?} {namespace} {pod} {stream}");
+        }
+    }
+}
+
+#[test]
+fn what_stays_open_and_could_touch_what_a_guard_names_is_bounded() {
+    for (groups, method, target, guards) in [
+        (&["devs"][..], "GET", "/api/v1/pods?watch=1", "recorded prod all"),
+        (&["devs"], "GET", "/api/v1/watch/namespaces/prod-1/pods", "recorded prod"),
+        (&["devs"], "GET", "/api/v1/namespaces/n/pods?watch=1", "recorded"),
+        (&["devs"], "GET", "/api/v1/namespaces/prod-1/pods?watch=1&fieldSelector=metadata.name%3Ddb", "recorded prod"),
+        (&["devs"], "GET", "/api/v1/namespaces/prod-1/pods?watch=1&fieldSelector=metadata.name%3Dx", "recorded"),
+        (&["devs"], "GET", "/api/v1/namespaces/prod-1/services/https:db:443/proxy/", "recorded prod"),
+        (&["devs"], "GET", "/api/v1/proxy/namespaces/prod-1/services/db:443", "recorded prod"),
+        (&["devs"], "GET", "/api/v1/nodes?watch=1", "recorded"),
+        (&[], "GET", "/api/v1/nodes/n/proxy/containerLogs/prod-1/db/x", "all"),
+        (&[], "GET", "/api/v1/proxy/nodes/n", "all"),
+        (&[], "GET", "/api/v1/pods?watch=1", "all"),
+        (&[], "GET", "/api/v1/nodes?watch=1", ""),
+        (&["devs"], "GET", "/api/v1/pods", ""),
+        (&["devs"], "GET", POD, ""),
+        (&["devs"], "POST", "/api/v1/namespaces/prod-1/pods", ""),
+        (&["devs"], "GET", "/version", ""),
+        (&["devs"], "GET", "/metrics?watch=1", ""),
+    ] {
+        let asking = stay("eve", groups, method, target).map(|stay| stay.guards.join(" "));
+        assert_eq!(asking.unwrap_or_default(), guards, "{groups:?} {target}");
+    }
+}
+
+#[test]
+fn what_is_asked_of_the_caller_and_of_whom_they_act_as_becomes_one() {
+    let target = format!("{POD}/exec");
+    let (caller, other) =
+        (stay("bob", &["ops"], "GET", &target).unwrap(), stay("breakglass", &["ops"], "GET", &target));
+    let expected =
+        Stay { guards: vec!["bobs".into(), "recorded".into()], seconds: Some(3600), ..other.clone().unwrap() };
+    assert_eq!(caller.clone().and(other.clone()), expected);
+    assert_eq!(caller.clone().and(None), caller);
+    let turned = other.unwrap().and(Some(caller));
+    assert_eq!((turned.seconds, turned.guards.join(" ")), (Some(3600), "recorded bobs".into()));
+}
+
+#[test]
+fn guards_know_whether_any_of_them_asks_something_of_sessions() {
+    let known = |text| {
+        let guards = Guards::parse(text);
+        (guards.bounds_sessions(), guards.may_record())
+    };
+    assert_eq!(known(""), (false, false));
+    assert_eq!(known("a\t\t\t\nb\t\t\tread-only\t\n"), (false, false));
+    assert_eq!(known("a\t\t\t\t\nb\t\t\t\t- 60 67108864 * *\n"), (true, false));
+    assert_eq!(known(SESSIONS), (true, true));
+}
+
+#[test]
+fn what_a_guard_denies_is_refused_whatever_else_it_asks() {
+    let guards = "g\t\t\t\toutput 60 65536 team-a *\n\t8 * pods/exec * shell\n";
+    assert!(check(guards, "GET", &format!("{POD}/exec")).is_ok());
+    assert!(check(guards, "GET", "/api/v1/namespaces/team-a/pods/shell/exec").is_err());
+}
+
+#[test]
+fn case_178_where_streams_are_recorded_nobody_goes_through_a_node() {
+    let node = [
+        "/api/v1/nodes/n/proxy",
+        "/api/v1/nodes/n/proxy/exec/prod/web/x?command=sh",
+        "/api/v1/proxy/nodes/n",
+        "/api/v1/proxy/nodes/n:10250/run/prod/web/x",
+        "/api/v1/nodes/n/%70roxy/run",
+        "/api/v1/watch/nodes/n/proxy/x",
+        "/api/v1/namespaces/x/nodes/n/proxy/exec",
+    ];
+    for method in ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"] {
+        for target in node {
+            for cell in ["output - 67108864 * *", "input 60 65536 prod-* web"] {
+                let error =
+                    check(&format!("first\t\t\t\t- 60 65536 * *\ng\t\t\t\t{cell}\n"), method, target).unwrap_err();
+                assert_eq!(error.guard, "g", "{method} {target}");
+                assert!(check(&format!("g\teve\t\t\t{cell}\n"), method, target).is_ok(), "{method} {target}");
+            }
+            assert!(check("g\t\t\t\t- 60 65536 * *\n", method, target).is_ok(), "{method} {target}");
+        }
+    }
+    for target in ["/api/v1/nodes/n", "/api/v1/nodes/n/status", "/api/v1/namespaces/n/services/s/proxy/", POD] {
+        assert!(check("g\t\t\t\toutput - 67108864 * *\n", "GET", target).is_ok(), "{target}");
+    }
+}
+
 proptest! {
     #[test]
     fn case_91_101_whatever_is_asked_for_a_guard_on_everything_lets_nothing_pass_but_discovery_and_reviews_of_oneself(
