@@ -31,6 +31,11 @@ export interface Guard {
   for?: object;
   allow?: string;
   deny?: Denial[];
+  /** What it asks of sessions, which RBAC cannot say. */
+  record?: true | "input";
+  max_session?: string;
+  max_bytes?: string;
+  streams?: { namespaces?: string[]; names?: string[] };
 }
 
 interface Denial {

@@ -391,7 +391,7 @@ fn the_examples_of_the_documentation_compile() {
     let blocks =
         documents.iter().flat_map(|text| text.split("```yaml\n").skip(1)).filter_map(|rest| rest.split("```").next());
     let whole: Vec<&str> = blocks.filter(|block| block.starts_with("identities:")).collect();
-    assert_eq!(whole.len(), 4);
+    assert_eq!(whole.len(), 5);
     for policy in whole {
         assert_eq!(compile(policy).map(|_| ()), Ok(()), "{policy}");
     }

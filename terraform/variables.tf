@@ -92,13 +92,14 @@ variable "identities_file" {
   validation {
     condition = alltrue([
       for guard in try(yamldecode(file(var.identities_file)).guards, []) :
-      length(setsubtract(keys(guard), ["name", "for", "allow", "deny"])) == 0 &&
-      length(setsubtract(try(keys(guard["for"]), []), ["users", "groups"])) == 0 && alltrue([
+      length(setsubtract(keys(guard), ["name", "for", "allow", "deny", "record", "max_session", "max_bytes", "streams"])) == 0 &&
+      length(setsubtract(try(keys(guard["for"]), []), ["users", "groups"])) == 0 &&
+      length(setsubtract(try(keys(guard.streams), []), ["namespaces", "names"])) == 0 && alltrue([
         for rule in try(guard.deny, []) :
         length(setsubtract(keys(rule), ["api_groups", "resources", "verbs", "namespaces", "names", "non_resource_urls"])) == 0
       ])
     ])
-    error_message = "identities_file has a guard with an unknown field. Known: name, for (users, groups), allow, deny (api_groups, resources, verbs, namespaces, names, non_resource_urls)."
+    error_message = "identities_file has a guard with an unknown field. Known: name, for (users, groups), allow, deny (api_groups, resources, verbs, namespaces, names, non_resource_urls), record, max_session, max_bytes, streams (namespaces, names)."
   }
 
   validation {

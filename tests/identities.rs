@@ -300,13 +300,28 @@ const POLICIES: &[&str] = &[
     "identities: [{email: a@b.c, user: a}]\nguards: [{name: n, deny: [{resources: [pods], namespaces: [team-*], names: [NAME]}]}]\n",
     "{\"identities\": [{\"email\": \"a@b.c\", \"user\": \"NAME\", \"act_as\": {\"users\": [\"x\"]}}], \"guards\": [{\"name\": \"g\", \
      \"for\": {\"users\": [\"NAME\"]}, \"deny\": [{\"resources\": [\"pods\"]}]}]}\n",
+    "identities: [{email: a@b.c, user: a, groups: [NAME]}]\nguards:\n- {name: g, for: {groups: [NAME]}, record: true, max_session: 4h}\n\
+     - {name: h, record: input, max_bytes: 96MiB, streams: {namespaces: [prod-*, b], names: [NAME]}}\n- {name: i, allow: read-only}\n",
+    "identities: [{email: a@b.c, user: NAME}]\nguards:\n- name: g\n  record: True\n  max_bytes: '64KiB'\n  streams:\n    names: [\"*\", x]\n\
+     - {name: h, max_session: \"08h5m010s\", deny: [{resources: [pods]}]}\n- {name: i, max_session: 90m, streams: {namespaces: [a]}}\n",
+];
+
+/// What a guard asks of sessions, and cannot ask.
+#[rustfmt::skip]
+const NO_SESSIONS: &[&str] = &[
+    "record: false", "record: output", "record: tRUE", "record: [true]", "max_session: 9s", "max_session: 168h1s", "max_session: 4 h",
+    "max_session: 1m1h", "max_session: 1d", "max_session: ''", "max_session: [4h]", "record: true, max_bytes: 63KiB",
+    "record: true, max_bytes: 97MiB", "record: true, max_bytes: 64MB", "record: true, max_bytes: '67108864'",
+    "allow: read-only, max_bytes: 1MiB", "allow: read-only, streams: {names: [web]}", "record: true, streams: {}",
+    "record: true, streams: {names: []}", "record: true, streams: {namespaces: [Prod]}", "record: true, streams: {names: [a/b]}",
+    "record: true, streams: {names: ['']}", "for: {users: [a]}",
 ];
 
 /// Names that may stand for `NAME`.
 const NAMES: &[&str] =
     &["alice", "a.b", "a:b", "2024-team", "'a b'", "\"007\"", "'no'", "a#b", "\"{email}\"", "x1e3", "007", "yes", "é"];
 
-/// What both made of a policy: users, groups, UIDs, extras; then the guards for everybody, as rules.
+/// What both made of a policy: users, groups, UIDs, extras; then the guards for everybody, as rules, and what guards ask of sessions.
 type Made = BTreeMap<String, Vec<String>>;
 
 #[test]
@@ -321,9 +336,21 @@ fn case_172_terraform_makes_of_a_hundred_policies_what_the_build_makes_of_them()
     }
     policies.retain(|policy| source::compile(policy).is_ok());
     assert!(policies.len() >= 100, "only {} compile", policies.len());
-    let theirs = made_by_terraform(&policies);
+    let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join("policies");
+    let theirs = made_by_terraform(&dir, &policies);
     for (index, policy) in policies.iter().enumerate() {
         assert_eq!(Some(&made_by_the_build(policy)), theirs.get(&format!("{index}.yaml")), "{policy}");
+    }
+    for file in (0..policies.len()).map(|index| dir.join(format!("{index}.yaml"))) {
+        fs::remove_file(file).unwrap();
+    }
+    for fields in NO_SESSIONS {
+        let policy = format!("identities: [{{email: a@b.c, user: a}}]\nguards: [{{name: g, {fields}}}]\n");
+        assert!(source::compile(&policy).is_err(), "{fields}");
+        fs::write(dir.join("0.yaml"), policy).unwrap();
+        let plan = Command::new("terraform").args(["plan", "-input=false"]).current_dir(&dir).output().unwrap();
+        let said = String::from_utf8_lossy(&plan.stderr).into_owned();
+        assert!(said.contains("Invalid value for"), "{fields}: {said}");
     }
 }
 
@@ -354,7 +381,7 @@ fn made_by_the_build(yaml: &str) -> Made {
         add(kind, cell);
     }
     let mut made: Made = made.into_iter().map(|(kind, names)| (kind, names.into_iter().collect())).collect();
-    let mut rules = Vec::new();
+    let (mut rules, mut sessions) = (Vec::new(), Vec::new());
     let mut is_everybodys = false;
     for line in tables.guards.lines() {
         if let Some(rule) = line.strip_prefix('\t') {
@@ -362,18 +389,20 @@ fn made_by_the_build(yaml: &str) -> Made {
         } else {
             let cells: Vec<&str> = line.split('\t').collect();
             is_everybodys = cells.get(1..3).is_some_and(|whom| whom.concat().is_empty());
-            rules.extend(is_everybodys.then(|| cells.last().copied().unwrap_or_default().to_owned()));
+            let cell = |index: usize| cells.get(index).copied().unwrap_or_default();
+            rules.extend(is_everybodys.then(|| cell(3).to_owned()));
+            sessions.push([cell(0), cell(4)].join(" ").trim_end().to_owned());
         }
     }
     made.insert("guards".into(), rules);
+    made.insert("sessions".into(), sessions);
     made
 }
 
 /// Each policy through `terraform/policy.tf` and the locals of `modules/k8s`, which need no provider.
-fn made_by_terraform(policies: &[String]) -> BTreeMap<String, Made> {
+fn made_by_terraform(dir: &Path, policies: &[String]) -> BTreeMap<String, Made> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("terraform");
-    let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join("policies");
-    let _ = fs::remove_dir_all(&dir);
+    let _ = fs::remove_dir_all(dir);
     fs::create_dir_all(dir.join("policy/k8s")).unwrap();
     for name in ["variables.tf", "names.tf", "actions.tf", "api-resources.json"] {
         fs::copy(root.join("modules/k8s").join(name), dir.join("policy/k8s").join(name)).unwrap();
@@ -387,9 +416,9 @@ fn made_by_terraform(policies: &[String]) -> BTreeMap<String, Made> {
     fs::write(dir.join("main.tf"), whole).unwrap();
     fs::write(dir.join("policy/main.tf"), POLICY_MODULE).unwrap();
     fs::write(dir.join("policy/k8s/outputs.tf"), K8S_OUTPUT).unwrap();
-    terraform(&dir, &["init", "-input=false"]);
-    terraform(&dir, &["apply", "-auto-approve", "-input=false"]);
-    let outputs: Value = serde_json::from_str(&terraform(&dir, &["output", "-json"])).unwrap();
+    terraform(dir, &["init", "-input=false"]);
+    terraform(dir, &["apply", "-auto-approve", "-input=false"]);
+    let outputs: Value = serde_json::from_str(&terraform(dir, &["output", "-json"])).unwrap();
     serde_json::from_value(outputs.pointer("/made/value").unwrap().clone()).unwrap()
 }
 
@@ -423,7 +452,7 @@ output "made" {
 }
 "#;
 
-/// The names, and the guards for everybody as `policy/guards.rs` writes them.
+/// The names, the guards for everybody and what guards ask of sessions, as `policy/guards.rs` writes them.
 const K8S_OUTPUT: &str = r#"
 locals {
   bits      = { for index, verb in ["get", "list", "watch", "create", "update", "patch", "delete", "deletecollection", "head", "post", "put"] : verb => pow(2, index) }
@@ -445,6 +474,18 @@ output "made" {
           ))
         ])
       ])
+      sessions = [
+        for guard in var.guards : guard.record == null && guard.max_session == null ? guard.name : join(" ", [
+          guard.name,
+          guard.record == null ? "-" : guard.record == "true" ? "output" : guard.record,
+          guard.max_session == null ? "-" : tostring(sum([
+            for unit, seconds in { h = 3600, m = 60, s = 1 } : seconds * try(regex("([0-9]+)${unit}", guard.max_session)[0], 0)
+          ])),
+          tostring(guard.max_bytes == null ? 64 * pow(2, 20) : trimsuffix(trimsuffix(guard.max_bytes, "KiB"), "MiB") * pow(2, endswith(guard.max_bytes, "KiB") ? 10 : 20)),
+          try(contains(guard.streams.namespaces, "*") ? "*" : join(",", guard.streams.namespaces), "*"),
+          try(contains(guard.streams.names, "*") ? "*" : join(",", guard.streams.names), "*"),
+        ])
+      ]
     } : kind => names
   }
 }

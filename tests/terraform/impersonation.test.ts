@@ -26,6 +26,10 @@ const compared: Record<string, Guard[]> = {
   "creating where there are no streams": [
     { name: "g", deny: [{ api_groups: ["batch"], resources: ["*"], verbs: ["create"] }] },
   ],
+  "sessions, which take no right away": [
+    { name: "g", record: true, max_session: "4h" },
+    { name: "h", max_session: "90m", deny: [{ resources: ["secrets"], verbs: ["get"] }] },
+  ],
   "reading pods": [{ name: "g", deny: [{ resources: ["pods*"], verbs: ["get"] }, { non_resource_urls: ["/logs*"] }] }],
 };
 

@@ -35,6 +35,48 @@ const group = { idp_group: "g", groups: ["on-call"] };
 const secrets = { resources: ["secrets"] };
 const guard = { name: "g", deny: [secrets] };
 
+/** Values of one field of a guard that is for sessions, and what is said against them. */
+const sessions: Refusal[] = [
+  {
+    field: "record",
+    wrong: [false, "output", "Input", ""],
+    says: "record must be true, or input, which keeps what is typed as well",
+  },
+  {
+    field: "max_session",
+    wrong: ["9s", "168h1s", "604801s", "1d", "4H", "4 h", "1m1h", "1h1h", "1.5h", "9999999h", "h", "+4h", "", "3600"],
+    says: "max_session must be hours, minutes and seconds, such as 4h, 90m or 1h30m, from 10s to 168h",
+  },
+  {
+    field: "max_bytes",
+    wrong: ["63KiB", "97MiB", "98305KiB", "64MB", "64 MiB", "67108864", "MiB", "1GiB", ""],
+    says: "max_bytes must be KiB or MiB, such as 512KiB or 64MiB, from 64KiB to 96MiB",
+  },
+  {
+    field: "streams",
+    wrong: [{}, { names: [] }, { namespaces: [], names: ["a"] }],
+    says: "streams must have namespaces or names, and no empty list, which can never match",
+  },
+  {
+    field: "streams",
+    wrong: [
+      { namespaces: ["Prod"] },
+      { namespaces: ["p*d"] },
+      { names: ["a/b"] },
+      { names: ["a", ""] },
+      { names: ["a b"] },
+    ],
+    says: "namespaces and names of streams must be the name of one, or with a * at its end",
+  },
+].flatMap(({ field, wrong, says }) =>
+  wrong.map((value) => ({ values: { guards: [{ ...guard, record: true, [field]: value }] }, says })),
+);
+
+const alone: Refusal[] = [{ max_bytes: "1MiB" }, { streams: { names: ["web"] } }].map((fields) => ({
+  values: { guards: [{ ...guard, ...fields }] },
+  says: "max_bytes and streams take nothing away by themselves",
+}));
+
 const policy: Refusal[] = [
   ...[{ email: "alice@example.com" }, { ...alice, idp: "x" }, { ...group, allow_system_masters: true }].map(
     (identity) => ({
@@ -51,7 +93,12 @@ const policy: Refusal[] = [
     says: "an extra of act_as must be a path below a domain",
   },
   { values: { guards: [{ ...guard, allow: "nothing" }] }, says: 'guards: allow must be "read-only"' },
-  { values: { guards: [{ name: "g" }] }, says: "a guard must have allow or deny" },
+  ...[{}, { whom: { groups: ["on-call"] } }].map((fields) => ({
+    values: { guards: [{ name: "g", ...fields }] },
+    says: "a guard that takes nothing away: it must have deny, allow, record or max_session",
+  })),
+  ...sessions,
+  ...alone,
   { values: { guards: [{ ...guard, deny: [{ verbs: ["get"] }] }] }, says: "either resources or non_resource_urls" },
   { values: { guards: [{ ...guard, deny: [{ ...secrets, verbs: ["read"] }] }] }, says: "guards: verbs must be RBAC's" },
   {
@@ -92,6 +139,21 @@ export const k8sRefusals: Omit<Module, "path"> = {
     guards: [
       { ...guard, whom: { groups: ["on-call"] } },
       { name: "r", allow: "read-only" },
+      { name: "s", record: true },
+      {
+        name: "t",
+        record: "input",
+        max_session: "1h30m",
+        max_bytes: "64KiB",
+        streams: { namespaces: ["prod-*", "*"] },
+      },
+      {
+        name: "u",
+        max_session: "10s",
+        max_bytes: "96MiB",
+        streams: { namespaces: ["n"], names: ["system:x", "web-*"] },
+      },
+      { ...guard, name: "v", max_session: "168h" },
     ],
     cloudflared_image: `docker.io/cloudflare/cloudflared:1@${digest}`,
     kubectl_image: `registry.example.com:5000/kubectl@${digest}`,

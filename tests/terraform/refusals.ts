@@ -26,6 +26,12 @@ const root: Module = {
     "typing-error-of-act-as.yaml":
       "identities:\n  - email: alice@example.com\n    user: alice\n    act_as: {user: [root]}\n",
     "typing-error-of-a-guard.yaml": "identities: []\nguards:\n  - name: g\n    deny: [{resource: [pods]}]\n",
+    "typing-error-of-streams.yaml": "identities: []\nguards:\n  - {name: g, record: true, streams: {pods: [web]}}\n",
+    "typing-error-of-record.yaml": "identities: []\nguards:\n  - {name: g, records: true}\n",
+    "sessions.yaml":
+      "identities:\n  - email: alice@example.com\n    user: alice\nguards:\n" +
+      "  - {name: g, record: true, max_session: 4h, max_bytes: 64MiB, streams: {namespaces: [prod-*], names: [web-*]}}\n" +
+      "  - {name: h, record: input}\n",
     "typing-error-of-the-whole.yaml": "identities: []\nguard: []\n",
     "grants.yaml": "identities:\n  - email: alice@example.com\n    user: alice\ngrants: {groups: [on-call]}\n",
     "list.yaml": "- email: alice@example.com\n",
@@ -40,7 +46,11 @@ const root: Module = {
     cluster: "kubeconfig",
     kubeconfig: { path: "kubeconfig", context: "test" },
   },
-  alsoValid: [{ identities_file: "grants.yaml", identities_kv: true }, { impersonation: "legacy" }],
+  alsoValid: [
+    { identities_file: "grants.yaml", identities_kv: true },
+    { identities_file: "sessions.yaml" },
+    { impersonation: "legacy" },
+  ],
   refusals: [
     ...[
       "acme.cloudflareaccess.com",
@@ -54,6 +64,8 @@ const root: Module = {
     { values: { identities_file: "typing-error.yaml" }, says: "an entry with an unknown field" },
     { values: { identities_file: "typing-error-of-act-as.yaml" }, says: "an entry with an unknown field" },
     { values: { identities_file: "typing-error-of-a-guard.yaml" }, says: "a guard with an unknown field" },
+    { values: { identities_file: "typing-error-of-streams.yaml" }, says: "a guard with an unknown field" },
+    { values: { identities_file: "typing-error-of-record.yaml" }, says: "a guard with an unknown field" },
     { values: { identities_file: "typing-error-of-the-whole.yaml" }, says: "identities_file has an unknown field" },
     { values: { identities_file: "grants.yaml" }, says: "set identities_kv = true" },
     {

@@ -114,6 +114,10 @@ variable "guards" {
       names             = optional(list(string))
       non_resource_urls = optional(list(string))
     })), [])
+    record      = optional(string)
+    max_session = optional(string)
+    max_bytes   = optional(string)
+    streams     = optional(object({ namespaces = optional(list(string)), names = optional(list(string)) }))
   }))
   default = []
 
@@ -123,8 +127,66 @@ variable "guards" {
   }
 
   validation {
-    condition     = alltrue([for guard in var.guards : guard.allow != null || length(guard.deny) > 0])
-    error_message = "guards: a guard must have allow or deny."
+    condition = alltrue([
+      for guard in var.guards :
+      guard.allow != null || length(guard.deny) > 0 || guard.record != null || guard.max_session != null
+    ])
+    error_message = "guards: a guard that takes nothing away: it must have deny, allow, record or max_session."
+  }
+
+  validation {
+    condition     = alltrue([for guard in var.guards : contains(["true", "input"], guard.record) if guard.record != null])
+    error_message = "guards: record must be true, or input, which keeps what is typed as well; left out, nothing is recorded."
+  }
+
+  validation {
+    condition = alltrue([
+      for seconds in [
+        for guard in var.guards : try(sum([
+          for index, count in regex("^(?:([0-9]{1,6})h)?(?:([0-9]{1,6})m)?(?:([0-9]{1,6})s)?$", guard.max_session) :
+          count == null ? 0 : count * [3600, 60, 1][index]
+        ]), 0) if guard.max_session != null
+      ] : seconds >= 10 && seconds <= 168 * 3600
+    ])
+    error_message = "guards: max_session must be hours, minutes and seconds, such as 4h, 90m or 1h30m, from 10s to 168h."
+  }
+
+  validation {
+    condition = alltrue([
+      for kib in [
+        for guard in var.guards :
+        try(regex("^([0-9]{1,6})[KM]iB$", guard.max_bytes)[0] * (endswith(guard.max_bytes, "MiB") ? 1024 : 1), 0) if guard.max_bytes != null
+      ] : kib >= 64 && kib <= 96 * 1024
+    ])
+    error_message = "guards: max_bytes must be KiB or MiB, such as 512KiB or 64MiB, from 64KiB to 96MiB."
+  }
+
+  validation {
+    condition = alltrue([
+      for guard in var.guards :
+      guard.record != null || guard.max_session != null || (guard.max_bytes == null && guard.streams == null)
+    ])
+    error_message = "guards: max_bytes and streams take nothing away by themselves: a guard must have record or max_session beside them."
+  }
+
+  validation {
+    condition = alltrue([
+      for streams in [for guard in var.guards : guard.streams if guard.streams != null] :
+      (streams.namespaces != null || streams.names != null) && alltrue([
+        for list in [streams.namespaces, streams.names] : try(length(list), 1) > 0
+      ])
+    ])
+    error_message = "guards: streams must have namespaces or names, and no empty list, which can never match."
+  }
+
+  validation {
+    condition = alltrue([
+      for streams in [for guard in var.guards : guard.streams if guard.streams != null] : alltrue(concat(
+        [for namespace in coalesce(streams.namespaces, []) : namespace != "" && can(regex("^[a-z0-9-]*[*]?$", namespace))],
+        [for name in coalesce(streams.names, []) : name != "" && can(regex("^[!-$&-)+.0-~-]*[*]?$", name))],
+      ))
+    ])
+    error_message = "guards: namespaces and names of streams must be the name of one, or with a * at its end."
   }
 
   validation {
