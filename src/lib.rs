@@ -19,9 +19,11 @@
 //! | 9 | [`guard`] | caller, target | refused, if a guard of the policy takes it away |
 //! | 10 | [`impersonation`] | `--as`; the API server is **asked** whether the caller may | the caller, as somebody else |
 //! | 11 | [`upstream`], [`signature`] | head, target, protocol | the head to send; signed, where the last hop asks for it |
-//! | 12 | `edge` | that head, the body | sent to the cluster; what comes back streams through |
+//! | 12 | `edge` | that head, the body | sent to the cluster; what comes back streams through. A stream that a guard records or bounds is handed to an object of its own, which walks the line again: [`session`] says what becomes of its messages |
 //! | 13 | [`answer`] | what came back | passed through, changed, or a failure of the way |
 //! | 14 | [`audit`] | all of it | one line, one event |
+//!
+//! The gateway's own paths leave the line after step 8: [`session::own`], for which the API server is asked by [`review`].
 //!
 //! [`gateway`] walks this line, and is the only one that does: a machine without I/O, whose one `step` says what to send, what to
 //! refuse, or whom to ask. Every step may end in a [`refusal::Refusal`] instead, and nothing goes upstream. A client that goes away
