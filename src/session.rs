@@ -246,7 +246,7 @@ impl Session {
     /// Rules on a message, and writes it down.
     pub fn hear(&mut self, from: Side, message: &[u8], now: u64) -> Heard {
         // A command that has ended takes no stdin: what is still sent to it would only be in the way of its last words.
-        if self.end.is_some() || (from == Side::Client && self.outcome.is_some()) {
+        if self.end.is_some() || (from == Side::Client && self.is_over()) {
             return Heard::Drop;
         }
         let [client, cluster] = &mut self.carried;
@@ -409,6 +409,12 @@ impl Session {
         let mut text = audit::open(&self.facts);
         manifest::add(&mut text, &self.facts.id, &self.protocol, self.counts.map(Count::read), &self.chunks);
         text
+    }
+
+    /// Whether the command has ended, or the stream.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        self.outcome.is_some() || self.end.is_some()
     }
 
     /// The exit code of the command, once it is known.

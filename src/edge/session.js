@@ -10,8 +10,14 @@ const encoder = new TextEncoder();
  */
 const [STORE_MS, OBJECT_MS, PAUSE_MS] = [8_000, 5_000, 500];
 
+/** How long an end that takes no more is listened to, in milliseconds. */
+const LAST_WORDS_MS = 2_000;
+
 /** What `hear` of session.rs says of a message. */
-const [PASS, FULL] = [1, 2];
+const [PASS, FULL, OVER] = [1, 2, 4];
+
+/** How much of what a client sends goes on at once at first, in bytes, and how soon more does, in milliseconds: so much more each time. */
+const [SLICE, SLICE_MS] = [64 * 1024, 10];
 
 /** Hands a request to the object that has the stream of this name. The object reads `stamp`: when it came, and its UUID. */
 export function hand(env, request, name, stamp) {
@@ -39,27 +45,30 @@ export function remember(request) {
 
 /**
  * Couples the client's end of a stream with the cluster's, which came with an answer. `hear` is shown each message and says whether the
- * other side gets it, and whether nothing more may come before `store` is done: the runtime's input gate then keeps every message where
- * it is, in the sender's own buffers. (It is the one back pressure that there is: what is sent waits in this object's memory.)
+ * other side gets it; whether nothing more may come before `store` is done: the runtime's input gate then keeps every message where
+ * it is, in the sender's own buffers (it is the one back pressure that there is: what is sent waits in this object's memory); and whether
+ * the command is over, which takes no more.
  * `part` hears of a side that closed its end. Gives what the client is answered, and what `say` and `bid` speak through.
  */
 export function couple(state, answer, hear, part, store) {
   const [outer, client] = Object.values(new WebSocketPair());
   const ends = [client, answer.webSocket];
+  const toClient = (data) => send(client, data);
+  const toCluster = paced((data) => send(answer.webSocket, data));
+  const ways = [toCluster, toClient];
   for (const [side, end] of ends.entries()) {
     end.binaryType = "arraybuffer";
     end.accept({ allowHalfOpen: true });
-    const other = ends[1 - side];
     end.addEventListener("message", ({ data }) => {
       const isText = typeof data === "string";
       const verdict = hear(side, isText ? encoder.encode(data) : new Uint8Array(data));
-      if (verdict & PASS) send(other, data);
-      // The runtime has copied it. Left to the garbage collector, as much again as what waits would lie about.
-      if (!isText) data.transfer(0);
+      if (verdict & PASS) ways[side](data);
+      if (verdict & OVER) toCluster.forget();
       if (verdict & FULL) state.blockConcurrencyWhile(store);
     });
     end.addEventListener("close", ({ code }) => part(side, code));
-    end.addEventListener("error", () => part(side, 1006));
+    // An end that takes no more may still say what it had to say: a command ends while its stdin is coming.
+    end.addEventListener("error", () => setTimeout(() => part(side, 1006), LAST_WORDS_MS));
   }
   const { status, headers } = answer;
   return { answer: new Response(null, { status, headers, webSocket: outer }), ends };
@@ -88,12 +97,46 @@ export function bid({ ends: [client, cluster] }, message, code, reason) {
   close(cluster, 1000, "");
 }
 
+/**
+ * Hands on what comes in slices, with pauses between them; each is larger than the one before, as long as something waits. A command may
+ * end while its stdin is coming: what has not been sent then is forgotten, and in the pauses `kubectl proxy`, which closes both sides when
+ * it cannot write to one, has time to read the last words.
+ */
+function paced(send) {
+  let [waiting, slice, credit, isPausing] = [[], SLICE, SLICE, false];
+  const go = () => {
+    let count = 0;
+    while (count < waiting.length && credit > 0) {
+      credit -= waiting[count].byteLength ?? waiting[count].length;
+      send(waiting[count++]);
+    }
+    waiting.splice(0, count);
+    if (isPausing || (count === 0 && waiting.length === 0)) return;
+    isPausing = true;
+    setTimeout(() => {
+      slice = waiting.length > 0 ? slice + SLICE : SLICE;
+      [credit, isPausing] = [slice, false];
+      go();
+    }, SLICE_MS);
+  };
+  const hand = (data) => {
+    waiting.push(data);
+    go();
+  };
+  hand.forget = () => {
+    waiting = [];
+  };
+  return hand;
+}
+
 function send(end, message) {
   try {
     end.send(message);
   } catch {
     // It is closed, which its listener hears.
   }
+  // The runtime has copied it. Left to the garbage collector, as much again as what waits would lie about.
+  if (message instanceof ArrayBuffer) message.transfer(0);
 }
 
 function close(end, code, reason) {

@@ -254,7 +254,8 @@ impl Live {
         if heard == Heard::Stop {
             self.settle();
         }
-        u32::from(heard == Heard::Pass) | u32::from(self.session.borrow().is_full()) << 1
+        let session = self.session.borrow();
+        u32::from(heard == Heard::Pass) | u32::from(session.is_full()) << 1 | u32::from(session.is_over()) << 2
     }
 
     /// Looks at the clock. Whether to look again.

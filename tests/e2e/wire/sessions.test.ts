@@ -369,6 +369,18 @@ test("case 115: a stream carries so much, and ends with a sentence when it would
   assert.ok(await exec.server.closed());
 });
 
+test("case 113: large messages pass whole, both ways", async () => {
+  const exec = await stream("bob", PIPE);
+  for (const bytes of [1024 * 1024, 16 * 1024 * 1024]) {
+    const message = Buffer.alloc(bytes, 1);
+    exec.server.send(binary, message);
+    assert.ok((await exec.client.receive())?.payload.equals(message), `${bytes} bytes to the client`);
+    message.fill(0);
+    exec.client.send(binary, message);
+    assert.ok((await exec.server.receive())?.payload.equals(message), `${bytes} bytes to the cluster`);
+  }
+});
+
 test("case 30, 123: it ends with its time, warns before, and says why", async () => {
   const exec = await stream("dave", PIPE);
   await stage.advance(301);
