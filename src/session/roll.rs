@@ -42,14 +42,13 @@ impl Roll {
 
     /// Hears that a stream is there, whether it is known or not.
     pub fn stay(&mut self, id: &str, user: &str, summary: &str, now: u64) {
-        match self.0.iter_mut().find(|open| open.id == id) {
-            Some(open) => open.seen = now,
-            None => {
-                let place = self.0.iter().position(|open| open.id.as_str() > id).unwrap_or(self.0.len());
-                let open = Open { id: id.to_owned(), user: user.to_owned(), summary: summary.to_owned(), seen: now };
-                self.0.insert(place, open);
-            }
+        if let Some(open) = self.0.iter_mut().find(|open| open.id == id) {
+            open.seen = now;
+            return;
         }
+        let place = self.0.iter().position(|open| open.id.as_str() > id).unwrap_or(self.0.len());
+        let open = Open { id: id.to_owned(), user: user.to_owned(), summary: summary.to_owned(), seen: now };
+        self.0.insert(place, open);
     }
 
     /// Hears that a stream has ended.
