@@ -331,6 +331,46 @@ run "the_role_is_bound_to_the_gateways_account_and_nobody_else" {
   }
 }
 
+run "the_roles_for_people_reach_the_gateways_own_resources_and_nothing_else" {
+  module {
+    source = "./modules/k8s"
+  }
+
+  assert {
+    condition = kubernetes_cluster_role_v1.auditor.metadata[0].name == "kube-access:auditor" && [
+      for rule in kubernetes_cluster_role_v1.auditor.rule : join(" ", [
+        for part in [rule.api_groups, rule.resources, rule.verbs, rule.resource_names, rule.non_resource_urls] : join(",", sort(coalesce(part, [])))
+      ])
+    ] == ["kube-access.dev sessions delete,get,list  "]
+    error_message = "kube-access:auditor"
+  }
+  assert {
+    condition = kubernetes_cluster_role_v1.granter.metadata[0].name == "kube-access:granter" && [
+      for rule in kubernetes_cluster_role_v1.granter.rule : join(" ", [
+        for part in [rule.api_groups, rule.resources, rule.verbs, rule.resource_names, rule.non_resource_urls] : join(",", sort(coalesce(part, [])))
+      ])
+    ] == ["kube-access.dev grants create,delete,get,list  "]
+    error_message = "kube-access:granter"
+  }
+}
+
+run "a_guard_that_only_records_takes_no_right_away" {
+  module {
+    source = "./modules/k8s"
+  }
+
+  variables {
+    guards = [{ name = "recorded", record = true, max_session = "4h" }, { name = "with-input", record = "input" }]
+  }
+
+  assert {
+    condition = [for rule in kubernetes_cluster_role_v1.actions[0].rule : tolist(coalesce(rule.resources, [])) if length(coalesce(rule.resources, [])) > 0] == [
+      tolist(["*"])
+    ]
+    error_message = "resources"
+  }
+}
+
 # To RBAC an empty list of names means every name.
 run "case_130_a_map_without_groups_allows_no_group" {
   module {
