@@ -73,15 +73,19 @@ module "k8s" {
 module "worker" {
   source = "./modules/worker"
 
-  account_id          = var.account_id
-  hostname            = var.hostname
-  worker_name         = var.worker_name
-  machines_hostname   = var.machines_hostname
-  tunnel_id           = module.k8s.tunnel_id
-  kube_api_host       = var.kube_api_host
-  api_port            = module.k8s.api_port
-  allow               = var.allow
-  session_duration    = var.session_duration
-  warp_authentication = var.warp_authentication
-  identities_kv       = var.identities_kv
+  account_id           = var.account_id
+  hostname             = var.hostname
+  worker_name          = var.worker_name
+  machines_hostname    = var.machines_hostname
+  tunnel_id            = module.k8s.tunnel_id
+  kube_api_host        = var.kube_api_host
+  api_port             = module.k8s.api_port
+  allow                = var.allow
+  session_duration     = var.session_duration
+  warp_authentication  = var.warp_authentication
+  identities_kv        = var.identities_kv
+  sessions             = var.sessions
+  recordings_bucket    = var.recordings_bucket
+  recordings_retention = var.recordings_retention
+  recordings_location  = var.recordings_location
 }

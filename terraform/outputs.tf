@@ -35,6 +35,11 @@ output "machines_hostname" {
   value       = var.machines_hostname
 }
 
+output "recordings_bucket" {
+  description = "Name of the R2 bucket for the binding RECORDINGS, or null: then the Worker has no Durable Objects either."
+  value       = module.worker.recordings_bucket
+}
+
 output "vpc_service_id" {
   description = "ID of the VPC service for the binding KUBE_API."
   value       = module.worker.vpc_service_id

@@ -146,6 +146,38 @@ variable "identities_kv" {
   }
 }
 
+variable "sessions" {
+  description = "Make the R2 bucket for recordings, and bind the Worker to it and to its Durable Objects. Needed where a guard says record or max_session: exec, attach and port-forward for which one does go through them. R2 has to be switched on in the account."
+  type        = bool
+  default     = false
+
+  validation {
+    condition = var.sessions || !anytrue([
+      for guard in try(yamldecode(file(var.identities_file)).guards, []) :
+      try(guard.record, null) != null || try(guard.max_session, null) != null
+    ])
+    error_message = "identities_file has a guard with record or max_session, which are kept by Durable Objects and in an R2 bucket: set sessions = true."
+  }
+}
+
+variable "recordings_bucket" {
+  description = "With sessions: the bucket's name, which the account has once. Another name later is another bucket."
+  type        = string
+  default     = "kube-access-recordings"
+}
+
+variable "recordings_retention" {
+  description = "With sessions: the days in which nobody can delete or overwrite a recording. 0 or null: no such time. They are not deleted afterwards either."
+  type        = number
+  default     = 90
+}
+
+variable "recordings_location" {
+  description = "With sessions: where Cloudflare should keep the bucket, if it can: \"apac\", \"eeur\", \"enam\", \"oc\", \"weur\" or \"wnam\". null leaves it to Cloudflare. It counts when the bucket is made."
+  type        = string
+  default     = null
+}
+
 variable "cluster" {
   description = "Which cluster: \"digitalocean\" makes a new one; \"kubeconfig\" and \"endpoint\" use yours, as the variables of these names say."
   type        = string

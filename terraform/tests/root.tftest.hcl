@@ -24,7 +24,7 @@ variables {
   allow      = { emails = ["alice@example.com"] }
 }
 
-run "the_defaults_make_no_cluster_and_no_kv_namespace" {
+run "the_defaults_make_no_cluster_no_kv_namespace_and_no_bucket" {
   command = plan
 
   assert {
@@ -34,6 +34,10 @@ run "the_defaults_make_no_cluster_and_no_kv_namespace" {
   assert {
     condition     = output.identities_kv_id == null
     error_message = "a KV namespace was planned without being asked for"
+  }
+  assert {
+    condition     = output.recordings_bucket == null
+    error_message = "a bucket of recordings was planned without being asked for"
   }
   assert {
     condition     = output.admin_kubeconfig == null
@@ -65,6 +69,7 @@ run "the_shipped_map_needs_no_right_to_be_anybody" {
 run "outputs_are_what_deploy_bind_reads" {
   variables {
     identities_kv = true
+    sessions      = true
   }
 
   assert {
@@ -82,6 +87,10 @@ run "outputs_are_what_deploy_bind_reads" {
   assert {
     condition     = output.identities_kv_id == "66666666666666666666666666666666"
     error_message = "identities_kv_id is not the namespace's"
+  }
+  assert {
+    condition     = output.recordings_bucket == "kube-access-recordings"
+    error_message = "recordings_bucket is not the bucket's name"
   }
   assert {
     condition     = yamldecode(output.kubeconfig).clusters[0].cluster.server == "https://kube.example.com"

@@ -5,15 +5,18 @@ mock_provider "cloudflare" {
 }
 
 variables {
-  account_id          = "0123456789abcdef0123456789abcdef"
-  hostname            = "kube.example.com"
-  worker_name         = "kube-access"
-  tunnel_id           = "11111111-1111-4111-8111-111111111111"
-  api_port            = 8001
-  allow               = { emails = ["alice@example.com"] }
-  session_duration    = "8h"
-  warp_authentication = true
-  identities_kv       = false
+  account_id           = "0123456789abcdef0123456789abcdef"
+  hostname             = "kube.example.com"
+  worker_name          = "kube-access"
+  tunnel_id            = "11111111-1111-4111-8111-111111111111"
+  api_port             = 8001
+  allow                = { emails = ["alice@example.com"] }
+  session_duration     = "8h"
+  warp_authentication  = true
+  identities_kv        = false
+  sessions             = false
+  recordings_bucket    = "kube-access-recordings"
+  recordings_retention = 90
 }
 
 run "the_application_protects_the_host_name" {
@@ -191,5 +194,71 @@ run "the_vpc_service_leads_to_the_pods_loopback_without_tls" {
       cloudflare_connectivity_directory_service.kube_api.host.network.tunnel_id == var.tunnel_id
     )
     error_message = "the host"
+  }
+}
+
+run "without_sessions_there_is_no_bucket" {
+  module {
+    source = "./modules/worker"
+  }
+
+  assert {
+    condition     = length(cloudflare_r2_bucket.recordings) == 0 && length(cloudflare_r2_bucket_lock.recordings) == 0 && output.recordings_bucket == null
+    error_message = "a bucket that nobody asked for"
+  }
+}
+
+run "recordings_have_a_bucket_in_which_they_are_locked" {
+  module {
+    source = "./modules/worker"
+  }
+
+  variables {
+    sessions            = true
+    recordings_location = "weur"
+  }
+
+  assert {
+    condition     = output.recordings_bucket == "kube-access-recordings" && cloudflare_r2_bucket.recordings[0].location == "weur"
+    error_message = "the bucket"
+  }
+  assert {
+    condition = (
+      cloudflare_r2_bucket_lock.recordings[0].bucket_name == "kube-access-recordings" &&
+      [for rule in cloudflare_r2_bucket_lock.recordings[0].rules : "${rule.enabled} ${rule.prefix} ${rule.condition.type} ${rule.condition.max_age_seconds}"] == ["true recordings/ Age 7776000"]
+    )
+    error_message = "the lock"
+  }
+}
+
+run "a_lock_for_no_days_has_no_rules" {
+  module {
+    source = "./modules/worker"
+  }
+
+  variables {
+    sessions             = true
+    recordings_retention = 0
+  }
+
+  assert {
+    condition     = length(cloudflare_r2_bucket_lock.recordings) == 1 && length(cloudflare_r2_bucket_lock.recordings[0].rules) == 0
+    error_message = "a rule that locks nothing, or a lock that is forgotten where it is"
+  }
+}
+
+run "null_is_no_days_either" {
+  module {
+    source = "./modules/worker"
+  }
+
+  variables {
+    sessions             = true
+    recordings_retention = null
+  }
+
+  assert {
+    condition     = length(cloudflare_r2_bucket_lock.recordings[0].rules) == 0
+    error_message = "a rule that nobody asked for"
   }
 }

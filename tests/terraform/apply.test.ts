@@ -58,6 +58,7 @@ test("one apply makes everything but the Worker", async () => {
     "access/policies",
     "cfd_tunnel",
     "connectivity/directory/services",
+    "r2/buckets",
     "storage/kv/namespaces",
   ]);
   assert.match(await run("output", "-raw", "next_steps"), /^npm run deploy$/m);
@@ -73,6 +74,7 @@ test("the outputs are Cloudflare's own", async () => {
   assert.equal(outputs.access_machines_aud.value, application("kube-ci.example.com").aud);
   assert.equal(outputs.vpc_service_id.value, made("connectivity/directory/services").service_id);
   assert.equal(outputs.identities_kv_id.value, made("storage/kv/namespaces").id);
+  assert.equal(outputs.recordings_bucket.value, made("r2/buckets").name);
   assert.deepEqual(
     Object.values<{ sensitive: boolean }>(outputs).filter(({ sensitive }) => sensitive),
     [],
@@ -158,6 +160,59 @@ test("a host name that an earlier version gave to the Worker is forgotten, and t
   assert.doesNotMatch(await run("state", "list"), /custom_domain/);
   assert.deepEqual(domains, [{ hostname }]);
   cloudflare.workers.clear();
+});
+
+test("recordings are locked for the days that are said, and for none", async () => {
+  const rule = (days: number) => ({
+    id: "recordings",
+    enabled: true,
+    prefix: "recordings/",
+    condition: { type: "Age", maxAgeSeconds: days * 86_400 },
+  });
+  const bucket = String(made("r2/buckets").name);
+  assert.deepEqual(cloudflare.locks.get(bucket), [rule(90)]);
+  for (const [days, rules] of [
+    ["7", [rule(7)]],
+    ["0", []],
+    ["null", []],
+    ["90", [rule(90)]],
+  ] as const) {
+    await run("apply", "-auto-approve", `-var=recordings_retention=${days}`);
+    assert.deepEqual(cloudflare.locks.get(bucket), rules, days);
+    await run("plan", "-detailed-exitcode", `-var=recordings_retention=${days}`);
+  }
+});
+
+test("a bucket that holds recordings is not deleted, and is there again when sessions are", async () => {
+  const bucket = String(made("r2/buckets").name);
+  cloudflare.filled.add(bucket);
+  const refusal = await failure(run("apply", "-auto-approve", "-var=sessions=false"));
+  assert.match(refusal, /"code":10008/);
+  assert.equal(made("r2/buckets").name, bucket);
+  // The lock is as it was: to the provider taking it away is to forget it.
+  assert.equal(cloudflare.locks.get(bucket)?.length, 1);
+  await run("apply", "-auto-approve");
+  await run("plan", "-detailed-exitcode");
+  cloudflare.filled.clear();
+});
+
+test("a bucket may be forgotten as docs/recordings-bucket.md says, and is imported again", async () => {
+  const docs = await readFile(join(import.meta.dirname, "../../docs/recordings-bucket.md"), "utf8");
+  const [, forget = ""] = /terraform -chdir=terraform (state rm .*)$/m.exec(docs) ?? [];
+  const [, again = ""] = /terraform -chdir=terraform (import .*)$/m.exec(docs) ?? [];
+  const words = (line: string) =>
+    line
+      .replaceAll("'", "")
+      .replace("ACCOUNT_ID", accountId)
+      .replace("BUCKET", String(made("r2/buckets").name))
+      .split(" ");
+  const [state = "", ...args] = words(forget);
+  await run(state, ...args);
+  assert.match(await failure(run("apply", "-auto-approve")), /"code":10004/);
+  const [command = "", ...ids] = words(again);
+  await run(command, ...ids);
+  await run("apply", "-auto-approve");
+  await run("plan", "-detailed-exitcode");
 });
 
 test("the last hop may be found by its name", async () => {
@@ -330,6 +385,29 @@ test("case 135: nobody is bound to any role but those of the gateway's account",
   );
 });
 
+test("the roles for people say what they allow, of the gateway's own resources, and are bound to nobody", async () => {
+  const rules = async (role: string) => (await get("clusterrole", role)).rules;
+  const apiGroups = ["kube-access.dev"];
+  assert.deepEqual(await rules("kube-access:auditor"), [
+    { apiGroups, resources: ["sessions"], verbs: ["get", "list", "delete"] },
+  ]);
+  assert.deepEqual(await rules("kube-access:granter"), [
+    { apiGroups, resources: ["grants"], verbs: ["create", "get", "list", "delete"] },
+  ]);
+  const can = (...args: string[]) => kubectl(cluster, ["auth", "can-i", ...args]).catch(({ stdout }) => stdout ?? "no");
+  const alice = ["--as=alice", "--as-group=developers"];
+  assert.match(await can("list", "sessions.kube-access.dev", ...alice), /no/);
+  await kubectl(cluster, [
+    "create",
+    "clusterrolebinding",
+    "auditors",
+    "--clusterrole=kube-access:auditor",
+    "--user=alice",
+  ]);
+  assert.match(await can("list", "sessions.kube-access.dev", ...alice), /yes/);
+  await kubectl(cluster, ["delete", "clusterrolebinding", "auditors"]);
+});
+
 test("case 126, 127: the guarded last hop carries what is signed by the key that was made, as the same account", async () => {
   await lastHop?.stop();
   await run("apply", "-auto-approve", "-var=last_hop=guarded");
@@ -406,6 +484,7 @@ async function variables(): Promise<object> {
     machines_hostname: "kube-ci.example.com",
     identities_file: "tests/identities.yaml",
     identities_kv: true,
+    sessions: true,
     cluster: "kubeconfig",
     kubeconfig: {
       path: cluster.adminKubeconfig,

@@ -33,6 +33,8 @@ export interface Account {
   isBound(serviceId: string): boolean;
   /** Whether somebody runs the tunnel. */
   isConnected(tunnelId: string): Promise<boolean>;
+  /** Whether a bucket holds objects. */
+  isFilled(bucket: string): boolean;
   /** How long a sign-in by WARP counts; undefined where the account has not said so. */
   warpDuration(): string | undefined;
 }
@@ -142,6 +144,24 @@ export function collectionsOf(account: Account): Collection[] {
       id: () => randomBytes(16).toString("hex"),
       defaults: () => ({ supports_url_encoding: true }),
       unique: { field: "title", refusal: [10014, "a namespace with this account ID and title already exists"] },
+    },
+    {
+      // What a bucket is known by is its name, which is sent.
+      path: "r2/buckets",
+      idField: "name",
+      id: () => "",
+      defaults: ({ locationHint, storageClass }) => ({
+        creation_date: now(),
+        location: String(locationHint ?? "weur").toUpperCase(),
+        storage_class: storageClass ?? "Standard",
+        jurisdiction: "default",
+      }),
+      unique: {
+        field: "name",
+        refusal: [10004, "The bucket you tried to create already exists, and you own it.", 409],
+      },
+      keeps: ({ name }) =>
+        account.isFilled(String(name)) ? [10008, "The bucket you tried to delete is not empty.", 409] : undefined,
     },
   ];
 }

@@ -15,6 +15,10 @@ export interface Cloudflare {
   workers: Map<string, Deployed>;
   /** Host names that have a DNS record of another making. */
   dnsRecords: Set<string>;
+  /** Names of R2 buckets that hold objects. */
+  filled: Set<string>;
+  /** The rules by which objects of an R2 bucket are locked, by its name. */
+  locks: Map<string, unknown[]>;
   /** Whether the tunnel is run; nobody runs it, unless this says so. */
   connection(isConnected: (tunnelId: string) => Promise<boolean>): void;
   /** Says how long a sign-in by WARP counts in the account, which a new account does not. */
@@ -29,6 +33,8 @@ export async function startCloudflare(accountId: string): Promise<Cloudflare> {
   const apiToken = randomBytes(20).toString("hex");
   const workers = new Map<string, Deployed>();
   const dnsRecords = new Set<string>();
+  const filled = new Set<string>();
+  const locks = new Map<string, unknown[]>();
   const ofWorkers = workersApi(workers, dnsRecords);
   let warpDuration: string | undefined;
   let isConnected = async (_: string) => false;
@@ -45,6 +51,7 @@ export async function startCloudflare(accountId: string): Promise<Cloudflare> {
     isBound: (serviceId) =>
       [...workers.values()].some(({ bindings }) => bindings.some(({ service_id }) => service_id === serviceId)),
     isConnected: (tunnelId) => isConnected(tunnelId),
+    isFilled: (bucket) => filled.has(bucket),
     warpDuration: () => warpDuration,
   });
 
@@ -62,6 +69,10 @@ export async function startCloudflare(accountId: string): Promise<Cloudflare> {
     if (tunnelId && all("cfd_tunnel").has(tunnelId)) {
       return tokenOf(tunnelId);
     }
+    const [, bucket] = /^r2\/buckets\/([^/]+)\/lock$/.exec(rest) ?? [];
+    if (bucket && all("r2/buckets").has(bucket)) {
+      return lockOf(bucket, request);
+    }
     const ofWorker = await ofWorkers(rest, request);
     if (ofWorker !== undefined) {
       return ofWorker;
@@ -72,6 +83,15 @@ export async function startCloudflare(accountId: string): Promise<Cloudflare> {
     }
     const id = rest.slice(collection.path.length + 1);
     return id === "" ? createOrList(collection, request) : one(collection, id, request);
+  };
+
+  /** The lock of a bucket: it is always there, and without rules it locks nothing. */
+  const lockOf = async (bucket: string, request: IncomingMessage): Promise<object> => {
+    if (request.method === "PUT") {
+      locks.set(bucket, (await body(request)).rules as unknown[]);
+      return {};
+    }
+    return { rules: locks.get(bucket) ?? [] };
   };
 
   const createOrList = async (collection: Collection, request: IncomingMessage): Promise<Fields | Fields[]> => {
@@ -133,6 +153,8 @@ export async function startCloudflare(accountId: string): Promise<Cloudflare> {
     apiToken,
     workers,
     dnsRecords,
+    filled,
+    locks,
     connection: (next) => {
       isConnected = next;
     },

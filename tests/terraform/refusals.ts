@@ -34,6 +34,8 @@ const root: Module = {
       "  - {name: h, record: input}\n",
     "typing-error-of-the-whole.yaml": "identities: []\nguard: []\n",
     "grants.yaml": "identities:\n  - email: alice@example.com\n    user: alice\ngrants: {groups: [on-call]}\n",
+    "recorded.yaml": "identities: []\nguards:\n  - {name: g, allow: read-only}\n  - {name: r, record: input}\n",
+    "bounded.yaml": "identities: []\nguards:\n  - {name: g, max_session: 4h}\n",
     "list.yaml": "- email: alice@example.com\n",
     kubeconfig: "apiVersion: v1\n",
   },
@@ -48,7 +50,9 @@ const root: Module = {
   },
   alsoValid: [
     { identities_file: "grants.yaml", identities_kv: true },
-    { identities_file: "sessions.yaml" },
+    { identities_file: "sessions.yaml", sessions: true },
+    { identities_file: "recorded.yaml", sessions: true },
+    { identities_file: "bounded.yaml", sessions: true },
     { impersonation: "legacy" },
   ],
   refusals: [
@@ -68,6 +72,8 @@ const root: Module = {
     { values: { identities_file: "typing-error-of-record.yaml" }, says: "a guard with an unknown field" },
     { values: { identities_file: "typing-error-of-the-whole.yaml" }, says: "identities_file has an unknown field" },
     { values: { identities_file: "grants.yaml" }, says: "set identities_kv = true" },
+    { values: { identities_file: "recorded.yaml" }, says: "set sessions = true" },
+    { values: { identities_file: "bounded.yaml" }, says: "set sessions = true" },
     {
       values: { cluster: "minikube", kubeconfig: null },
       says: 'cluster must be "digitalocean", "kubeconfig" or "endpoint"',
@@ -143,6 +149,9 @@ const worker: Module = {
     session_duration: "1h30m",
     warp_authentication: true,
     identities_kv: false,
+    sessions: true,
+    recordings_bucket: "kube-access-recordings",
+    recordings_retention: 90,
   },
   alsoValid: [
     { hostname: "kube.example.xn--p1ai" },
@@ -153,6 +162,10 @@ const worker: Module = {
     { machines_hostname: "kube-ci.example.com" },
     { kube_api_host: "localhost" },
     { warp_authentication: null },
+    { recordings_bucket: "0-0" },
+    { recordings_retention: 0 },
+    { recordings_retention: null },
+    { recordings_location: "weur" },
   ],
   refusals: [
     { values: { account_id: "acme" }, says: "account_id must be the account's 32 hexadecimal digits" },
@@ -188,6 +201,17 @@ const worker: Module = {
     },
     { values: { session_duration: "1 day" }, says: "session_duration must be hours and minutes" },
     { values: { session_duration: "" }, says: "session_duration must be hours and minutes" },
+    ...["ab", "a".repeat(64), "Recordings", "-recordings", "recordings-", "kube.recordings"].map(
+      (recordings_bucket) => ({
+        values: { recordings_bucket },
+        says: "recordings_bucket must have 3 to 63 lower-case letters",
+      }),
+    ),
+    ...[1.5, -1, 7776000].map((recordings_retention) => ({
+      values: { recordings_retention },
+      says: "recordings_retention must be a whole number of days",
+    })),
+    { values: { recordings_location: "WEUR" }, says: 'recordings_location must be "apac"' },
   ],
 };
 

@@ -1,5 +1,5 @@
-# What stands in front of the Worker (Access) and behind it (the VPC service, the KV namespace). The Worker itself and its
-# host names are deployed by wrangler.
+# What stands in front of the Worker (Access) and behind it (the VPC service, the KV namespace, the bucket of recordings). The Worker
+# itself, its Durable Objects and its host names are deployed by wrangler.
 
 locals {
   people = concat(
@@ -100,6 +100,30 @@ resource "cloudflare_workers_kv_namespace" "identities" {
 
   account_id = var.account_id
   title      = "${var.worker_name} identities"
+}
+
+resource "cloudflare_r2_bucket" "recordings" {
+  count = var.sessions ? 1 : 0
+
+  account_id = var.account_id
+  name       = var.recordings_bucket
+  location   = var.recordings_location
+}
+
+# The provider leaves the lock of a bucket where it is when this goes: to take it away is to have no rules.
+resource "cloudflare_r2_bucket_lock" "recordings" {
+  count = var.sessions ? 1 : 0
+
+  account_id  = var.account_id
+  bucket_name = cloudflare_r2_bucket.recordings[0].name
+  rules = [
+    for days in [coalesce(var.recordings_retention, 0)] : {
+      id        = "recordings"
+      enabled   = true
+      prefix    = "recordings/"
+      condition = { type = "Age", max_age_seconds = days * 86400 }
+    } if days > 0
+  ]
 }
 
 # The host name was Terraform's once. Where it still is, the apply that hands it to `npm run deploy` takes it away from nobody.

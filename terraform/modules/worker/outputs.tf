@@ -13,6 +13,11 @@ output "kv_namespace_id" {
   value       = one(cloudflare_workers_kv_namespace.identities[*].id)
 }
 
+output "recordings_bucket" {
+  description = "Name of the bucket of recordings, or null."
+  value       = one(cloudflare_r2_bucket.recordings[*].name)
+}
+
 output "vpc_service_id" {
   description = "ID of the VPC service, the Worker's way to the API server."
   value       = cloudflare_connectivity_directory_service.kube_api.service_id

@@ -133,3 +133,40 @@ variable "identities_kv" {
   description = "Make a KV namespace for identities that are granted or revoked without a deploy."
   type        = bool
 }
+
+variable "sessions" {
+  description = "Make the R2 bucket for recordings of streams."
+  type        = bool
+}
+
+variable "recordings_bucket" {
+  description = "Name of the bucket of recordings."
+  type        = string
+
+  validation {
+    condition     = can(regex("^[a-z0-9][a-z0-9-]{1,61}[a-z0-9]$", var.recordings_bucket))
+    error_message = "recordings_bucket must have 3 to 63 lower-case letters, digits and hyphens, and no hyphen at either end."
+  }
+}
+
+variable "recordings_retention" {
+  description = "The days in which nobody can delete or overwrite a recording. 0 or null: no such time."
+  type        = number
+
+  # Ten years: seconds in the place of days would lock for longer than anybody meant.
+  validation {
+    condition     = var.recordings_retention == null ? true : var.recordings_retention >= 0 && var.recordings_retention <= 3650 && floor(var.recordings_retention) == var.recordings_retention
+    error_message = "recordings_retention must be a whole number of days, from 0 to 3650."
+  }
+}
+
+variable "recordings_location" {
+  description = "Where Cloudflare should keep the bucket, if it can. null leaves it to Cloudflare."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.recordings_location == null ? true : contains(["apac", "eeur", "enam", "oc", "weur", "wnam"], var.recordings_location)
+    error_message = "recordings_location must be \"apac\", \"eeur\", \"enam\", \"oc\", \"weur\" or \"wnam\"."
+  }
+}
