@@ -52,6 +52,7 @@ export function toBindings(outputs: Outputs): Bindings {
     auds: [text("access_aud"), optional("access_machines_aud")].filter(isThere),
     vpcServiceId: text("vpc_service_id"),
     kvNamespaceId: optional("identities_kv_id"),
+    recordingsBucket: optional("recordings_bucket"),
   };
 }
 

@@ -21,20 +21,59 @@ export interface Bindings {
   vpcServiceId: string;
   /** undefined: the Worker has no KV namespace. */
   kvNamespaceId: string | undefined;
+  /** The bucket of recordings. undefined: no stream is recorded or bounded. */
+  recordingsBucket: string | undefined;
 }
+
+/** An entry of an array of tables, known by one of its values. */
+interface Entry {
+  array: string;
+  key: string;
+  name: string;
+}
+
+const IDENTITIES: Entry = { array: "kv_namespaces", key: "binding", name: "IDENTITIES" };
+const RECORDINGS: Entry = { array: "r2_buckets", key: "binding", name: "RECORDINGS" };
+/** The Worker's classes of Durable Objects, by their bindings. */
+const OBJECTS: [Entry, string][] = [
+  [{ array: "durable_objects.bindings", key: "name", name: "SESSIONS" }, "Session"],
+  [{ array: "durable_objects.bindings", key: "name", name: "ROLL" }, "Roll"],
+];
+const MIGRATION: Entry = { array: "migrations", key: "tag", name: "v1" };
 
 /** wrangler.toml with the bindings in it. Throws when the file is written in a way that this cannot edit safely. */
 export function bind(toml: string, bindings: Bindings): string {
-  const { accountId, workerName, routes, teamDomain, auds, vpcServiceId, kvNamespaceId } = bindings;
+  const { accountId, workerName, routes, teamDomain, auds, vpcServiceId, kvNamespaceId, recordingsBucket } = bindings;
   let text = set(toml, ["name"], workerName);
   text = set(text, ["account_id"], accountId);
   text = setRoutes(text, routes);
   text = set(text, ["vars", "ACCESS_TEAM_DOMAIN"], teamDomain);
   text = auds.reduce(setAudience, text);
-  text = setInEntry(text, "vpc_services", "KUBE_API", "service_id", vpcServiceId);
-  return kvNamespaceId === undefined
-    ? commentIdentities(text)
-    : setInEntry(uncommentIdentities(text), "kv_namespaces", "IDENTITIES", "id", kvNamespaceId);
+  text = setInEntry(text, { array: "vpc_services", key: "binding", name: "KUBE_API" }, "service_id", vpcServiceId);
+  text =
+    kvNamespaceId === undefined
+      ? commentOut(text, IDENTITIES)
+      : setInEntry(uncomment(text, IDENTITIES), IDENTITIES, "id", kvNamespaceId);
+  return recordingsBucket === undefined ? unbindSessions(text) : bindSessions(text, recordingsBucket);
+}
+
+/** The objects, the bucket, and what has Cloudflare make the classes. */
+function bindSessions(toml: string, bucket: string): string {
+  let text = OBJECTS.reduce((before, [entry, className]) => {
+    return setInEntry(uncomment(before, entry), entry, "class_name", className);
+  }, toml);
+  text = setInEntry(uncomment(text, RECORDINGS), RECORDINGS, "bucket_name", bucket);
+  text = uncomment(text, MIGRATION);
+  if (indexOf(text, MIGRATION) !== undefined || /new_sqlite_classes\s*=.*"Session"/.test(text)) {
+    return text;
+  }
+  const classes = JSON.stringify(OBJECTS.map(([, className]) => className)).replace(",", ", ");
+  return append(text, ["[[migrations]]", `tag = "${MIGRATION.name}"`, `new_sqlite_classes = ${classes}`]);
+}
+
+/** The migration stays: Cloudflare refuses a version without a class that it once made. */
+function unbindSessions(toml: string): string {
+  return [...OBJECTS.map(([entry]) => entry), RECORDINGS].reduce(commentOut, toml);
 }
 
 function set(text: string, path: Path, value: string): string {
@@ -87,49 +126,57 @@ function setAudience(text: string, aud: string, index: number): string {
   return set(text, path, (replaced < 0 ? [aud, ...tags.filter(Boolean)] : tags.with(replaced, aud)).join(","));
 }
 
-/** One entry of an array of tables, known by its binding. */
-function setInEntry(text: string, array: string, binding: string, key: string, value: string): string {
-  const index = indexOf(text, array, binding);
+function setInEntry(text: string, entry: Entry, key: string, value: string): string {
+  const { array, key: known, name } = entry;
+  const index = indexOf(text, entry);
   if (index !== undefined) {
-    return set(text, [array, index, key], value);
+    return set(text, [...array.split("."), index, key], value);
   }
   refuseInOneLine(text, array);
-  return append(text, [`[[${array}]]`, `binding = ${JSON.stringify(binding)}`, `${key} = ${JSON.stringify(value)}`]);
+  const lines = [
+    [known, name],
+    [key, value],
+  ].map(([left, right]) => `${left} = ${JSON.stringify(right)}`);
+  return append(text, [`[[${array}]]`, ...lines]);
 }
 
-function indexOf(text: string, array: string, binding: string): number | undefined {
-  const { settings } = readToml(text);
-  const found = settings.find(({ path, value }) => {
-    return path[0] === array && path[2] === "binding" && path.length === 3 && textOf(value) === binding;
+/** Which of its array an entry is. */
+function indexOf(text: string, { array, key, name }: Entry): number | undefined {
+  const path = array.split(".");
+  const found = readToml(text).settings.find((setting) => {
+    const isInArray = setting.path.length === path.length + 2 && isAt(setting.path.slice(0, path.length), path);
+    return isInArray && setting.path.at(-1) === key && textOf(setting.value) === name;
   });
-  return found?.path[1] as number | undefined;
+  return found?.path[path.length] as number | undefined;
 }
 
-/** Takes the entry out of force and leaves it to be read. */
-function commentIdentities(text: string): string {
-  const index = indexOf(text, "kv_namespaces", "IDENTITIES");
+/** Takes an entry out of force and leaves it to be read. */
+function commentOut(text: string, entry: Entry): string {
+  const index = indexOf(text, entry);
   if (index === undefined) {
     return text;
   }
-  const table = tableAt(text, ["kv_namespaces", index]);
+  const table = tableAt(text, [...entry.array.split("."), index]);
   if (!table) {
-    throw isInOneLine("kv_namespaces");
+    throw isInOneLine(entry.array);
   }
   const start = lineStart(text, table.range[0]);
   const end = (table.body.at(-1) ?? table.key).range[1];
   return splice(text, start, end, text.slice(start, end).replaceAll(/^(?!#|\r?$)/gm, "# "));
 }
 
-/** Brings the entry back that was commented out. */
-function uncommentIdentities(text: string): string {
-  if (indexOf(text, "kv_namespaces", "IDENTITIES") !== undefined) {
+/** Brings an entry back that was commented out. */
+function uncomment(text: string, entry: Entry): string {
+  if (indexOf(text, entry) !== undefined) {
     return text;
   }
   const comments = new Set(readToml(text).comments.map(({ range }) => range[0]));
-  return text.replaceAll(/^#\s?\[\[\s*kv_namespaces\s*\]\].*(?:\r?\n#\s?\w+\s*=.*)*/gm, (block, at: number) => {
-    const isMeant = comments.has(at) && /^#\s?binding\s*=\s*["']IDENTITIES["']/m.test(block);
-    return isMeant ? block.replaceAll(/^#\s?/gm, "") : block;
-  });
+  const array = entry.array.replace(".", "\\s*\\.\\s*");
+  const block = new RegExp(`^#\\s?\\[\\[\\s*${array}\\s*\\]\\].*(?:\\r?\\n#\\s?\\w+\\s*=.*)*`, "gm");
+  const sign = new RegExp(`^#\\s?${entry.key}\\s*=\\s*["']${entry.name}["']`, "m");
+  return text.replaceAll(block, (found, at: number) =>
+    comments.has(at) && sign.test(found) ? found.replaceAll(/^#\s?/gm, "") : found,
+  );
 }
 
 function find(text: string, wanted: Path): AST.TOMLContentNode | undefined {
@@ -170,8 +217,9 @@ function append(text: string, lines: string[]): string {
 
 function refuseInOneLine(text: string, table: string): void {
   const { settings, tables } = readToml(text);
-  const isTable = tables.some(({ resolvedKey }) => resolvedKey[0] === table);
-  if (!isTable && settings.some(({ path }) => path[0] === table)) {
+  const path = table.split(".");
+  const isTable = tables.some(({ resolvedKey }) => isAt(resolvedKey.slice(0, path.length), path));
+  if (!isTable && settings.some((setting) => isAt(setting.path.slice(0, path.length), path))) {
     throw isInOneLine(table);
   }
 }

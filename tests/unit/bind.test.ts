@@ -20,7 +20,9 @@ const bindings: Bindings = {
   auds: [aud],
   vpcServiceId: "0194b1e8-7b0c-7d4a-9f3e-1f6a3f6f5d10",
   kvNamespaceId: undefined,
+  recordingsBucket: undefined,
 };
+const withSessions: Bindings = { ...bindings, recordingsBucket: "kube-access-recordings" };
 const withKv: Bindings = { ...bindings, kvNamespaceId: "0f2ac74b498b48028cb68387c421e279" };
 
 const sample = `# The Worker.
@@ -80,6 +82,45 @@ describe("bind", () => {
     const back = bind(bound, bindings);
     assert.match(back, /\n# \[\[kv_namespaces\]\]\n# binding = "IDENTITIES"\n# id = "0f2a/);
     assert.equal(bind(back, withKv), bound);
+  });
+
+  test("brings what sessions need into force, and takes it out again but for the classes", async () => {
+    const own = await readFile(join(root, "wrangler.toml"), "utf8");
+    for (const toml of [own, own.replaceAll("\n", "\r\n"), sample, ""]) {
+      const bound = bind(toml, withSessions);
+      assert.equal(bind(bound, withSessions), bound);
+      const config = await readAsWranglerDoes(bound);
+      assert.deepEqual(
+        config.durable_objects.bindings.map(({ name, class_name }) => [name, class_name]),
+        [
+          ["SESSIONS", "Session"],
+          ["ROLL", "Roll"],
+        ],
+      );
+      assert.deepEqual(
+        config.r2_buckets.map(({ binding, bucket_name }) => [binding, bucket_name]),
+        [["RECORDINGS", "kube-access-recordings"]],
+      );
+      assert.deepEqual(
+        config.migrations.map((migration) => ({ ...migration })),
+        [{ tag: "v1", new_sqlite_classes: ["Session", "Roll"] }],
+      );
+      const back = bind(bound, bindings);
+      const without = await readAsWranglerDoes(back);
+      assert.deepEqual([without.durable_objects.bindings, without.r2_buckets], [[], []]);
+      assert.deepEqual(without.migrations, config.migrations);
+      assert.equal(bind(back, withSessions), bound);
+    }
+  });
+
+  test("leaves other objects, buckets and migrations alone", () => {
+    const others =
+      '[[durable_objects.bindings]]\nname = "OTHER"\nclass_name = "Other"\n\n[[r2_buckets]]\nbinding = "OTHER"\nbucket_name = "x"\n\n' +
+      '[[migrations]]\ntag = "mine"\nnew_sqlite_classes = ["Session", "Roll", "Other"]\n';
+    const bound = bind(others, withSessions);
+    assert.ok(bound.includes(others.trimEnd()), bound);
+    assert.doesNotMatch(bound, /tag = "v1"/);
+    assert.ok(bind(bound, bindings).includes(others.trimEnd()));
   });
 
   for (const [what, toml] of [
@@ -373,6 +414,9 @@ interface Config {
   name: string;
   vars: Record<string, string | string[]>;
   vpc_services: { binding: string; service_id: string }[];
+  durable_objects: { bindings: { name: string; class_name: string }[] };
+  r2_buckets: { binding: string; bucket_name: string }[];
+  migrations: { tag: string; new_sqlite_classes: string[] }[];
   kv_namespaces: { binding: string; id: string }[];
 }
 
