@@ -15,7 +15,7 @@ import { verify, verifyDirectory } from "./sessions/verify.ts";
 const USAGE = `usage: npm run sessions -- COMMAND [options]
 
   list                     the newest sessions; your own, if you may not list those of others
-    --user USER, --namespace NAMESPACE, --pod POD
+    --user USER, --pod POD, -n, --namespace NAMESPACE
     --day YYYY-MM-DD       those that began on this day (UTC)
     --live                 those that have not ended
     --limit N              how many at most (default: 50)
@@ -92,11 +92,8 @@ async function main(): Promise<void> {
       return await playOrSave(kubectl, idOf(ids), values);
     case "end":
       return await end(kubectl, idOf(ids), values.reason);
-    default: {
-      const { dir } = values;
-      const id = dir !== undefined && ids.length === 0 ? undefined : idOf(ids);
-      console.log(await (dir === undefined ? verify(kubectl, idOf(ids)) : verifyDirectory(dir, id)));
-    }
+    default:
+      return await printVerdict(kubectl, ids, values.dir);
   }
 }
 
@@ -171,6 +168,15 @@ async function end(kubectl: Kubectl, id: string, reason: string | undefined): Pr
     throw new Failure(visible(message) || `Session ${id} was not ended.`);
   }
   console.log(visible(message) || `Session ${id} was ended.`);
+}
+
+async function printVerdict(kubectl: Kubectl, ids: string[], dir: string | undefined): Promise<void> {
+  if (dir === undefined) {
+    console.log(await verify(kubectl, idOf(ids)));
+  } else {
+    // The manifest says whose it is; an ID demands that it is this one.
+    console.log(await verifyDirectory(dir, ids.length > 0 ? idOf(ids) : undefined));
+  }
 }
 
 function readCommandLine() {

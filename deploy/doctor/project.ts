@@ -17,6 +17,8 @@ export interface Project {
   hasTraces: boolean;
   /** Whether KV entries may name callers whom identities.yaml does not. */
   hasKv: boolean;
+  /** What guards need and wrangler.toml does not bind. */
+  missingBindings: string[];
   policy: Policy;
 }
 
@@ -26,6 +28,8 @@ interface Config {
   workers_dev?: boolean;
   preview_urls?: boolean;
   kv_namespaces?: { binding?: string }[];
+  r2_buckets?: { binding?: string }[];
+  durable_objects?: { bindings?: { name?: string }[] };
   observability?: { redact_query_string?: boolean; traces?: { enabled?: boolean } };
 }
 
@@ -42,6 +46,11 @@ export async function readProject(wranglerToml: string, identitiesYaml: string):
     throw new Error(`${identitiesYaml} has no list "identities"`);
   }
   const { vars = {}, kv_namespaces = [], observability = {} } = config;
+  const { r2_buckets = [], durable_objects = {} } = config;
+  const bound = [
+    ...r2_buckets.map(({ binding }) => binding),
+    ...(durable_objects.bindings ?? []).map(({ name }) => name),
+  ];
   const teamDomain = String(vars.ACCESS_TEAM_DOMAIN ?? "");
   return {
     teamDomain: URL.canParse(teamDomain) ? new URL(teamDomain) : undefined,
@@ -53,8 +62,16 @@ export async function readProject(wranglerToml: string, identitiesYaml: string):
     // A later compatibility date switches them on by itself.
     hasTraces: observability.traces?.enabled !== false,
     hasKv: kv_namespaces.some(({ binding }) => binding === "IDENTITIES"),
+    missingBindings: neededBindings(policy).filter((name) => !bound.includes(name)),
     policy,
   };
+}
+
+/** What the Worker needs for streams that guards record or bound. */
+function neededBindings({ guards = [] }: Policy): string[] {
+  const records = guards.some(({ record }) => record !== undefined);
+  const bounds = records || guards.some(({ max_session }) => max_session !== undefined);
+  return [...(bounds ? ["SESSIONS", "ROLL"] : []), ...(records ? ["RECORDINGS"] : [])];
 }
 
 /** The entry for a caller, chosen as the Worker does: an exact address wins over its domain. */

@@ -17,15 +17,18 @@ export interface Listing {
 
 /** Follows the gateway's pages to the limit; one may be empty and still not be the last. */
 export async function list(kubectl: Kubectl, filters: Filters, limit: number): Promise<Listing> {
-  const sessions: Summary[] = [];
+  // By ID: one that ends while the pages are read is first among those that go on, and then among those that have ended.
+  const sessions = new Map<string, Summary>();
   let cursor: string | undefined;
   for (;;) {
-    const wanted = Math.min(limit - sessions.length, PAGE_SESSIONS);
+    const wanted = Math.min(limit - sessions.size, PAGE_SESSIONS);
     const page = pageOf(await kubectl.getJson(listPath({ ...filters, limit: wanted, cursor })));
-    sessions.push(...page.sessions);
-    if (page.cursor === undefined || sessions.length >= limit) {
-      const more = page.cursor !== undefined || sessions.length > limit;
-      return { scope: page.scope, sessions: newestFirst(sessions).slice(0, limit), more };
+    for (const session of page.sessions) {
+      sessions.set(session.id, session);
+    }
+    if (page.cursor === undefined || sessions.size >= limit) {
+      const more = page.cursor !== undefined || sessions.size > limit;
+      return { scope: page.scope, sessions: newestFirst([...sessions.values()]).slice(0, limit), more };
     }
     if (page.cursor === cursor) {
       throw new Failure("the gateway's list does not go on: it names the same page as the next again");

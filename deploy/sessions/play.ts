@@ -178,7 +178,8 @@ async function* lines(bytes: AsyncIterable<Uint8Array>): AsyncGenerator<{ text: 
 
 function warnOfSize({ width, height }: Header): void {
   const { isTTY, columns, rows } = process.stdout;
-  if (isTTY && (width > columns || height > rows)) {
+  const isKnown = isTTY && columns > 0 && rows > 0;
+  if (isKnown && (width > columns || height > rows)) {
     console.error(
       `Recorded in ${width}x${height}; this terminal has ${columns}x${rows}, and shows some of it elsewhere.`,
     );

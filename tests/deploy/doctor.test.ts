@@ -75,7 +75,7 @@ test("a deployment that is in order: every check is ok", async () => {
     [],
   );
   assert.equal(report.status, 0);
-  assert.equal(report.checks.length, 14);
+  assert.equal(report.checks.length, 15);
   assert.match(report.detail("identity"), /^user alice, group platform-admins/);
   assert.match(report.detail("watch"), /^an event of \/api\/v1\/namespaces after/);
   assert.match(report.detail("websocket"), /^port-forward to pod default\//);
@@ -219,6 +219,26 @@ test("logs and traces that hold the arguments of exec", async () => {
     report.fix("logs"),
     /^Say \[observability\] redact_query_string = true and \[observability\.traces\] enabled/,
   );
+});
+
+test("guards that need what wrangler.toml does not bind", async () => {
+  const identities = join(dir, "recorded.yaml");
+  await writeFile(
+    identities,
+    `identities:
+  - { email: alice@example.com, user: alice, groups: [platform-admins, developers] }
+guards:
+  - { name: recorded, record: true }`,
+  );
+  const without = await doctor(door.url, { args: ["--identities", identities] });
+  assert.match(without.detail("bindings"), /does not bind SESSIONS, ROLL, RECORDINGS/);
+  assert.match(without.fix("bindings"), /^Set sessions = true/);
+  const object = (name: string) => `[[durable_objects.bindings]]\nname = "${name}"\nclass_name = "${name}"\n`;
+  const config = await writeConfig("sessions.toml", {
+    more: `${object("SESSIONS")}${object("ROLL")}[[r2_buckets]]\nbinding = "RECORDINGS"\nbucket_name = "b"\n`,
+  });
+  const bound = await doctor(door.url, { config, args: ["--identities", identities] });
+  assert.equal(bound.result("bindings"), "ok");
 });
 
 test("nothing at the tunnel's end", async () => {
