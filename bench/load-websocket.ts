@@ -17,6 +17,10 @@ export interface WebSocketResult {
   /** Bytes of payload, or messages that came back. */
   amount: number;
   milliseconds: number;
+  /** From sending the upgrade until the first message, in milliseconds. */
+  first: number;
+  /** Of messages to and fro: half of the round trips took no longer, in milliseconds. */
+  p50?: number;
 }
 
 const PIECE = frame(OPCODE.binary, Buffer.alloc(1 + 32 * 1024), true);
@@ -26,6 +30,7 @@ const CLOSE = frame(OPCODE.close, Buffer.from([0x03, 0xe8]), true);
 export async function loadWebSocket({ host, port, request, work }: WebSocketLoad): Promise<WebSocketResult> {
   const socket = connect({ host, port, noDelay: true });
   await once(socket, "connect");
+  const asked = performance.now();
   socket.write(request);
   const [answer] = (await once(socket, "data")) as [Buffer];
   const end = answer.indexOf("\r\n\r\n");
@@ -36,12 +41,16 @@ export async function loadWebSocket({ host, port, request, work }: WebSocketLoad
   const reader = new FrameReader();
   const started = performance.now();
   let received = 0;
+  let first = 0;
+  let sent = 0;
+  const trips: number[] = [];
   const done = new Promise<number>((resolve, reject) => {
     const message = frame(OPCODE.binary, Buffer.alloc("echo" in work ? work.echo.bytes : 0), true);
     let messages = 0;
     const read = (data: Buffer) => {
       for (const { opcode, length } of reader.read(data)) {
         received += length;
+        first ||= performance.now() - asked;
         if (opcode === OPCODE.close) {
           reject(new Error("the gateway closed the WebSocket early"));
         } else if ("upload" in work) {
@@ -51,8 +60,11 @@ export async function loadWebSocket({ host, port, request, work }: WebSocketLoad
             resolve(received);
           }
         } else {
+          const now = performance.now();
           messages += 1;
-          if (performance.now() - started < work.echo.milliseconds) {
+          trips.push(now - sent);
+          if (now - started < work.echo.milliseconds) {
+            sent = now;
             socket.write(message);
           } else {
             resolve(messages);
@@ -65,11 +77,12 @@ export async function loadWebSocket({ host, port, request, work }: WebSocketLoad
     socket.on("close", () => reject(new Error("the gateway closed the connection early")));
     read(answer.subarray(end + 4));
     if ("echo" in work) {
+      sent = performance.now();
       socket.write(message);
     }
   });
   if ("upload" in work) {
-    for (let sent = 0; sent < work.upload; sent += PIECE_BYTES) {
+    for (let written = 0; written < work.upload; written += PIECE_BYTES) {
       if (!socket.write(PIECE)) {
         await Promise.race([once(socket, "drain"), done]);
       }
@@ -79,5 +92,6 @@ export async function loadWebSocket({ host, port, request, work }: WebSocketLoad
   const milliseconds = performance.now() - started;
   socket.removeAllListeners("close").write(CLOSE);
   socket.destroySoon();
-  return { amount, milliseconds };
+  const p50 = trips.toSorted((a, b) => a - b)[Math.floor(trips.length / 2)];
+  return { amount, milliseconds, first, ...(p50 === undefined ? {} : { p50 }) };
 }

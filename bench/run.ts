@@ -7,6 +7,7 @@ import { clusterWork } from "./cluster.ts";
 import { guardWorks } from "./guards.ts";
 import { httpWorks } from "./http.ts";
 import { identityWork } from "./identities.ts";
+import { sessionWorks } from "./sessions.ts";
 import { sizeWork } from "./sizes.ts";
 import { Stage } from "./stage.ts";
 import { startWorks } from "./starts.ts";
@@ -14,7 +15,16 @@ import { streamWorks } from "./streams.ts";
 import { table } from "./table.ts";
 import { type Row, runWork, type Work } from "./work.ts";
 
-const works: Work[] = [...httpWorks, ...streamWorks, ...startWorks, identityWork, ...guardWorks, sizeWork, clusterWork];
+const works: Work[] = [
+  ...httpWorks,
+  ...streamWorks,
+  ...startWorks,
+  identityWork,
+  ...guardWorks,
+  sizeWork,
+  clusterWork,
+  ...sessionWorks,
+];
 
 const HELP = `Usage: npm run bench -- [OPTIONS]
 

@@ -16,7 +16,7 @@ export function table(rows: Row[]): string {
 function linesOf(row: Row): string[][] {
   const { digits, unit, limit } = row;
   const number = (value: number) => value.toFixed(digits);
-  const limits: (Comparison | undefined)[] = limit ? [undefined, ...row.over] : row.over;
+  const limits: (Comparison | undefined)[] = limit || row.over.length === 0 ? [undefined, ...row.over] : row.over;
   return limits.map((comparison, index) => {
     const head = index === 0 ? [`${row.title}, ${unit}`, number(row.subject.median)] : ["", ""];
     if (!comparison) {

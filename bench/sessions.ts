@@ -1,0 +1,142 @@
+// Streams that are recorded: until they are open, a keystroke and its echo, and many bytes. Each against the same stream of somebody
+// whom no guard records, in the same workerd.
+
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { startCluster } from "../dev/cluster.ts";
+import { cpuMicroseconds } from "./http.ts";
+import type { WebSocketLoad, WebSocketResult } from "./load-websocket.ts";
+import { buildRecording, MAP, type Recording, type Subject, startRecording, subjects } from "./recorded.ts";
+import { manyWork } from "./sessions-many.ts";
+import { memoryWork } from "./sessions-memory.ts";
+import type { Stage } from "./stage.ts";
+import { type Opened, spread, type Work } from "./work.ts";
+import type { Address } from "./workerd.ts";
+
+const POD = "/api/v1/namespaces/default/pods/web";
+const HANDSHAKES = 5;
+const BYTES = 50_000_000;
+const MEBIBYTES = BYTES / 1024 ** 2;
+
+export const sessionWorks: Work[] = [
+  {
+    name: "sessions-handshake",
+    subjects,
+    figures: [{ title: "recorded exec: until its first byte", unit: "ms", digits: 2 }],
+    isSlow: true,
+    open: (stage) => measuring(stage, (ask) => handshake(ask, `${POD}/exec?command=hello&stdout=true`)),
+  },
+  {
+    name: "sessions-handshake-cluster",
+    subjects,
+    figures: [
+      {
+        title: "real API server and node: recorded exec: until its first byte",
+        unit: "ms",
+        digits: 2,
+        goals: { native: { atMost: 1.3 } },
+      },
+    ],
+    isSlow: true,
+    open: async (stage) => {
+      const dir = await mkdtemp(join(tmpdir(), "kube-access-bench-"));
+      const identities = join(dir, "identities.yaml");
+      await writeFile(identities, MAP);
+      const cluster = await startCluster({ log: () => {}, auditLog: false, identities });
+      const stop = async () => {
+        await cluster.stop();
+        await rm(dir, { recursive: true });
+      };
+      const path = "/api/v1/namespaces/default/pods/shell/exec?command=echo&command=hello&stdout=true";
+      try {
+        const opened = await measuring(stage, (ask) => handshake(ask, path), cluster.proxy);
+        return { measure: opened.measure, close: () => opened.close().finally(stop) };
+      } catch (error) {
+        await stop();
+        throw error;
+      }
+    },
+  },
+  {
+    name: "sessions-echo",
+    subjects,
+    figures: [
+      {
+        title: "recorded terminal: a keystroke and its echo: p50",
+        unit: "ms",
+        digits: 3,
+        goals: { native: { atMost: 1.2 } },
+      },
+    ],
+    isSlow: true,
+    open: (stage) =>
+      measuring(stage, async (ask) => {
+        const echo = { milliseconds: stage.seconds * 1000, bytes: 2 };
+        const { p50 } = await ask(`${POD}/exec?command=echo&stdin=true&stdout=true&tty=true`, { echo });
+        return [p50 ?? Number.NaN];
+      }),
+  },
+  throughput("sessions-throughput", "recorded exec: stdout, 50 MB at a time", ""),
+  throughput("sessions-throughput-tty", "recorded terminal: 50 MB at a time", "&tty=true"),
+  manyWork,
+  memoryWork,
+];
+
+type Ask = (path: string, work: WebSocketLoad["work"]) => Promise<WebSocketResult>;
+
+async function handshake(ask: Ask, path: string): Promise<number[]> {
+  const times: number[] = [];
+  while (times.length < HANDSHAKES) {
+    const { first } = await ask(path, { download: 1 });
+    times.push(first);
+  }
+  return [spread(times).median];
+}
+
+function throughput(name: string, title: string, more: string): Work {
+  return {
+    name,
+    subjects,
+    figures: [
+      { title, unit: "MB/s", digits: 0, goals: { native: { atLeast: 0.2 } } },
+      { title: "the same: CPU time of workerd", unit: "ms/MiB", digits: 2 },
+    ],
+    isSlow: true,
+    open: (stage) =>
+      measuring(stage, async (ask, { pid }) => {
+        const before = cpuMicroseconds(pid);
+        const { amount, milliseconds } = await ask(`${POD}/exec?command=stdout&command=${BYTES}&stdout=true${more}`, {
+          download: BYTES,
+        });
+        return [amount / 1000 / milliseconds, (cpuMicroseconds(pid) - before) / 1000 / MEBIBYTES];
+      }),
+  };
+}
+
+/** Each stream is over, and what was recorded of it is stored, before the next begins. */
+async function measuring(
+  stage: Stage,
+  measure: (ask: Ask, recording: Recording) => Promise<number[]>,
+  upstream?: Address,
+): Promise<Required<Opened>> {
+  const worker = await buildRecording();
+  let recording: Recording | undefined;
+  return {
+    measure: async (subject, round) => {
+      if (round === undefined && subject === "native") {
+        await recording?.stop();
+        recording = undefined;
+      }
+      recording ??= await startRecording(stage, worker, upstream);
+      const { host, port, upgrade, settle } = recording;
+      const ask: Ask = async (path, work) => {
+        const result = await stage.webSocket({ host, port, request: upgrade(subject as Subject, path), work });
+        await settle();
+        return result;
+      };
+      return measure(ask, recording);
+    },
+    close: async () => recording?.stop(),
+  };
+}
