@@ -20,6 +20,7 @@ export interface StackOptions {
   users?: AccessUser[];
   vars?: Record<string, Json>;
   worker?: string;
+  hasSessions?: boolean;
   logFile?: string;
 }
 

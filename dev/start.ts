@@ -13,6 +13,7 @@ import { type ExistingCluster, findCluster } from "./existing-cluster.ts";
 import { kubeconfig } from "./kubeconfig.ts";
 import { signalDescendants } from "./processes.ts";
 import { progress } from "./progress.ts";
+import { buildRecordingWorker, RECORDED } from "./recorded.ts";
 import { type Stack, startStack } from "./stack.ts";
 import { type LocalUser, localUsers } from "./users.ts";
 import { firstToFail } from "./watch.ts";
@@ -29,6 +30,7 @@ Builds the Worker, starts a local cluster and the gateway in front of it, and pr
                      how the local cluster lets the gateway impersonate: constrained (the default) or legacy
   --port PORT        where the gateway listens (default: a free port)
   --log-level LEVEL  the Worker's LOG_LEVEL: debug, info, warn or error (default: info)
+  --record           exec, attach and port-forward as bob are recorded, and end after four hours: docs/sessions.md
   --audit            one audit event for each request, from the Worker and from the local API server
   --help             this text`;
 
@@ -60,7 +62,7 @@ async function up(): Promise<void> {
   const { context } = options;
   // First, since it takes a moment to find out that a context is of no use, and minutes to build what would be of none then.
   const found = context === undefined ? undefined : await findCluster(context);
-  const [cluster] = await Promise.all([
+  const [cluster, worker] = await Promise.all([
     part<Cluster | ExistingCluster>(
       found
         ? found.start(log)
@@ -71,12 +73,14 @@ async function up(): Promise<void> {
             impersonation: options.impersonation,
           }),
     ),
-    part(buildWorker({ log })),
+    part(options.record ? buildRecordingWorker(log) : buildWorker({ log })),
   ]);
   log("starting the gateway");
   const stack = await part(
     startStack({
       upstream: cluster.proxy,
+      worker: worker.dir,
+      hasSessions: options.record,
       logFile: join(dir, "gateway.log"),
       vars: { LOG_LEVEL: options.logLevel, ENABLE_K8S_LOGGING: String(options.audit) },
       ...(options.port ? { port: options.port } : {}),
@@ -136,8 +140,23 @@ In another terminal:
   kubectl --context bob get secrets              # another user, other rights
   kubectl --context carol get secrets -A --as breakglass   # on call, by a group of the identity provider
   kubectl --context dave delete pod web          # RBAC would let dave, a guard does not
-
+${howToPlay(combined, "shell")}
 Ctrl-C stops everything and removes these files.`;
+}
+
+/** What to type where somebody is recorded. */
+function howToPlay(combined: string, pod: string): string {
+  const sessions = `npm run sessions -- --kubeconfig ${combined} --context`;
+  return options.record
+    ? `
+Recorded, since this runs with --record:
+
+  kubectl --context ${RECORDED} exec -it ${pod} -- sh
+  ${sessions} ${RECORDED} list
+  ${sessions} ${RECORDED} play ID     # and: show, verify; end, while it goes on
+  ${sessions} alice list   # RBAC lets her see everybody's
+`
+    : "";
 }
 
 function whatToTypeAt(context: string, stack: Stack, { proxy, kubectl, missing }: ExistingCluster, combined: string) {
@@ -166,7 +185,7 @@ In another terminal:
   kubectl auth whoami
   kubectl get pods
   kubectl --context bob auth whoami              # another user
-
+${howToPlay(combined, "POD")}
 Ctrl-C stops everything and removes these files.`;
 }
 
@@ -228,6 +247,7 @@ interface Options {
   impersonation: Impersonation;
   port: number | undefined;
   logLevel: string;
+  record: boolean;
   audit: boolean;
 }
 
@@ -240,6 +260,7 @@ function readOptions(): Options {
         impersonation: { type: "string" },
         port: { type: "string" },
         "log-level": { type: "string", default: "info" },
+        record: { type: "boolean", default: false },
         audit: { type: "boolean", default: false },
         help: { type: "boolean", default: false },
       },
@@ -274,6 +295,7 @@ function readOptions(): Options {
       impersonation,
       port,
       logLevel: values["log-level"],
+      record: values.record,
       audit: values.audit,
     };
   } catch (error) {

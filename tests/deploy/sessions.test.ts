@@ -159,6 +159,14 @@ describe("list", () => {
     assert.equal(stderr, "There are no sessions.\nOnly your own: you may not list those of others.\n");
   });
 
+  test("one that ends while the pages are read is listed once, as it ended", async () => {
+    const [live] = summaries;
+    const over = { ...live, ...ended("2026-11-25T12:30:00Z") } as Summary;
+    pages({ sessions: [live], cursor: "c" }, { sessions: [over] });
+    const { stdout } = await sessions(["list", "-o", "json"]);
+    assert.deepEqual(JSON.parse(stdout).sessions, [over]);
+  });
+
   test("as JSON", async () => {
     pages({ scope: "own", sessions: summaries.slice(0, 1), cursor: "c" }, { sessions: [] });
     const { stdout, stderr } = await sessions(["list", "-o", "json", "--limit", "1"]);
@@ -401,6 +409,24 @@ describe("verify", () => {
     const { manifest } = serve(recording(Array.from({ length: 10 }, (_, count) => Buffer.alloc(5 * MIB, `${count}`))));
     const { stdout } = await sessions(["verify", ID]);
     assert.equal(stdout, `ok: 10 chunks, ${50 * MIB} bytes, chain ends in ${manifest.chunks[9]?.chain}\n`);
+  });
+
+  test("a large one is hashed as it comes, and not held", { skip: process.platform !== "linux" }, async () => {
+    const { manifest } = serve(recording(Array.from({ length: 300 }, (_, count) => Buffer.alloc(MIB, `${count}`))));
+    const peak = join(dir, "peak");
+    // The most memory that the process ever had, in KiB.
+    const probe = `import { readFileSync, writeFileSync } from "node:fs";
+      process.on("exit", () => {
+        const [, peak] = readFileSync("/proc/self/status", "utf8").match(/^VmHWM:\\s+(\\d+)/m);
+        writeFileSync(${JSON.stringify(peak)}, peak);
+      });`;
+    await writeFile(join(dir, "probe.mjs"), probe);
+    const env = { NODE_OPTIONS: `--import=${join(dir, "probe.mjs")}` };
+    const { status, stdout } = await sessions(["verify", ID], { env });
+    assert.equal(stdout, `ok: 300 chunks, ${300 * MIB} bytes, chain ends in ${manifest.chunks[299]?.chain}\n`);
+    assert.equal(status, 0);
+    const mebibytes = Number(await readFile(peak, "utf8")) / 1024;
+    assert.ok(mebibytes > 0 && mebibytes < 250, `${mebibytes} MiB`);
   });
 
   /** What somebody with a key to the bucket may do, and what is said of it. */

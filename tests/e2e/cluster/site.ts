@@ -5,6 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parse } from "yaml";
 import { IMPERSONATIONS, type Impersonation } from "../../../deploy/impersonation.ts";
+import type { BuiltWorker } from "../../../dev/build.ts";
 import { type Cluster, LAST_HOPS, type LastHop, startCluster } from "../../../dev/cluster.ts";
 import { kubeconfig } from "../../../dev/kubeconfig.ts";
 import { type Stack, startStack } from "../../../dev/stack.ts";
@@ -36,8 +37,12 @@ export const lastHop: LastHop = LAST_HOPS.find((kind) => kind === process.env.LA
 export const impersonation: Impersonation =
   IMPERSONATIONS.find((mode) => mode === process.env.IMPERSONATION) ?? IMPERSONATIONS[0];
 
-/** The Worker must be built, as `npm test` and `npm run build` do. */
-export async function startSite(vars: Record<string, string> = {}, mode = impersonation): Promise<Site> {
+/** The Worker must be built, as `npm test` and `npm run build` do; or this one is taken, which records. */
+export async function startSite(
+  vars: Record<string, string> = {},
+  mode = impersonation,
+  recording?: BuiltWorker,
+): Promise<Site> {
   const dir = await mkdtemp(join(tmpdir(), "kube-access-site-"));
   const cluster = await startCluster({ log: () => {}, lastHop, impersonation: mode });
   const stopListening = stopOnSignals(async () => {
@@ -48,6 +53,7 @@ export async function startSite(vars: Record<string, string> = {}, mode = impers
     const stack = await startStack({
       upstream: cluster.proxy,
       vars: { LOG_LEVEL: "debug", ENABLE_K8S_LOGGING: "true", ...vars },
+      ...(recording && { worker: recording.dir, hasSessions: true }),
     });
     const { access } = stack;
     const kubectlProxy = lastHop === "guarded" ? await cluster.addLastHop("kubectl-proxy") : cluster.proxy;
