@@ -69,7 +69,6 @@ export const memoryWork: Work = {
       measure: async () => {
         const figures: number[] = [];
         for (const one of cases) {
-          console.error(one.title, performance.now());
           figures.push(await memoryOf(stage, one.isSlowBucket ? slow.dir : worker, one));
         }
         return figures;

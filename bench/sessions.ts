@@ -15,6 +15,7 @@ import { type Opened, spread, type Work } from "./work.ts";
 import type { Address } from "./workerd.ts";
 
 const POD = "/api/v1/namespaces/default/pods/web";
+const SHELL = "/api/v1/namespaces/default/pods/shell";
 const HANDSHAKES = 5;
 const BYTES = 50_000_000;
 const MEBIBYTES = BYTES / 1024 ** 2;
@@ -39,24 +40,7 @@ export const sessionWorks: Work[] = [
       },
     ],
     isSlow: true,
-    open: async (stage) => {
-      const dir = await mkdtemp(join(tmpdir(), "kube-access-bench-"));
-      const identities = join(dir, "identities.yaml");
-      await writeFile(identities, MAP);
-      const cluster = await startCluster({ log: () => {}, auditLog: false, identities });
-      const stop = async () => {
-        await cluster.stop();
-        await rm(dir, { recursive: true });
-      };
-      const path = "/api/v1/namespaces/default/pods/shell/exec?command=echo&command=hello&stdout=true";
-      try {
-        const opened = await measuring(stage, (ask) => handshake(ask, path), cluster.proxy);
-        return { measure: opened.measure, close: () => opened.close().finally(stop) };
-      } catch (error) {
-        await stop();
-        throw error;
-      }
-    },
+    open: (stage) => inCluster(stage, (ask) => handshake(ask, `${SHELL}/exec?command=echo&command=hello&stdout=true`)),
   },
   {
     name: "sessions-echo",
@@ -70,12 +54,21 @@ export const sessionWorks: Work[] = [
       },
     ],
     isSlow: true,
-    open: (stage) =>
-      measuring(stage, async (ask) => {
-        const echo = { milliseconds: stage.seconds * 1000, bytes: 2 };
-        const { p50 } = await ask(`${POD}/exec?command=echo&stdin=true&stdout=true&tty=true`, { echo });
-        return [p50 ?? Number.NaN];
-      }),
+    open: (stage) => measuring(stage, (ask) => echo(stage, ask, `${POD}/exec?command=echo`)),
+  },
+  {
+    name: "sessions-echo-cluster",
+    subjects,
+    figures: [
+      {
+        title: "real API server and node: a keystroke and its echo: p50",
+        unit: "ms",
+        digits: 3,
+        goals: { native: { atMost: 1.2 } },
+      },
+    ],
+    isSlow: true,
+    open: (stage) => inCluster(stage, (ask) => echo(stage, ask, `${SHELL}/exec?command=cat`)),
   },
   throughput("sessions-throughput", "recorded exec: stdout, 50 MB at a time", ""),
   throughput("sessions-throughput-tty", "recorded terminal: 50 MB at a time", "&tty=true"),
@@ -92,6 +85,31 @@ async function handshake(ask: Ask, path: string): Promise<number[]> {
     times.push(first);
   }
   return [spread(times).median];
+}
+
+async function echo(stage: Stage, ask: Ask, path: string): Promise<number[]> {
+  const work = { echo: { milliseconds: stage.seconds * 1000, bytes: 2 } };
+  const { p50 } = await ask(`${path}&stdin=true&stdout=true&tty=true`, work);
+  return [p50 ?? Number.NaN];
+}
+
+/** The same in front of a real API server and node. */
+async function inCluster(stage: Stage, measure: (ask: Ask) => Promise<number[]>): Promise<Opened> {
+  const dir = await mkdtemp(join(tmpdir(), "kube-access-bench-"));
+  const identities = join(dir, "identities.yaml");
+  await writeFile(identities, MAP);
+  const cluster = await startCluster({ log: () => {}, auditLog: false, identities });
+  const stop = async () => {
+    await cluster.stop();
+    await rm(dir, { recursive: true });
+  };
+  try {
+    const opened = await measuring(stage, measure, cluster.proxy);
+    return { measure: opened.measure, close: () => opened.close().finally(stop) };
+  } catch (error) {
+    await stop();
+    throw error;
+  }
 }
 
 function throughput(name: string, title: string, more: string): Work {

@@ -4,10 +4,7 @@ import { within } from "./rim.js";
 
 const encoder = new TextEncoder();
 
-/**
- * How long a store, an object or a pause may take, in milliseconds. A store is asked up to three times, and the runtime takes an object
- * away whose input gate is closed for 30 seconds.
- */
+/** How long a store, an object or a pause may take, in milliseconds. */
 const [STORE_MS, OBJECT_MS, PAUSE_MS] = [8_000, 5_000, 500];
 
 /** How long an end that takes no more is listened to, in milliseconds. */
@@ -103,7 +100,7 @@ export function bid({ ends: [client, cluster] }, message, code, reason) {
  * it cannot write to one, has time to read the last words.
  */
 function paced(send) {
-  let [waiting, slice, credit, isPausing] = [[], SLICE, SLICE, false];
+  let [waiting, slice, credit, began, isPausing] = [[], SLICE, SLICE, 0, false];
   const go = () => {
     let count = 0;
     while (count < waiting.length && credit > 0) {
@@ -111,15 +108,17 @@ function paced(send) {
       send(waiting[count++]);
     }
     waiting.splice(0, count);
-    if (isPausing || (count === 0 && waiting.length === 0)) return;
+    if (isPausing || waiting.length === 0) return;
     isPausing = true;
     setTimeout(() => {
-      slice = waiting.length > 0 ? slice + SLICE : SLICE;
-      [credit, isPausing] = [slice, false];
+      slice += SLICE;
+      [credit, began, isPausing] = [slice, Date.now(), false];
       go();
     }, SLICE_MS);
   };
   const hand = (data) => {
+    // Where nothing waits, a new slice begins by itself: a keystroke needs no timer.
+    if (!isPausing && Date.now() >= began + SLICE_MS) [slice, credit, began] = [SLICE, SLICE, Date.now()];
     waiting.push(data);
     go();
   };
@@ -157,16 +156,24 @@ export async function digest(bytes) {
   return new Uint8Array(await crypto.subtle.digest("SHA-256", bytes)).toHex();
 }
 
+/**
+ * Stores something, if that can be done at once. Nothing bounds it: while the input gate is closed no timer runs, if another was due.
+ * After 30 seconds the runtime would take the object away.
+ */
+export async function put(env, key, bytes, summary) {
+  const options = summary === undefined ? {} : { customMetadata: { summary } };
+  await env.RECORDINGS.put(`recordings/${key}`, bytes, options);
+}
+
 /** Stores what must not be lost: at once, or a moment later. */
 export async function store(env, key, bytes, summary) {
-  const options = summary === undefined ? {} : { customMetadata: { summary } };
-  const put = () => within(env.RECORDINGS.put(`recordings/${key}`, bytes, options), STORE_MS);
+  const once = () => within(put(env, key, bytes, summary), STORE_MS);
   try {
-    await put();
+    await once();
   } catch {
     await new Promise((done) => setTimeout(done, PAUSE_MS));
     // The first may have come through, and what is there under a lock cannot be written again.
-    if (!(await within(env.RECORDINGS.head(`recordings/${key}`), STORE_MS))) await put();
+    if (!(await within(env.RECORDINGS.head(`recordings/${key}`), STORE_MS))) await once();
   }
 }
 

@@ -57,6 +57,17 @@ struct Live {
     entrance: Entrance,
 }
 
+/// Why a chunk is stored now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Hurry {
+    /// It may be old enough.
+    InTime,
+    /// It is large, and nothing is heard until it is stored: no timer may be needed meanwhile.
+    WhileClosed,
+    /// It is the last.
+    AtTheEnd,
+}
+
 /// What a caller entered with.
 #[derive(Debug)]
 struct Entrance {
@@ -239,7 +250,7 @@ impl Live {
             live.settle();
         });
         let live = Rc::clone(self);
-        let store = Closure::<dyn FnMut() -> Promise>::new(move || live.store_next(false));
+        let store = Closure::<dyn FnMut() -> Promise>::new(move || live.store_next(Hurry::WhileClosed));
         let live = Rc::clone(self);
         let tick = Closure::<dyn FnMut() -> bool>::new(move || live.tick());
         let (hear, part, store) = (hear.into_js_value(), part.into_js_value(), store.into_js_value());
@@ -268,7 +279,7 @@ impl Live {
         if self.settle() {
             return false;
         }
-        let _ = self.store_next(false);
+        let _ = self.store_next(Hurry::InTime);
         let Entrance { checked, told, .. } = &self.entrance;
         if is_due(checked, EVERY_SECONDS, now / 1000) {
             let live = Rc::clone(self);
@@ -336,9 +347,12 @@ impl Live {
 
     /// Stores what is left, gives the place back, and writes down how it ended.
     async fn finish(self: &Rc<Self>) {
-        let _ = self.store_next(true);
-        let storing: Array = self.storing.take().into_iter().collect();
-        let _ = JsFuture::from(Promise::all(&storing)).await;
+        let _ = self.store_next(Hurry::AtTheEnd);
+        // What waits for a closed gate adds to it.
+        while !self.storing.borrow().is_empty() {
+            let storing: Array = self.storing.take().into_iter().collect();
+            let _ = JsFuture::from(Promise::all(&storing)).await;
+        }
         let (items, record) = {
             let session = self.session.borrow();
             let (facts, end, code) = (session.facts(), session.end(), session.exit_code());
@@ -356,17 +370,26 @@ impl Live {
         status(self.tell("leave")).await;
     }
 
-    /// Stores the next chunk, if there is one: when it is large or old enough, or when it `must` be.
-    fn store_next(self: &Rc<Self>, must: bool) -> Promise {
-        let next = self.session.borrow_mut().take(must, now());
+    /// Stores the next chunk, if there is one that is due. While the gate is closed it is tried once, and again when the gate is open.
+    fn store_next(self: &Rc<Self>, hurry: Hurry) -> Promise {
+        let next = self.session.borrow_mut().take(hurry == Hurry::AtTheEnd, now());
         let Some((place, bytes)) = next else { return Promise::resolve(&JsValue::UNDEFINED) };
         let live = Rc::clone(self);
         let storing = future_to_promise(async move {
-            if !live.store(place, &bytes).await {
-                live.stop(By::Gateway, "what is done here cannot be recorded any more");
-            }
-            if !live.is_finished.get() {
-                live.keep();
+            let is_stored = hurry == Hurry::WhileClosed && live.put(place, &bytes).await;
+            let rest = Rc::clone(&live);
+            let again = future_to_promise(async move {
+                if !is_stored && !rest.store(place, &bytes).await {
+                    rest.stop(By::Gateway, "what is done here cannot be recorded any more");
+                }
+                if !rest.is_finished.get() {
+                    rest.keep();
+                }
+                Ok(JsValue::UNDEFINED)
+            });
+            live.storing.borrow_mut().push(again.clone());
+            if hurry != Hurry::WhileClosed {
+                let _ = JsFuture::from(again).await;
             }
             Ok(JsValue::UNDEFINED)
         });
@@ -374,13 +397,29 @@ impl Live {
         storing
     }
 
+    /// Stores a chunk, if that can be done at once.
+    async fn put(&self, place: usize, bytes: &[u8]) -> bool {
+        let key = chunk_key(&self.session.borrow().facts().id, place);
+        let bytes = streams::bytes(bytes);
+        let is_stored = JsFuture::from(streams::put(&self.env, &key, &bytes, None)).await.is_ok();
+        if is_stored {
+            self.note(place, &bytes).await;
+        }
+        is_stored
+    }
+
+    /// Notes the digest of a chunk, by which the manifest has it.
+    async fn note(&self, place: usize, bytes: &JsValue) {
+        let digest = JsFuture::from(streams::digest(bytes)).await.ok().and_then(|digest| digest.as_string());
+        self.session.borrow_mut().stored(place, digest.unwrap_or_default());
+    }
+
     /// Stores a chunk. What cannot be stored now is tried again after the end.
     async fn store(&self, place: usize, bytes: &[u8]) -> bool {
         let key = chunk_key(&self.session.borrow().facts().id, place);
         let bytes = streams::bytes(bytes);
         let stored = JsFuture::from(streams::store(&self.env, &key, &bytes, None)).await;
-        let digest = JsFuture::from(streams::digest(&bytes)).await.ok().and_then(|digest| digest.as_string());
-        self.session.borrow_mut().stored(place, digest.unwrap_or_default());
+        self.note(place, &bytes).await;
         if stored.is_err() {
             self.left.borrow_mut().push(Item(key, bytes, None));
         }

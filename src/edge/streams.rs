@@ -48,6 +48,8 @@ extern "C" {
 
     pub(super) fn tick(milliseconds: u32, then: &JsValue);
 
+    pub(super) fn put(env: &JsValue, key: &str, bytes: &JsValue, summary: Option<&str>) -> Promise;
+
     pub(super) fn store(env: &JsValue, key: &str, bytes: &JsValue, summary: Option<&str>) -> Promise;
 
     pub(super) fn digest(bytes: &JsValue) -> Promise;
