@@ -76,6 +76,41 @@ test("a second deployment changes nothing, and keeps the secret", async () => {
   assert.deepEqual(cloudflare.workers.get("kube-access")?.bindings, before);
 });
 
+test("sessions are bound, made once, and unbound again without a word about their classes", async () => {
+  const bound = () => {
+    const { bindings = [] } = cloudflare.workers.get("kube-access") ?? {};
+    const ofSessions = bindings.filter(({ name }) => ["SESSIONS", "ROLL", "RECORDINGS"].includes(name));
+    return ofSessions.map(({ name, type, class_name, bucket_name }) => [name, type, class_name ?? bucket_name]).sort();
+  };
+  const all = [
+    ["RECORDINGS", "r2_bucket", "kube-access-recordings"],
+    ["ROLL", "durable_object_namespace", "Roll"],
+    ["SESSIONS", "durable_object_namespace", "Session"],
+  ];
+  const on = { ...outputs, recordings_bucket: "kube-access-recordings" };
+  // wrangler sees whether it is there.
+  await fetch(`${cloudflare.url}/accounts/${accountId}/r2/buckets`, {
+    method: "POST",
+    headers: { authorization: `Bearer ${cloudflare.apiToken}` },
+    body: JSON.stringify({ name: on.recordings_bucket }),
+  });
+  for (const [values, wanted] of [
+    [on, all],
+    [on, all],
+    [outputs, []],
+    [on, all],
+    [outputs, []],
+  ] as const) {
+    await made(values);
+    const { code, text } = await deploy();
+    assert.equal(code, 0, text);
+    assert.doesNotMatch(text, /WARNING/);
+    assert.deepEqual(bound(), wanted);
+    const { classes, migrationTag } = cloudflare.workers.get("kube-access") ?? {};
+    assert.deepEqual([classes, migrationTag], [["Session", "Roll"], "v1"]);
+  }
+});
+
 test("under another name the Worker takes the host names over, and one that has a DNS record, saying so before", async () => {
   cloudflare.dnsRecords.add("kube-two.example.com");
   await made({ ...outputs, worker_name: "kube-gate", machines_hostname: "kube-two.example.com" });

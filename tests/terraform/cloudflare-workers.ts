@@ -10,6 +10,9 @@ export interface Deployed {
   modules: Record<string, Buffer>;
   /** As wrangler sends them; of a secret, its text. */
   bindings: { type: string; name: string; [field: string]: unknown }[];
+  /** The classes of Durable Objects that there are, and the tag of the migration that came last. */
+  classes?: string[];
+  migrationTag?: string | undefined;
   /** The host names that lead to it, with their zone where it was said. */
   domains: { hostname: string; zone_id?: string }[];
 }
@@ -41,7 +44,12 @@ export function workersApi(workers: Map<string, Deployed>, dnsRecords: Set<strin
     const worker = workers.get(name);
     switch (`${request.method} ${kind}/${rest}`) {
       case "GET services/":
-        return { default_environment: { script: { last_deployed_from: "wrangler" } }, ...required(worker) };
+        return {
+          default_environment: {
+            script: { last_deployed_from: "wrangler", migration_tag: required(worker).migrationTag },
+          },
+          ...required(worker),
+        };
       case "GET workers/":
         required(worker);
         return { id: name, name, subdomain: { enabled: false, previews_enabled: false } };
@@ -50,7 +58,7 @@ export function workersApi(workers: Map<string, Deployed>, dnsRecords: Set<strin
         workers.delete(name);
         return null;
       case "PUT scripts/":
-        workers.set(name, { ...(await upload(request)), domains: worker?.domains ?? [] });
+        workers.set(name, { ...(await upload(request, worker)), domains: worker?.domains ?? [] });
         return {
           id: name,
           startup_time_ms: 5,
@@ -60,7 +68,7 @@ export function workersApi(workers: Map<string, Deployed>, dnsRecords: Set<strin
           mutable_pipeline_id: "1",
         };
       case "POST scripts/versions":
-        workers.set(name, { ...(await upload(request)), domains: required(worker).domains });
+        workers.set(name, { ...(await upload(request, worker)), domains: required(worker).domains });
         return { id: "2", startup_time_ms: 5, resources: { script: { etag: "2" } } };
       case "POST scripts/deployments":
       case "PATCH scripts/script-settings":
@@ -126,19 +134,43 @@ function required(worker: Deployed | undefined, code: 10007 | 10090 = 10090): De
   return worker;
 }
 
-async function upload(request: IncomingMessage): Promise<Omit<Deployed, "domains">> {
+interface Metadata {
+  bindings: Deployed["bindings"];
+  migrations?: { new_tag: string; steps: { new_sqlite_classes?: string[]; deleted_classes?: string[] }[] };
+}
+
+async function upload(request: IncomingMessage, former: Deployed | undefined): Promise<Omit<Deployed, "domains">> {
   const headers = { "content-type": request.headers["content-type"] ?? "" };
   const form = await new Response(Buffer.concat(await request.toArray()), { headers }).formData();
   const modules: Deployed["modules"] = {};
-  let bindings: Deployed["bindings"] = [];
+  let metadata: Metadata = { bindings: [] };
   for (const [name, part] of form) {
     if (name === "metadata") {
-      bindings = JSON.parse(typeof part === "string" ? part : await part.text()).bindings;
+      metadata = JSON.parse(typeof part === "string" ? part : await part.text());
     } else if (typeof part !== "string") {
       modules[name] = Buffer.from(await part.arrayBuffer());
     }
   }
-  return { modules, bindings };
+  const { bindings, migrations } = metadata;
+  const classes = new Set(former?.classes);
+  for (const { new_sqlite_classes = [], deleted_classes = [] } of migrations?.steps ?? []) {
+    for (const name of new_sqlite_classes) {
+      classes.add(name);
+    }
+    for (const name of deleted_classes) {
+      classes.delete(name);
+    }
+  }
+  for (const { class_name } of bindings) {
+    if (class_name !== undefined && !classes.has(String(class_name))) {
+      throw new ApiError(
+        400,
+        `Cannot create binding for class ${class_name} that is not exported by the script`,
+        10061,
+      );
+    }
+  }
+  return { modules, bindings, classes: [...classes], migrationTag: migrations?.new_tag ?? former?.migrationTag };
 }
 
 async function json(request: IncomingMessage): Promise<unknown> {
