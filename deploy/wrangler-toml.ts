@@ -39,7 +39,16 @@ const OBJECTS: [Entry, string][] = [
   [{ array: "durable_objects.bindings", key: "name", name: "SESSIONS" }, "Session"],
   [{ array: "durable_objects.bindings", key: "name", name: "ROLL" }, "Roll"],
 ];
-const MIGRATION: Entry = { array: "migrations", key: "tag", name: "v1" };
+
+/** What has Cloudflare make classes of Durable Objects, and take them away. */
+interface Migration {
+  tag?: string;
+  new_classes?: string[];
+  new_sqlite_classes?: string[];
+  deleted_classes?: string[];
+  renamed_classes?: { from: string; to: string }[];
+  transferred_classes?: { to: string }[];
+}
 
 /** wrangler.toml with the bindings in it. Throws when the file is written in a way that this cannot edit safely. */
 export function bind(toml: string, bindings: Bindings): string {
@@ -62,13 +71,48 @@ function bindSessions(toml: string, bucket: string): string {
   let text = OBJECTS.reduce((before, [entry, className]) => {
     return setInEntry(uncomment(before, entry), entry, "class_name", className);
   }, toml);
-  text = setInEntry(uncomment(text, RECORDINGS), RECORDINGS, "bucket_name", bucket);
-  text = uncomment(text, MIGRATION);
-  if (indexOf(text, MIGRATION) !== undefined || /new_sqlite_classes\s*=.*"Session"/.test(text)) {
+  text = makeClasses(text);
+  return setInEntry(uncomment(text, RECORDINGS), RECORDINGS, "bucket_name", bucket);
+}
+
+/**
+ * Has the migrations make the classes that they do not make yet. wrangler carries out those after the one that it was at last, and
+ * takes each tag once: where there are others, the one for ours comes after them.
+ */
+function makeClasses(toml: string): string {
+  const isOurs = /^#\s?new_sqlite_classes\s*=.*["']Session["']/m;
+  const text = migrationsOf(toml).length === 0 ? uncommentBlocks(toml, "migrations", isOurs) : toml;
+  const migrations = migrationsOf(text);
+  const made = classesOf(migrations);
+  const missing = OBJECTS.map(([, className]) => className).filter((name) => !made.has(name));
+  if (missing.length === 0) {
     return text;
   }
-  const classes = JSON.stringify(OBJECTS.map(([, className]) => className)).replace(",", ", ");
-  return append(text, ["[[migrations]]", `tag = "${MIGRATION.name}"`, `new_sqlite_classes = ${classes}`]);
+  refuseInOneLine(text, "migrations");
+  const tags = migrations.map(({ tag }) => tag);
+  const tag = ["v1", ...migrations.map((_, index) => `v${index + 2}`)].find((one) => !tags.includes(one));
+  const names = missing.map((name) => JSON.stringify(name)).join(", ");
+  return append(text, ["[[migrations]]", `tag = ${JSON.stringify(tag)}`, `new_sqlite_classes = [${names}]`]);
+}
+
+function migrationsOf(text: string): Migration[] {
+  const { migrations } = tomlValue(text);
+  return Array.isArray(migrations) ? migrations : [];
+}
+
+/** The classes that there are after all of them. */
+function classesOf(migrations: Migration[]): Set<string> {
+  const classes = new Set<string>();
+  for (const { deleted_classes = [], renamed_classes = [], transferred_classes = [], ...made } of migrations) {
+    for (const gone of [...deleted_classes, ...renamed_classes.map(({ from }) => from)]) {
+      classes.delete(gone);
+    }
+    const named = [...renamed_classes, ...transferred_classes].map(({ to }) => to);
+    for (const name of [...(made.new_classes ?? []), ...(made.new_sqlite_classes ?? []), ...named]) {
+      classes.add(name);
+    }
+  }
+  return classes;
 }
 
 /** The migration stays: Cloudflare refuses a version without a class that it once made. */
@@ -167,15 +211,17 @@ function commentOut(text: string, entry: Entry): string {
 
 /** Brings an entry back that was commented out. */
 function uncomment(text: string, entry: Entry): string {
-  if (indexOf(text, entry) !== undefined) {
-    return text;
-  }
+  const isMeant = new RegExp(`^#\\s?${entry.key}\\s*=\\s*["']${entry.name}["']`, "m");
+  return indexOf(text, entry) === undefined ? uncommentBlocks(text, entry.array, isMeant) : text;
+}
+
+/** Brings those entries of an array back that were commented out and say what is meant. */
+function uncommentBlocks(text: string, array: string, isMeant: RegExp): string {
   const comments = new Set(readToml(text).comments.map(({ range }) => range[0]));
-  const array = entry.array.replace(".", "\\s*\\.\\s*");
-  const block = new RegExp(`^#\\s?\\[\\[\\s*${array}\\s*\\]\\].*(?:\\r?\\n#\\s?\\w+\\s*=.*)*`, "gm");
-  const sign = new RegExp(`^#\\s?${entry.key}\\s*=\\s*["']${entry.name}["']`, "m");
+  const header = `\\[\\[\\s*${array.replace(".", "\\s*\\.\\s*")}\\s*\\]\\]`;
+  const block = new RegExp(`^#\\s?${header}.*(?:\\r?\\n#\\s?\\w+\\s*=.*)*`, "gm");
   return text.replaceAll(block, (found, at: number) =>
-    comments.has(at) && sign.test(found) ? found.replaceAll(/^#\s?/gm, "") : found,
+    comments.has(at) && isMeant.test(found) ? found.replaceAll(/^#\s?/gm, "") : found,
   );
 }
 
@@ -200,7 +246,7 @@ function insert(text: string, path: Path, literal: string): string {
   if (present) {
     return insertAfter(text, present.body.at(-1) ?? present.key, line);
   }
-  refuseInOneLine(text, String(table[0]));
+  refuseInOneLine(text, table.filter((step) => typeof step === "string").join("."));
   return append(text, [`[${table.join(".")}]`, line]);
 }
 

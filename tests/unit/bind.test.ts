@@ -101,10 +101,7 @@ describe("bind", () => {
         config.r2_buckets.map(({ binding, bucket_name }) => [binding, bucket_name]),
         [["RECORDINGS", "kube-access-recordings"]],
       );
-      assert.deepEqual(
-        config.migrations.map((migration) => ({ ...migration })),
-        [{ tag: "v1", new_sqlite_classes: ["Session", "Roll"] }],
-      );
+      assert.deepEqual(config.migrations, [{ tag: "v1", new_sqlite_classes: ["Session", "Roll"] }]);
       const back = bind(bound, bindings);
       const without = await readAsWranglerDoes(back);
       assert.deepEqual([without.durable_objects.bindings, without.r2_buckets], [[], []]);
@@ -122,6 +119,80 @@ describe("bind", () => {
     assert.doesNotMatch(bound, /tag = "v1"/);
     assert.ok(bind(bound, bindings).includes(others.trimEnd()));
   });
+
+  for (const end of ["\n", "\r\n"]) {
+    test(`the classes of others stay, and the migration that makes ours comes after theirs, with line ends ${JSON.stringify(end)}`, async () => {
+      const own = (await readFile(join(root, "wrangler.toml"), "utf8")).trimEnd();
+      const theirs = `[[durable_objects.bindings]]
+name = "COUNTER" # theirs
+class_name = "Counter"
+
+[[migrations]]
+tag = "v1"
+new_sqlite_classes = ["Counter"]
+
+[[r2_buckets]]
+binding = "BACKUPS"
+bucket_name = "backups"`;
+      for (const toml of [theirs, own.replace("# Optional: streams", `${theirs}\n\n$&`), `${own}\n\n${theirs}`]) {
+        const before = bind(toml.replaceAll("\n", end), bindings);
+        const bound = bind(before, withSessions);
+        assert.ok(bound.includes(theirs.replaceAll("\n", end)), bound);
+        assert.equal(bind(bound, withSessions), bound);
+        const config = await readAsWranglerDoes(bound);
+        assert.deepEqual(config.migrations, [
+          { tag: "v1", new_sqlite_classes: ["Counter"] },
+          { tag: "v2", new_sqlite_classes: ["Session", "Roll"] },
+        ]);
+        const names = config.durable_objects.bindings.map(({ name }) => name);
+        assert.deepEqual(names.sort(), ["COUNTER", "ROLL", "SESSIONS"]);
+        const buckets = config.r2_buckets.map(({ bucket_name }) => bucket_name);
+        assert.deepEqual(buckets.sort(), ["backups", "kube-access-recordings"]);
+        const back = await readAsWranglerDoes(bind(bound, bindings));
+        assert.deepEqual(back.durable_objects.bindings, [{ name: "COUNTER", class_name: "Counter" }]);
+        assert.deepEqual(back.r2_buckets, [{ binding: "BACKUPS", bucket_name: "backups" }]);
+        assert.deepEqual(back.migrations, config.migrations);
+      }
+    });
+  }
+
+  for (const [what, migrations, last] of [
+    [
+      "one that was deleted is made again",
+      [
+        { tag: "v1", new_sqlite_classes: ["Session", "Roll"] },
+        { tag: "v2", deleted_classes: ["Session"] },
+      ],
+      { tag: "v3", new_sqlite_classes: ["Session"] },
+    ],
+    [
+      "one that took another's place is there",
+      [
+        { tag: "v1", new_sqlite_classes: ["Session", "Old"] },
+        { tag: "v2", renamed_classes: [{ from: "Old", to: "Roll" }] },
+      ],
+      { tag: "v2", renamed_classes: [{ from: "Old", to: "Roll" }] },
+    ],
+    [
+      "one that only a comment and a string speak of is not",
+      [{ tag: 'new_sqlite_classes = ["Session", "Roll"]', new_classes: ["Other"] }],
+      { tag: "v1", new_sqlite_classes: ["Session", "Roll"] },
+    ],
+  ] as const) {
+    test(`of the classes, ${what}`, async () => {
+      const value = (of: unknown): string =>
+        Array.isArray(of)
+          ? `[${of.map(value).join(", ")}]`
+          : typeof of === "object" && of
+            ? `{ ${settings(of).join(", ")} }`
+            : `'${of}'`;
+      const settings = (of: object) => Object.entries(of).map(([key, one]) => `${key} = ${value(one)}`);
+      const toml = migrations.map((one) => ["[[migrations]]", ...settings(one), ""].join("\n")).join("\n");
+      const bound = bind(toml, withSessions);
+      assert.deepEqual((await readAsWranglerDoes(bound)).migrations.at(-1), last);
+      assert.equal(bind(bound, withSessions), bound);
+    });
+  }
 
   for (const [what, toml] of [
     ["the sample", sample],
@@ -276,6 +347,11 @@ vpc_services = [{ binding = "KUBE_API", service_id = "s" }]
     assert.throws(() => bind('vars = { ACCESS_AUD = "a" }\n', bindings), /sets vars in one line: write it as a table/);
     const inline = bind('kv_namespaces = [{ binding = "IDENTITIES", id = "x" }]\n', withKv);
     assert.throws(() => bind(inline, bindings), /sets kv_namespaces in one line/);
+    for (const entry of ['{ name = "COUNTER", class_name = "Counter" }', '{ name = "SESSIONS" }']) {
+      const toml = `[durable_objects]\nbindings = [${entry}]\n`;
+      assert.throws(() => bind(toml, withSessions), /sets durable_objects\.bindings in one line/);
+    }
+    assert.throws(() => bind('migrations = [{ tag = "a" }]\n', withSessions), /sets migrations in one line/);
     assert.throws(() => bind('name = "a"\nmain = b\n', bindings), /^Error: wrangler\.toml, line 2: /);
   });
 });
@@ -416,7 +492,7 @@ interface Config {
   vpc_services: { binding: string; service_id: string }[];
   durable_objects: { bindings: { name: string; class_name: string }[] };
   r2_buckets: { binding: string; bucket_name: string }[];
-  migrations: { tag: string; new_sqlite_classes: string[] }[];
+  migrations: { tag: string; [what: string]: unknown }[];
   kv_namespaces: { binding: string; id: string }[];
 }
 
@@ -425,7 +501,8 @@ async function readAsWranglerDoes(toml: string): Promise<Config> {
   try {
     const config = join(dir, "wrangler.toml");
     await writeFile(config, toml);
-    return unstable_readConfig({ config }, { hideWarnings: true });
+    // Plain objects; wrangler's have no prototype.
+    return JSON.parse(JSON.stringify(unstable_readConfig({ config }, { hideWarnings: true })));
   } finally {
     await rm(dir, { recursive: true, force: true });
   }
