@@ -67,9 +67,37 @@ describe("wrangler.toml", () => {
     await assert.rejects(project('name = "a'), /^Error: wrangler\.toml, line 1: /);
   });
 
-  async function project(toml: string): Promise<Project> {
+  const objects = ["SESSIONS", "ROLL"];
+  for (const [guard, bound, missing] of [
+    ["record: true", [], [...objects, "RECORDINGS"]],
+    ["record: input, max_session: 4h", objects, ["RECORDINGS"]],
+    ["record: true", [...objects, "RECORDINGS"], []],
+    ["max_session: 4h", ["RECORDINGS"], objects],
+    ["max_session: 4h", objects, []],
+    ["allow: read-only", [], []],
+    ["allow: read-only", [...objects, "RECORDINGS"], []],
+  ] as const) {
+    test(`a guard with ${guard}, and ${bound.join(", ") || "nothing"} bound: what is missing is named`, async () => {
+      const identities = join(dir, "identities.yaml");
+      await writeFile(identities, `identities: []\nguards: [{ name: g, ${guard} }]\n`);
+      const toml = bound.map((name) =>
+        name === "RECORDINGS"
+          ? '[[r2_buckets]]\nbinding = "RECORDINGS"\nbucket_name = "b"\n'
+          : `[[durable_objects.bindings]]\nname = "${name}"\nclass_name = "C"\n`,
+      );
+      const checks = entranceChecks(noDoor, await project(toml.join(""), identities));
+      const { result, detail, fix = "" } = await outcome(checks, "bindings");
+      assert.equal(result, missing.length === 0 ? "ok" : "failed");
+      if (missing.length > 0) {
+        assert.ok(detail.endsWith(`does not bind ${missing.join(", ")}`), detail);
+        assert.match(fix, /^Set sessions = true.*terraform apply && npm run deploy/);
+      }
+    });
+  }
+
+  async function project(toml: string, identities = join(root, "identities.yaml")): Promise<Project> {
     await writeFile(join(dir, "wrangler.toml"), toml);
-    return readProject(join(dir, "wrangler.toml"), join(root, "identities.yaml"));
+    return readProject(join(dir, "wrangler.toml"), identities);
   }
 
   async function logs(toml: string): Promise<Outcome> {
