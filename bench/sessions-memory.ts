@@ -2,12 +2,9 @@
 // of them has to end by what a stream may carry, and its client has to be told so.
 
 import { once } from "node:events";
-import { cp, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { connect, type Socket } from "node:net";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { MODULES } from "../dev/build.ts";
+import { bucketElsewhere } from "./bucket.ts";
 import { frame, OPCODE } from "./frames.ts";
 import { PeakMemory } from "./memory.ts";
 import { buildRecording, MAX_MEGABYTES, type Recording, startRecording } from "./recorded.ts";
@@ -26,7 +23,7 @@ const LIMIT_MS = 120_000;
 const AFTER_MS = 2_000;
 const SLOW_READ_MS = 50;
 const SLOW_BYTES = 50_000;
-const SLOW_TIMES = 8;
+const SLOW_PUT_MS = 200;
 const PIECE = frame(OPCODE.binary, Buffer.alloc(1 + 32 * 1024), true);
 
 /** What a client does once its stream is open; it is over when it returns. */
@@ -64,16 +61,18 @@ export const memoryWork: Work = {
   isExact: true,
   open: async (stage) => {
     const worker = await buildRecording();
-    const slow = await withSlowBucket(worker);
+    const [quick, slow] = await Promise.all([bucketElsewhere(worker), bucketElsewhere(worker, SLOW_PUT_MS)]);
     return {
       measure: async () => {
         const figures: number[] = [];
         for (const one of cases) {
-          figures.push(await memoryOf(stage, one.isSlowBucket ? slow.dir : worker, one));
+          figures.push(await memoryOf(stage, (one.isSlowBucket ? slow : quick).dir, one));
         }
         return figures;
       },
-      close: slow.remove,
+      close: async () => {
+        await Promise.all([quick.remove(), slow.remove()]);
+      },
     };
   },
 };
@@ -158,31 +157,4 @@ async function flood(socket: Socket, hasEnded: () => Promise<void>): Promise<voi
     }
   }
   await ending;
-}
-
-/** The same Worker, whose bucket takes its time for each chunk. */
-export async function withSlowBucket(worker: string): Promise<{ dir: string; remove(): Promise<void> }> {
-  const dir = await mkdtemp(join(tmpdir(), "kube-access-bench-"));
-  for (const name of MODULES) {
-    await cp(join(worker, name), join(dir, name));
-  }
-  const entry = await readFile(join(worker, "entry.js"), "utf8");
-  const slow = `
-    let put;
-    export default {
-      fetch(request, env, context) {
-        if (!put) {
-          const bucket = Object.getPrototypeOf(env.RECORDINGS);
-          put = bucket.put;
-          bucket.put = async function (...given) {
-            // No timer: none runs while an object's gate is closed.
-            for (let time = 1; time < ${SLOW_TIMES}; time++) await put.apply(this, given);
-            return put.apply(this, given);
-          };
-        }
-        return fast.fetch(request, env, context);
-      },
-    };`;
-  await writeFile(join(dir, "entry.js"), entry.replace("export default", "const fast =") + slow);
-  return { dir, remove: () => rm(dir, { recursive: true }) };
 }

@@ -5,6 +5,7 @@ import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { startCluster } from "../dev/cluster.ts";
+import { bucketElsewhere } from "./bucket.ts";
 import { cpuMicroseconds } from "./http.ts";
 import type { WebSocketLoad, WebSocketResult } from "./load-websocket.ts";
 import { buildRecording, MAP, type Recording, type Subject, startRecording, subjects } from "./recorded.ts";
@@ -138,7 +139,10 @@ async function measuring(
   measure: (ask: Ask, recording: Recording) => Promise<number[]>,
   upstream?: Address,
 ): Promise<Required<Opened>> {
-  const worker = await buildRecording();
+  const built = await buildRecording();
+  // What is behind the cluster's last hop is no bucket.
+  const bucket = upstream ? undefined : await bucketElsewhere(built);
+  const worker = bucket?.dir ?? built;
   let recording: Recording | undefined;
   return {
     measure: async (subject, round) => {
@@ -155,6 +159,9 @@ async function measuring(
       };
       return measure(ask, recording);
     },
-    close: async () => recording?.stop(),
+    close: async () => {
+      await recording?.stop();
+      await bucket?.remove();
+    },
   };
 }

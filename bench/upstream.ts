@@ -19,8 +19,12 @@ const EVENT = chunk(`{"type":"MODIFIED","object":{"kind":"Pod","padding":"${"x".
 
 const server = createServer({ noDelay: true }, (socket) => {
   let pending = "";
+  /** Of a body that is still to come: nobody looks at it. */
+  let missing = 0;
   const read = (data: Buffer) => {
-    pending += data.toString("latin1");
+    const skipped = Math.min(missing, data.length);
+    missing -= skipped;
+    pending += data.toString("latin1", skipped);
     for (let end = pending.indexOf(END_OF_HEAD); end >= 0; end = pending.indexOf(END_OF_HEAD)) {
       const head = pending.slice(0, end);
       pending = pending.slice(end + END_OF_HEAD.length);
@@ -29,6 +33,10 @@ const server = createServer({ noDelay: true }, (socket) => {
         acceptWebSocket(socket, head, Buffer.from(pending, "latin1"));
         return;
       }
+      missing = Number(head.match(/^content-length: ?(\d+)$/im)?.[1] ?? 0);
+      const body = pending.slice(0, missing);
+      pending = pending.slice(body.length);
+      missing -= body.length;
       answer(socket, head.slice(0, head.indexOf("\r\n")));
     }
   };
@@ -37,7 +45,10 @@ const server = createServer({ noDelay: true }, (socket) => {
 });
 
 function answer(socket: Socket, requestLine: string): void {
-  if (requestLine.includes("watch=")) {
+  const [, slow] = requestLine.match(/[?]slow=(\d+)/) ?? [];
+  if (slow) {
+    setTimeout(() => socket.write(SMALL), Number(slow));
+  } else if (requestLine.includes("watch=")) {
     watch(socket).catch(() => socket.destroy());
   } else {
     socket.write(requestLine.includes("limit=") ? LIST : SMALL);
