@@ -49,6 +49,8 @@ export interface Access {
   certs: { host: string; port: number };
   /** The bearer token by which the stand-in knows a user. */
   session(user: string): string;
+  /** From now on a user's tokens are good for so many seconds: in Access, how long a session still lasts. */
+  setLifetime(user: string, seconds: number): void;
   /** A token as Access would sign it for the user now. */
   mint(user: string, overrides?: TokenOverrides): Promise<string>;
   /** Any header and payload, signed with the key that signs now. */
@@ -72,10 +74,16 @@ export async function startAccess(options: AccessOptions): Promise<Access> {
   });
   server.maxHeadersCount = ANY_NUMBER_OF_LINES;
   const forwarder = new Forwarder(gateway, server);
+  const lifetimes = new Map<AccessUser, number>();
 
+  const tokenOf = (user: AccessUser, { claims, ...more }: TokenOverrides = {}): Promise<string> => {
+    const seconds = lifetimes.get(user);
+    const ending = seconds === undefined ? {} : { exp: Math.floor(Date.now() / 1000) + seconds };
+    return certs.keys.token(user, { aud, teamDomain, claims: { ...ending, ...claims }, ...more });
+  };
   const admit = async (request: IncomingMessage): Promise<string[] | undefined> => {
     const user = sessions.get(bearerToken(request) ?? "");
-    return user && edgeHeaders(request, user, await certs.keys.token(user, { aud, teamDomain }));
+    return user && edgeHeaders(request, user, await tokenOf(user));
   };
   server.on("request", async (request, response) => {
     const headers = await admit(request);
@@ -116,7 +124,8 @@ export async function startAccess(options: AccessOptions): Promise<Access> {
     ca,
     certs,
     session: (name) => [...sessions].find(([, user]) => user === named(name))?.[0] ?? "",
-    mint: async (name, overrides) => certs.keys.token(named(name), { aud, teamDomain, ...overrides }),
+    setLifetime: (name, seconds) => lifetimes.set(named(name), seconds),
+    mint: async (name, overrides) => tokenOf(named(name), overrides),
     signRaw: async (header, payload) => certs.keys.signRaw(header, payload),
     kid: () => certs.keys.current.kid,
     rotate: () => certs.keys.rotate(),

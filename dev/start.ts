@@ -13,9 +13,10 @@ import { type ExistingCluster, findCluster } from "./existing-cluster.ts";
 import { kubeconfig } from "./kubeconfig.ts";
 import { signalDescendants } from "./processes.ts";
 import { progress } from "./progress.ts";
-import { buildRecordingWorker, RECORDED } from "./recorded.ts";
+import { RECORDED, recording } from "./recorded.ts";
 import { type Stack, startStack } from "./stack.ts";
 import { type LocalUser, localUsers } from "./users.ts";
+import { buildVariant } from "./variant.ts";
 import { firstToFail } from "./watch.ts";
 
 const USAGE = `usage: npm start -- [options]
@@ -73,7 +74,7 @@ async function up(): Promise<void> {
             impersonation: options.impersonation,
           }),
     ),
-    part(options.record ? buildRecordingWorker(log) : buildWorker({ log })),
+    part(options.record ? buildVariant(recording, log) : buildWorker({ log })),
   ]);
   log("starting the gateway");
   const stack = await part(

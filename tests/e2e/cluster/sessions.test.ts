@@ -6,7 +6,7 @@ import { randomBytes } from "node:crypto";
 import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { after, afterEach, before, test } from "node:test";
-import { buildRecordingWorker } from "../../../dev/recorded.ts";
+import { recording } from "../../../dev/recorded.ts";
 import { Kubectl, Running } from "./kubectl.ts";
 import { findKubectls } from "./kubectls.ts";
 import { createPod } from "./pods.ts";
@@ -23,8 +23,7 @@ let site: Site;
 let bob: Kubectl;
 
 before(async () => {
-  const worker = await buildRecordingWorker(() => {});
-  site = await startSite({ MAX_STREAMS: String(MAX_STREAMS) }, undefined, worker);
+  site = await startSite({ MAX_STREAMS: String(MAX_STREAMS) }, undefined, { variant: recording });
   bob = site.as("bob");
 });
 

@@ -5,11 +5,11 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parse } from "yaml";
 import { IMPERSONATIONS, type Impersonation } from "../../../deploy/impersonation.ts";
-import type { BuiltWorker } from "../../../dev/build.ts";
 import { type Cluster, LAST_HOPS, type LastHop, startCluster } from "../../../dev/cluster.ts";
 import { kubeconfig } from "../../../dev/kubeconfig.ts";
 import { type Stack, startStack } from "../../../dev/stack.ts";
 import { localUsers } from "../../../dev/users.ts";
+import { buildVariant, type Variant } from "../../../dev/variant.ts";
 import { AuditLog } from "./audit-log.ts";
 import { Kubectl } from "./kubectl.ts";
 
@@ -37,14 +37,22 @@ export const lastHop: LastHop = LAST_HOPS.find((kind) => kind === process.env.LA
 export const impersonation: Impersonation =
   IMPERSONATIONS.find((mode) => mode === process.env.IMPERSONATION) ?? IMPERSONATIONS[0];
 
-/** The Worker must be built, as `npm test` and `npm run build` do; or this one is taken, which records. */
+export interface SiteOptions {
+  /** A policy of its own, whose guards may record and bound streams. */
+  variant?: Variant;
+}
+
+/** The Worker must be built, as `npm test` and `npm run build` do; that of a variant is built here. */
 export async function startSite(
   vars: Record<string, string> = {},
   mode = impersonation,
-  recording?: BuiltWorker,
+  { variant }: SiteOptions = {},
 ): Promise<Site> {
   const dir = await mkdtemp(join(tmpdir(), "kube-access-site-"));
-  const cluster = await startCluster({ log: () => {}, lastHop, impersonation: mode });
+  const log = () => {};
+  const built = variant && (await buildVariant(variant, log));
+  const policy = built && { identities: built.identities };
+  const cluster = await startCluster({ log, lastHop, impersonation: mode, ...policy });
   const stopListening = stopOnSignals(async () => {
     await cluster.stop();
     await rm(dir, { recursive: true, force: true });
@@ -53,7 +61,7 @@ export async function startSite(
     const stack = await startStack({
       upstream: cluster.proxy,
       vars: { LOG_LEVEL: "debug", ENABLE_K8S_LOGGING: "true", ...vars },
-      ...(recording && { worker: recording.dir, hasSessions: true }),
+      ...(built && { worker: built.dir, hasSessions: true }),
     });
     const { access } = stack;
     const kubectlProxy = lastHop === "guarded" ? await cluster.addLastHop("kubectl-proxy") : cluster.proxy;
