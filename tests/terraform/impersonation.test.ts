@@ -121,6 +121,7 @@ async function variables(impersonation: Impersonation): Promise<object> {
     allow: { emails: ["alice@example.com"] },
     impersonation,
     custom_resources: custom,
+    sessions: true, // for the guards that record or bound
   };
 }
 
