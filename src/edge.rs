@@ -104,7 +104,7 @@ pub fn pass(request: &web_sys::Request, env: &JsValue, settle: &Function) -> Opt
         return None;
     }
     let plan = to_text(&plan, asked.head.received);
-    rim::send(env, request, &head, &plan, Some(settle)).ok()
+    rim::send(env, request, &head, &plan, Some(settle), None).ok()
 }
 
 /// The second look at what came back to a request that went the short way.
@@ -170,15 +170,19 @@ impl Visit<'_> {
             session::rehearse(self, asked, &plan).await?;
         }
         let text = to_text(&plan, asked.head.received);
-        let mut outcome = self.send(&text).await?;
+        let mut outcome = self.send(&text, None).await?;
         if plan.may_repeat && matches!(outcome, Err(answer::Error::Broken(_))) {
-            outcome = self.send(&text).await?;
+            outcome = self.send(&text, None).await?;
         }
         review(self.request, asked, &plan.records, outcome).await
     }
 
-    async fn send(&self, plan: &str) -> Result<Result<web_sys::Response, answer::Error>, Refusal> {
-        let sent = rim::send(self.env, self.request, self.head, plan, None)?;
+    async fn send(
+        &self,
+        plan: &str,
+        signal: Option<&web_sys::AbortSignal>,
+    ) -> Result<Result<web_sys::Response, answer::Error>, Refusal> {
+        let sent = rim::send(self.env, self.request, self.head, plan, None, signal)?;
         Ok(JsFuture::from(sent).await.and_then(JsCast::dyn_into).map_err(|error| failure(&error)))
     }
 }

@@ -44,6 +44,9 @@ const CHUNK_MILLISECONDS: u64 = 10_000;
 /// The longest reason of a WebSocket's close, in bytes (RFC 6455, section 5.5).
 const MAX_CLOSE_BYTES: usize = 123;
 
+/// The code of a WebSocket that ended without a close (RFC 6455, section 7.4.1).
+const NO_CLOSE: u16 = 1006;
+
 /// How long before the end the caller is warned, in seconds.
 const WARNING_SECONDS: u64 = 300;
 
@@ -168,6 +171,8 @@ pub struct Farewell {
     pub code: u16,
     /// Its reason, at most 123 bytes.
     pub reason: String,
+    /// Whether the connection to the cluster is cut. After a close kube-apiserver lets a command of v5 run on, as if no more stdin came.
+    pub is_cut: bool,
 }
 
 /// The line of the log when a stream has ended. The last link of its chain tells later whether the recording is what it was.
@@ -355,14 +360,14 @@ impl Session {
                 (By::Cluster, format!("the connection to the container broke off (close code {code})"))
             }
         };
-        self.finish(by, reason, sendable(code), now);
+        self.finish(by, reason, code, now);
     }
 
     /// What the client is told at the end. A command's own end has told it already.
     #[must_use]
     pub fn farewell(&self) -> Farewell {
         let Some(End { by, reason, code, .. }) = &self.end else {
-            return Farewell { message: None, code: 1000, reason: String::new() };
+            return Farewell { message: None, code: 1000, reason: String::new(), is_cut: false };
         };
         let sentence = format!("this session ended: {reason}");
         let (name, status) = match by {
@@ -374,8 +379,13 @@ impl Session {
         Farewell {
             message: (!is_told && has_channels).then(|| frame::farewell(&sentence, name, status)),
             // After a status on its channel a close that is no normal one would hide the sentence.
-            code: if has_channels { 1000 } else { *code },
+            code: if has_channels { 1000 } else { sendable(*code) },
             reason: if is_told { String::new() } else { cut(&sentence, MAX_CLOSE_BYTES).to_owned() },
+            is_cut: match by {
+                By::Policy | By::Order | By::Gateway | By::Runtime => true,
+                By::Client => *code == NO_CLOSE,
+                By::Command | By::Cluster => false,
+            },
         }
     }
 

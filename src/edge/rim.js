@@ -57,9 +57,9 @@ export function within(promise, milliseconds, request, done = Promise.resolve, f
  * an empty one; the names of those; the lines that say who the caller is; an empty one; and what to write of a plain answer, each
  * after its method of the console. The body streams through. Redirects are the client's to follow.
  * Gives what came. With `settle`, that is what the client gets: a plain answer as it is, and what `settle` makes of another, or of
- * the error that came in its place.
+ * the error that came in its place. `signal` cuts the connection, also that of a WebSocket which is open.
  */
-export function send(env, request, head, plan, settle) {
+export function send(env, request, head, plan, settle, signal) {
   const endOfFirst = plan.indexOf("\n");
   const [milliseconds, isReviewed, received, until] = plan.slice(0, endOfFirst).split(" ");
   const endOfTarget = plan.indexOf("\n", endOfFirst + 1);
@@ -71,7 +71,8 @@ export function send(env, request, head, plan, settle) {
   // The runtime sends no body with these two, and throws when it is given one, even an empty one.
   const hasBody = method !== "GET" && method !== "HEAD" && request.body !== null && !request.bodyUsed;
   const init = hasBody ? { method, headers: sent.headers, body: request.body, redirect: "manual" } : sent;
-  const fetched = env.KUBE_API.fetch(`http://localhost${plan.slice(endOfFirst + 1, endOfTarget)}`, init);
+  const sending = signal ? { method, headers: sent.headers, redirect: "manual", signal } : init;
+  const fetched = env.KUBE_API.fetch(`http://localhost${plan.slice(endOfFirst + 1, endOfTarget)}`, sending);
   const answer = until === "0" ? fetched : fetched.then((response) => cut(response, Number(until)));
   if (settle === undefined) return within(answer, milliseconds, request);
   const pass = (response) => {

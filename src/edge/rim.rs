@@ -3,7 +3,7 @@
 
 use js_sys::{Function, Promise, Uint8Array};
 use wasm_bindgen::prelude::*;
-use worker::worker_sys::web_sys::{Request, Response};
+use worker::worker_sys::web_sys::{AbortSignal, Request, Response};
 
 #[wasm_bindgen(module = "/src/edge/rim.js")]
 extern "C" {
@@ -20,6 +20,7 @@ extern "C" {
         head: &Uint8Array,
         plan: &str,
         settle: Option<&Function>,
+        signal: Option<&AbortSignal>,
     ) -> Result<Promise, JsValue>;
 
     #[wasm_bindgen(catch)]

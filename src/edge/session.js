@@ -76,22 +76,16 @@ export function protocol(answer) {
   return answer.headers.get("sec-websocket-protocol") ?? "";
 }
 
-/** Closes what an answer brought that is not wanted. */
-export function decline(answer) {
-  answer.webSocket?.accept();
-  answer.webSocket?.close(1000);
-}
-
 /** Says something to the client. */
 export function say({ ends: [client] }, message) {
   send(client, message);
 }
 
-/** Closes both ends, after a last message to the client. */
-export function bid({ ends: [client, cluster] }, message, code, reason) {
+/** Closes both ends, after a last message to the client. The cluster's is left as it is where it is to be cut. */
+export function bid({ ends: [client, cluster] }, message, code, reason, isCut) {
   if (message) send(client, message);
   close(client, code, reason);
-  close(cluster, 1000, "");
+  if (!isCut) close(cluster, 1000, "");
 }
 
 /**

@@ -49,6 +49,8 @@ struct Live {
     env: JsValue,
     session: RefCell<session::Session>,
     coupled: RefCell<Option<Coupled>>,
+    /// Cuts the connection to the cluster.
+    cluster: web_sys::AbortController,
     /// What is being stored.
     storing: RefCell<Vec<Promise>>,
     /// What could not be stored.
@@ -168,6 +170,7 @@ impl Session {
             env: self.env.clone().into(),
             session: RefCell::new(session::Session::new(facts, relay, asked.head.received)),
             coupled: RefCell::default(),
+            cluster: web_sys::AbortController::new()?,
             storing: RefCell::default(),
             left: RefCell::default(),
             is_finished: Cell::new(false),
@@ -220,7 +223,7 @@ impl Live {
         plan: &Plan<'_>,
     ) -> Result<web_sys::Response, Refusal> {
         self.admit().await?;
-        let outcome = visit.send(&to_text(plan, asked.head.received)).await?;
+        let outcome = visit.send(&to_text(plan, asked.head.received), Some(&self.cluster.signal())).await?;
         let answer = review(visit.request, asked, &plan.records, outcome).await?;
         if answer.status() != 101 {
             let reason = format!("the API server answered with status {}", answer.status());
@@ -230,7 +233,7 @@ impl Live {
             return Ok(answer);
         }
         self.session.borrow_mut().open(&streams::protocol(&answer));
-        let coupled = self.couple(&answer).inspect_err(|_| streams::decline(&answer))?;
+        let coupled = self.couple(&answer).inspect_err(|_| self.cluster.abort())?;
         let answer = coupled.answer();
         self.coupled.replace(Some(coupled));
         // Somebody may have ended it while the cluster was asked.
@@ -338,7 +341,10 @@ impl Live {
         }
         if let Some(coupled) = self.coupled.take() {
             let farewell = self.session.borrow().farewell();
-            streams::bid(&coupled, farewell.message.as_deref(), farewell.code, &farewell.reason);
+            streams::bid(&coupled, farewell.message.as_deref(), farewell.code, &farewell.reason, farewell.is_cut);
+            if farewell.is_cut {
+                self.cluster.abort();
+            }
             let live = Rc::clone(self);
             spawn_local(async move { live.finish().await });
         }

@@ -40,11 +40,9 @@ extern "C" {
 
     pub(super) fn protocol(answer: &Response) -> String;
 
-    pub(super) fn decline(answer: &Response);
-
     pub(super) fn say(coupled: &Coupled, message: &[u8]);
 
-    pub(super) fn bid(coupled: &Coupled, message: Option<&[u8]>, code: u16, reason: &str);
+    pub(super) fn bid(coupled: &Coupled, message: Option<&[u8]>, code: u16, reason: &str, is_cut: bool);
 
     pub(super) fn tick(milliseconds: u32, then: &JsValue);
 

@@ -104,7 +104,7 @@ fn a_session_with_a_terminal_is_written_down_and_passes() {
         (&summary["pod"], &summary["container"], &summary["recorded"]),
         (&json!("p"), &json!("c"), &json!(true))
     );
-    assert_eq!(session.farewell(), Farewell { message: None, code: 1000, reason: String::new() });
+    assert_eq!(session.farewell(), Farewell { message: None, code: 1000, reason: String::new(), is_cut: false });
 }
 
 #[test]
@@ -186,6 +186,7 @@ fn case_30_123_it_ends_when_its_time_is_over_and_says_so_before() {
         assert_eq!(session.tick(at(3600)), None);
         assert_eq!(session.end().map(|end| end.by), Some(By::Policy));
         let farewell = session.farewell();
+        assert!(farewell.is_cut, "the command ends too");
         let (channel, payload) = Channel::split(farewell.message.as_deref().unwrap());
         assert_eq!(channel, Channel::Status);
         let status: Value = serde_json::from_slice(payload).unwrap();
@@ -228,6 +229,8 @@ fn case_164_a_command_that_has_ended_gets_no_more_stdin_and_all_its_words_pass()
 fn who_ends_a_stream_is_told_from_how_it_ends() {
     for (what, from, code, by, close) in [
         (PIPE, Side::Client, 1006, By::Client, 1000),
+        (PIPE, Side::Client, 1000, By::Client, 1000),
+        (PIPE, Side::Client, 1005, By::Client, 1000),
         (PIPE, Side::Cluster, 1006, By::Cluster, 1000),
         (PIPE, Side::Cluster, 1000, By::Cluster, 1000),
         (PORT, Side::Cluster, 1000, By::Cluster, 1000),
@@ -242,6 +245,7 @@ fn who_ends_a_stream_is_told_from_how_it_ends() {
         let farewell = session.farewell();
         assert_eq!(farewell.code, close, "{what} {code}");
         assert_eq!(farewell.message.is_some(), what == PIPE && by == By::Cluster);
+        assert_eq!(farewell.is_cut, from == Side::Client && code == 1006, "{what} {code}");
     }
 }
 
