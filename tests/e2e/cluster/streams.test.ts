@@ -1,16 +1,15 @@
 // kubectl's streams through the gateway: logs, exec, attach, cp and port-forward.
 
 import assert from "node:assert/strict";
-import { spawn } from "node:child_process";
 import { createHash, randomBytes } from "node:crypto";
-import { once } from "node:events";
 import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
-import { type Kubectl, Running } from "./kubectl.ts";
+import type { Kubectl } from "./kubectl.ts";
 import { memoryOf } from "./memory.ts";
 import { createPod } from "./pods.ts";
 import { type Site, startSite } from "./site.ts";
+import { hasTerminals, inTerminal, noTerminals } from "./terminal.ts";
 import { until } from "./until.ts";
 
 const MB = 1024 * 1024;
@@ -69,21 +68,16 @@ test("case 117: the end of stdin reaches the command, and its answer comes back 
 });
 
 test("exec -it has a terminal of the caller's size, follows it when it changes, and keeps the exit code", async (t) => {
-  if (process.platform !== "linux") {
-    t.skip("makes its terminal with the script command of util-linux");
+  if (!hasTerminals) {
+    t.skip(noTerminals);
     return;
   }
-  const tty = join(site.dir, "tty");
   // The size follows the start of the command, here as in kubelet.
-  const command = `tty > ${tty}; stty rows 40 cols 100; exec "$KUBECTL" exec -it shell -- sh -c 'until stty size | grep "40 100"; do sleep 0.1; done; read line; echo "got $line"; stty size; exit 3'`;
-  const env = { ...bob.environment, KUBECTL: bob.binary, SHELL: "/bin/sh" };
-  const terminal = spawn("script", ["--quiet", "--return", "--echo", "never", "--command", command, "/dev/null"], {
-    env,
-  });
-  const running = new Running(terminal, "kubectl exec -it in a terminal");
+  const script = 'until stty size | grep "40 100"; do sleep 0.1; done; read line; echo "got $line"; stty size; exit 3';
+  const terminal = await inTerminal(bob, ["exec", "-it", "shell", "--", "sh", "-c", script], site.dir);
+  const { running } = terminal;
   await running.prints(/^40 100\r$/m);
-  const resize = spawn("stty", ["-F", (await readFile(tty, "utf8")).trim(), "rows", "50", "cols", "120"]);
-  assert.equal((await once(resize, "close"))[0], 0);
+  await terminal.resize(120, 50);
   await until("the terminal in the pod has the new size", LIMIT_MS, async () => {
     const sizes = await site.admin.run([
       "exec",
@@ -95,7 +89,7 @@ test("exec -it has a terminal of the caller's size, follows it when it changes, 
     ]);
     return sizes.stdout.includes("50 120");
   });
-  terminal.stdin.write("hello\r");
+  terminal.type("hello\r");
   await running.prints(/got hello\r\n50 120\r$/m);
   assert.equal(await running.end(), 3);
 });
