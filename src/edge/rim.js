@@ -71,7 +71,8 @@ export function send(env, request, head, plan, settle, signal) {
   // The runtime sends no body with these two, and throws when it is given one, even an empty one.
   const hasBody = method !== "GET" && method !== "HEAD" && request.body !== null && !request.bodyUsed;
   const init = hasBody ? { method, headers: sent.headers, body: request.body, redirect: "manual" } : sent;
-  const sending = signal ? { method, headers: sent.headers, redirect: "manual", signal } : init;
+  // In an object `fetch` waits for its storage, and only then reads a head that others have written over by then: a copy is its own.
+  const sending = signal ? { method, headers: new Headers(sent.headers), redirect: "manual", signal } : init;
   const fetched = env.KUBE_API.fetch(`http://localhost${plan.slice(endOfFirst + 1, endOfTarget)}`, sending);
   const answer = until === "0" ? fetched : fetched.then((response) => cut(response, Number(until)));
   if (settle === undefined) return within(answer, milliseconds, request);

@@ -24,7 +24,7 @@ import {
 import { impersonation, lastHop, type Site, startSite } from "./site.ts";
 import { hasTerminals, inTerminal, noTerminals } from "./terminal.ts";
 import { until } from "./until.ts";
-import { ERROR, EXEC, openWebSocket, STDERR, STDIN, STDOUT } from "./websocket.ts";
+import { ERROR, EXEC, openWebSocket, PORT_FORWARD, STDERR, STDIN, STDOUT } from "./websocket.ts";
 
 const BOB = "bob@example.com";
 /** How much of each direction is kept of what has no terminal. */
@@ -346,6 +346,23 @@ test("case 125: a client that never reads gets no more than a stream may carry, 
   assert.match(reason ?? "", /carries at most 64 MiB each way/);
   assert.ok(bytes.stdout <= 64 * MB && bytes.stdout > 60 * MB, `${bytes.stdout} bytes`);
   assert.equal(found.stdout, "\0".repeat(KEPT_BYTES));
+});
+
+test("streams that one caller opens at the same moment are each asked for with their own head", async () => {
+  const port: [string, string] = ["/api/v1/namespaces/default/pods/web/portforward", PORT_FORWARD];
+  for (let round = 0; round < 10; round++) {
+    const opened = await Promise.all(
+      [port, [execPath(["echo", "hi"]), EXEC] as const].map(([path, protocol]) =>
+        openWebSocket(site, "bob", path, protocol),
+      ),
+    );
+    for (const { status, headers, body, socket } of opened) {
+      socket.socket.destroy();
+      assert.equal(status, 101, body);
+      assert.ok([PORT_FORWARD, EXEC].includes(headers.get("sec-websocket-protocol") ?? ""));
+    }
+    await nothingLive(bob, BOB);
+  }
 });
 
 test("case 147: a third stream is told that there are two, by SPDY's way too, and a place is free when one has ended", async () => {
