@@ -60,6 +60,7 @@ export function couple(state, answer, hear, part, store) {
       const isText = typeof data === "string";
       const verdict = hear(side, isText ? encoder.encode(data) : new Uint8Array(data));
       if (verdict & PASS) ways[side](data);
+      else free(data);
       if (verdict & OVER) toCluster.forget();
       if (verdict & FULL) state.blockConcurrencyWhile(store);
     });
@@ -117,6 +118,7 @@ function paced(send) {
     go();
   };
   hand.forget = () => {
+    waiting.forEach(free);
     waiting = [];
   };
   return hand;
@@ -128,7 +130,12 @@ function send(end, message) {
   } catch {
     // It is closed, which its listener hears.
   }
-  // The runtime has copied it. Left to the garbage collector, as much again as what waits would lie about.
+  // The runtime has copied it.
+  free(message);
+}
+
+/** Left to the garbage collector, as much again as what waits would lie about. */
+function free(message) {
   if (message instanceof ArrayBuffer) message.transfer(0);
 }
 
