@@ -2,12 +2,13 @@
 // It is started by miniflare, which has the Durable Objects and the bucket; what the bucket costs is in the same process.
 
 import { once } from "node:events";
+import { mkdir, writeFile } from "node:fs/promises";
 import { get, type IncomingMessage } from "node:http";
-import { dirname } from "node:path";
+import { join, resolve } from "node:path";
 import { text } from "node:stream/consumers";
+import { buildWorker } from "../dev/build.ts";
 import { startGateway } from "../dev/gateway.ts";
 import { localApplication } from "../dev/users.ts";
-import { buildMap } from "./identities.ts";
 import { mint, upgradeRequest } from "./requests.ts";
 import type { Stage } from "./stage.ts";
 import type { Address } from "./workerd.ts";
@@ -43,10 +44,14 @@ export interface Recording extends Address {
   stop(): Promise<void>;
 }
 
-/** Builds the Worker once for each state of the sources. */
+/** Builds the Worker once for each state of the sources. It stays in this work tree: another's would be of other sources. */
 export async function buildRecording(): Promise<string> {
-  const { modules } = await buildMap("recorded", MAP);
-  return dirname(modules[0] ?? "");
+  const dir = resolve(import.meta.dirname, "../target/bench-recorded");
+  const identities = join(dir, "identities.yaml");
+  await mkdir(dir, { recursive: true });
+  await writeFile(identities, MAP);
+  await buildWorker({ log: () => {}, dir, identities });
+  return dir;
 }
 
 /** Starts one. */

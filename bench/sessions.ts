@@ -3,17 +3,18 @@
 
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { join, resolve } from "node:path";
 import { startCluster } from "../dev/cluster.ts";
 import { bucketElsewhere } from "./bucket.ts";
 import { cpuMicroseconds } from "./http.ts";
 import type { WebSocketLoad, WebSocketResult } from "./load-websocket.ts";
 import { buildRecording, MAP, type Recording, type Subject, startRecording, subjects } from "./recorded.ts";
+import { upgradeRequest } from "./requests.ts";
 import { manyWork } from "./sessions-many.ts";
 import { memoryWork } from "./sessions-memory.ts";
 import type { Stage } from "./stage.ts";
 import { type Opened, spread, type Work } from "./work.ts";
-import type { Address } from "./workerd.ts";
+import { type Address, startWorkerd } from "./workerd.ts";
 
 const POD = "/api/v1/namespaces/default/pods/web";
 const SHELL = "/api/v1/namespaces/default/pods/shell";
@@ -45,17 +46,17 @@ export const sessionWorks: Work[] = [
   },
   {
     name: "sessions-echo",
-    subjects,
+    subjects: { native: subjects.native, relay: "an object that only hands on", recorded: subjects.recorded },
     figures: [
       {
         title: "recorded terminal: a keystroke and its echo: p50",
         unit: "ms",
         digits: 3,
-        goals: { native: { atMost: 1.2 } },
+        goals: { relay: { atMost: 1.2 } },
       },
     ],
     isSlow: true,
-    open: (stage) => measuring(stage, (ask) => echo(stage, ask, `${POD}/exec?command=echo`)),
+    open: echoAndRelay,
   },
   {
     name: "sessions-echo-cluster",
@@ -92,6 +93,29 @@ async function echo(stage: Stage, ask: Ask, path: string): Promise<number[]> {
   const work = { echo: { milliseconds: stage.seconds * 1000, bytes: 2 } };
   const { p50 } = await ask(`${path}&stdin=true&stdout=true&tty=true`, work);
   return [p50 ?? Number.NaN];
+}
+
+/** Beside both: what an object costs that hands on each message and does nothing else, which is the limit of those that record. */
+async function echoAndRelay(stage: Stage): Promise<Opened> {
+  const path = `${POD}/exec?command=echo`;
+  const relay = await startWorkerd({
+    modules: [resolve(import.meta.dirname, "backpressure.js")],
+    vars: {},
+    upstream: stage.upstream,
+    certs: stage.certs,
+    object: { className: "Relay", binding: "RELAY" },
+  });
+  const askRelay: Ask = (target, work) => {
+    const request = upgradeRequest(`${target}&mode=freed`, "none", "v5.channel.k8s.io");
+    return stage.webSocket({ host: relay.host, port: relay.port, request, work });
+  };
+  const opened = await measuring(stage, (ask) => echo(stage, ask, path));
+  return {
+    measure: (subject, round) => {
+      return subject === "relay" ? echo(stage, askRelay, path) : opened.measure(subject, round);
+    },
+    close: () => opened.close().finally(relay.stop),
+  };
 }
 
 /** The same in front of a real API server and node. */

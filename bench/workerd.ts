@@ -30,6 +30,8 @@ export interface WorkerdOptions {
   upstream: Address;
   /** Answers every `fetch` of the Worker's own. */
   certs: Address;
+  /** A class of Durable Objects that store nothing, and what it is bound as. */
+  object?: { className: string; binding: string };
   /** Opens workerd's inspector on this port, for a profiler. */
   inspectorPort?: number;
   /** Flags of V8, and where the lines go that they make it print. */
@@ -118,7 +120,7 @@ async function listeningPort(child: ChildProcess): Promise<number> {
 }
 
 async function configuration(options: WorkerdOptions): Promise<string> {
-  const { vars, upstream, certs, trace } = options;
+  const { vars, upstream, certs, object, trace } = options;
   const { compatibilityDate, compatibilityFlags } = await compatibilityOf(join(root, "wrangler.toml"));
   const modules = options.modules.map((path) => {
     const name = basename(path);
@@ -126,6 +128,10 @@ async function configuration(options: WorkerdOptions): Promise<string> {
   });
   const bindings = Object.entries(vars).map(([name, value]) => `(name = ${text(name)}, text = ${text(value)})`);
   bindings.push('(name = "KUBE_API", service = "kube")');
+  if (object) {
+    bindings.push(`(name = ${text(object.binding)}, durableObjectNamespace = ${text(object.className)})`);
+  }
+  const objects = object ? [`(className = ${text(object.className)}, uniqueKey = ${text(object.className)})`] : [];
   return `using Workerd = import "/workerd/workerd.capnp";
 const config :Workerd.Config = (
   services = [
@@ -134,6 +140,8 @@ const config :Workerd.Config = (
       compatibilityDate = ${text(compatibilityDate)},
       compatibilityFlags = [${(options.hasFlags ? compatibilityFlags : []).map(text).join(", ")}],
       bindings = [${bindings.join(", ")}],
+      durableObjectNamespaces = [${objects.join(", ")}],
+      durableObjectStorage = (inMemory = void),
       globalOutbound = "certs",
     )),
     (name = "kube", external = (address = ${text(`${upstream.host}:${upstream.port}`)}, http = ())),
