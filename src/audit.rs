@@ -7,14 +7,14 @@
 //! waits for the answer needs nothing of the request any more.
 
 use std::borrow::Cow;
-use std::fmt::Write as _;
 
-use chrono::{DateTime, SecondsFormat};
+use chrono::SecondsFormat;
 use serde::Serialize;
 
 use crate::answer;
 use crate::caller::Caller;
 use crate::config::Level;
+use crate::record::{Record, open, timestamp};
 use crate::refusal::Refusal;
 use crate::request::Request;
 use crate::target::{self, Target};
@@ -41,15 +41,6 @@ pub struct Entry<'a> {
     pub caller: Option<&'a Caller>,
     /// Why it was refused, if it was.
     pub refusal: Option<&'a Refusal>,
-}
-
-/// A line or an event, whose holes [`fill`] fills.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Record {
-    /// How severe it is.
-    pub level: Level,
-    /// JSON with holes.
-    pub template: String,
 }
 
 /// What stands for the status of the answer, then for the time when its head was known, then for the milliseconds until then.
@@ -144,35 +135,6 @@ pub fn fill(template: &str, status: u16, answered: u64, received: u64) -> String
     values.iter().fold(template.to_owned(), |text, value| text.replacen(HOLE, value, 1))
 }
 
-/// JSON without its last character, safe to be shown: what could break a line, hide text or turn it around is escaped.
-pub(crate) fn open(value: &impl Serialize) -> String {
-    let mut json = Vec::with_capacity(2048);
-    let mut json = match serde_json::to_writer(&mut json, value) {
-        Ok(()) => String::from_utf8(json).unwrap_or_default(),
-        Err(_) => String::new(),
-    };
-    json.pop();
-    if json.is_ascii() && !json.contains('\u{7f}') {
-        return json;
-    }
-    let is_unsafe = |character: char| {
-        matches!(character, '\u{7f}'..='\u{9f}' | '\u{ad}' | '\u{61c}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}')
-            || matches!(character, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}')
-            || ('\u{e0000}'..='\u{e007f}').contains(&character)
-    };
-    let mut safe = String::with_capacity(json.len() + 32);
-    for character in json.chars() {
-        if is_unsafe(character) {
-            for unit in character.encode_utf16(&mut [0; 2]) {
-                let _ = write!(safe, "\\u{unit:04x}");
-            }
-        } else {
-            safe.push(character);
-        }
-    }
-    safe
-}
-
 /// The first 1024 bytes of what a client says of itself, as kube-apiserver cuts it.
 fn cut(text: &str) -> &str {
     text.get(..text.floor_char_boundary(1024)).unwrap_or_default()
@@ -221,12 +183,6 @@ fn is_known(target: &Target<'_>) -> bool {
     }
     target.group.ends_with(".k8s.io")
         || matches!(&*target.group, "" | "apps" | "autoscaling" | "batch" | "extensions" | "policy")
-}
-
-/// RFC 3339 in UTC.
-pub(crate) fn timestamp(milliseconds: u64, format: SecondsFormat) -> String {
-    let time = i64::try_from(milliseconds).ok().and_then(DateTime::from_timestamp_millis);
-    time.unwrap_or_default().to_rfc3339_opts(format, true)
 }
 
 #[cfg(test)]

@@ -7,11 +7,11 @@ use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 use std::rc::Rc;
 
+use crate::deadline::{Deadline, Why};
 use crate::guard::Held;
 use crate::identity::Identity;
 use crate::impersonation::{self, Impersonated};
 use crate::keys::{Key, Keys};
-use crate::session::standing::{Deadline, Why};
 
 /// The most tokens of one generation. There are two, of at most 2 x 8192 tokens, about 1 KiB each as Access signs them.
 const MAX_TOKENS: usize = 8192;

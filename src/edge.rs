@@ -14,13 +14,14 @@ use worker::{Context, Env};
 use worker_macros::event;
 
 use crate::answer::{self, BEGINNING_BYTES, Outline};
-use crate::audit::{self, Entry, Record};
+use crate::audit::{self, Entry};
 use crate::config::Level;
 use crate::gateway::{Gateway, Journey, Plan, Step};
 use crate::guard::{self, Guards};
 use crate::identity::COMPILED;
 use crate::identity::membership::Person;
 use crate::protocol::Protocol;
+use crate::record::Record;
 use crate::refusal::Refusal;
 use crate::rehearsal;
 use crate::request::Request;

@@ -13,9 +13,10 @@ use chrono::SecondsFormat;
 use hmac_sha256::Hash;
 use serde::Serialize;
 
-use crate::audit;
 use crate::config::Level;
+use crate::deadline::Deadline;
 use crate::guard::Stay;
+use crate::record::{self, Record, open};
 
 pub mod cast;
 pub mod facts;
@@ -30,7 +31,6 @@ use cast::{Cast, Direction};
 use facts::Facts;
 use frame::{Channel, Dialect, Outcome};
 use manifest::Chunk;
-use standing::Deadline;
 
 /// How much more than one direction may carry both may carry together, in bytes. All of it may be waiting.
 const SLACK_BYTES: u64 = 16 * 1024 * 1024;
@@ -416,7 +416,7 @@ impl Session {
     /// The manifest so far, as JSON that has no end yet: see [`manifest::close`].
     #[must_use]
     pub fn manifest(&self) -> String {
-        let mut text = audit::open(&self.facts);
+        let mut text = open(&self.facts);
         manifest::add(&mut text, &self.facts.id, &self.protocol, self.counts.map(Count::read), &self.chunks);
         text
     }
@@ -438,7 +438,7 @@ impl Session {
 
     /// What is to be written of the end. The command's own words are for the manifest alone.
     #[must_use]
-    pub fn record(&self) -> audit::Record {
+    pub fn record(&self) -> Record {
         let end = self.end.as_ref();
         let is_ours = |end: &&End| matches!(end.by, By::Policy | By::Order | By::Gateway | By::Runtime);
         let line = Line {
@@ -452,7 +452,7 @@ impl Session {
             exit_code: self.exit_code(),
             chain: manifest::chain(&self.facts.id, &self.chunks).last(),
         };
-        audit::Record { level: Level::Info, template: [&audit::open(&line), "}"].concat() }
+        Record { level: Level::Info, template: [&open(&line), "}"].concat() }
     }
 
     fn count(&mut self, place: usize, bytes: &[u8]) {
@@ -483,7 +483,7 @@ fn sendable(code: u16) -> u16 {
 
 /// RFC 3339 in UTC, of milliseconds since the Unix epoch.
 fn timestamp(milliseconds: u64) -> String {
-    audit::timestamp(milliseconds, SecondsFormat::Millis)
+    record::timestamp(milliseconds, SecondsFormat::Millis)
 }
 
 impl Count {

@@ -4,13 +4,13 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tables, and a test fails by panicking")]
 
 use kube_access::config::Config;
+use kube_access::deadline::Why;
 use kube_access::gateway::{Answer, Gateway, Journey, Plan, Question, Step};
 use kube_access::guard::{Guards, Record};
 use kube_access::identity::IdentityMap;
 use kube_access::refusal::Refusal;
 use kube_access::request::Request;
 use kube_access::session::own::Call;
-use kube_access::session::standing::Why;
 use ring::signature::RSA_PKCS1_SHA256;
 use serde_json::{Value, json};
 

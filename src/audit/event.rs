@@ -6,9 +6,10 @@ use std::borrow::Cow;
 use chrono::SecondsFormat;
 use serde::{Serialize, Serializer};
 
-use super::{Entry, cut, redact, timestamp};
+use super::{Entry, cut, redact};
 use crate::caller::Caller;
 use crate::identity::Identity;
+use crate::record::timestamp;
 use crate::refusal::Refusal;
 use crate::target::Target;
 

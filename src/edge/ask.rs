@@ -8,10 +8,10 @@ use worker::Context;
 
 use super::{ISOLATE, Isolate, UnderWay, Visit, log, message, rim, with_gateway};
 use crate::answer;
-use crate::audit::Record;
 use crate::gateway::{Answer, Question, Unanswered};
 use crate::identity::membership::{self, Person};
 use crate::keys::{FETCH_SECONDS, MAX_JWKS_BYTES};
+use crate::record::Record;
 use crate::refusal::Refusal;
 use crate::review;
 

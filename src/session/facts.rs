@@ -2,11 +2,11 @@
 
 use serde::Serialize;
 
-use crate::audit;
 use crate::caller::Caller;
 use crate::guard::Record;
 use crate::identity::Extra;
 use crate::impersonation::Impersonated;
+use crate::record::open;
 use crate::request::Request;
 use crate::target::Target;
 
@@ -189,7 +189,7 @@ impl Facts {
                 break;
             }
         }
-        audit::open(&Summary {
+        open(&Summary {
             id: &self.id,
             user: &self.caller.user,
             email: self.caller.email.as_deref(),

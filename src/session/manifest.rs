@@ -99,7 +99,7 @@ pub fn lost(now: u64) -> End {
 }
 
 fn quoted(text: &str) -> String {
-    let mut quoted = crate::audit::open(&text);
+    let mut quoted = crate::record::open(&text);
     quoted.push('"');
     quoted
 }

@@ -3,9 +3,9 @@
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use super::standing::Why;
 use super::*;
 use crate::caller::Caller;
+use crate::deadline::Why;
 use crate::guard::{Held, Record};
 use crate::identity::tests_support::identity;
 use crate::request::Request;
