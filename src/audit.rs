@@ -135,10 +135,8 @@ pub fn fill(template: &str, status: u16, answered: u64, received: u64) -> String
     values.iter().fold(template.to_owned(), |text, value| text.replacen(HOLE, value, 1))
 }
 
-/// The first 1024 bytes of what a client says of itself, as kube-apiserver cuts it.
-fn cut(text: &str) -> &str {
-    text.get(..text.floor_char_boundary(1024)).unwrap_or_default()
-}
+/// What a client says of itself is cut to so many bytes, as kube-apiserver cuts it.
+const MAX_OF_CLIENT: usize = 1024;
 
 /// Path and query as they may be logged. What lies behind `proxy/` is a workload's, and may be a secret. A path that could not
 /// be read may be anything: no more is shown of it than comes before the shortest `proxy/`.

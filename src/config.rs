@@ -124,33 +124,35 @@ impl Config {
         let audit = parse_switch(vars.enable_k8s_logging.as_ref())?;
         let last_hop_key = parse_key(vars.last_hop_key.as_ref())?;
         let max_streams = parse_count(vars.max_streams.as_ref())?;
-        if !vars.has_kube_api {
-            return Err(ConfigError {
-                variable: "KUBE_API",
-                problem: "missing",
-                remedy: "bind the Workers VPC service in wrangler.toml under [[vpc_services]], and deploy again",
-            });
-        }
-        if vars.has_grants && !vars.has_identities {
-            return Err(ConfigError {
-                variable: "IDENTITIES",
-                problem: "missing",
-                remedy: "identities.yaml has grants, which are kept there: set identities_kv = true in Terraform, and deploy again",
-            });
-        }
-        if vars.bounds_sessions && !vars.has_sessions {
-            return Err(ConfigError {
-                variable: "SESSIONS",
-                problem: "missing",
-                remedy: "a guard of identities.yaml has record or max_session, which needs the Durable Objects SESSIONS and ROLL: set sessions = true in Terraform, and deploy again",
-            });
-        }
-        if vars.may_record && !vars.has_recordings {
-            return Err(ConfigError {
-                variable: "RECORDINGS",
-                problem: "missing",
-                remedy: "a guard of identities.yaml has record, and recordings are kept there: set sessions = true in Terraform, and deploy again",
-            });
+        for (is_needed, is_there, variable, remedy) in [
+            (
+                true,
+                vars.has_kube_api,
+                "KUBE_API",
+                "bind the Workers VPC service in wrangler.toml under [[vpc_services]], and deploy again",
+            ),
+            (
+                vars.has_grants,
+                vars.has_identities,
+                "IDENTITIES",
+                "identities.yaml has grants, which are kept there: set identities_kv = true in Terraform, and deploy again",
+            ),
+            (
+                vars.bounds_sessions,
+                vars.has_sessions,
+                "SESSIONS",
+                "a guard of identities.yaml has record or max_session, which needs the Durable Objects SESSIONS and ROLL: set sessions = true in Terraform, and deploy again",
+            ),
+            (
+                vars.may_record,
+                vars.has_recordings,
+                "RECORDINGS",
+                "a guard of identities.yaml has record, and recordings are kept there: set sessions = true in Terraform, and deploy again",
+            ),
+        ] {
+            if is_needed && !is_there {
+                return Err(ConfigError { variable, problem: "missing", remedy });
+            }
         }
         let has_sessions = vars.has_sessions;
         Ok(Self { issuer, audiences, log_level, audit, last_hop_key, max_streams, has_sessions })

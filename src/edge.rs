@@ -28,6 +28,8 @@ use crate::request::Request;
 use crate::session::own::Call;
 
 mod ask;
+mod keep;
+mod live;
 mod rim;
 mod roll;
 mod session;
@@ -221,6 +223,10 @@ fn refuse(asked: &Request<'_>, journey: &Journey<'_>, refusal: &Refusal) -> Resu
 
 /// An answer of the gateway's own. The runtime leaves the body out where the method is HEAD.
 fn own(body: &str, status: u16, content_type: &str, retry_after: Option<u32>) -> Result<web_sys::Response, JsValue> {
+    web_sys::Response::new_with_opt_str_and_init(Some(body), &head(status, content_type, retry_after)?)
+}
+
+fn head(status: u16, content_type: &str, retry_after: Option<u32>) -> Result<web_sys::ResponseInit, JsValue> {
     let headers = web_sys::Headers::new()?;
     headers.set("content-type", content_type)?;
     headers.set("cache-control", "no-store")?;
@@ -230,7 +236,7 @@ fn own(body: &str, status: u16, content_type: &str, retry_after: Option<u32>) ->
     let init = web_sys::ResponseInit::new();
     init.set_status(status);
     init.set_headers(&headers);
-    web_sys::Response::new_with_opt_str_and_init(Some(body), &init)
+    Ok(init)
 }
 
 /// The text of a head. The runtime gives well-formed text; of anything else nothing is served.

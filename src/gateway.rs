@@ -4,7 +4,6 @@
 //! refuse, or has to ask somebody. Whoever drives it answers the question with [`Journey::learn`] and steps again. The fetch
 //! event, its short way, and the native tests drive this one; nothing that it decides is decided anywhere else.
 
-use std::borrow::Cow;
 use std::rc::Rc;
 
 use crate::answer;
@@ -18,7 +17,7 @@ use crate::identity::entry::{self, Stored, Verdict};
 use crate::identity::membership::{self, Membership, Memberships, Person};
 use crate::identity::{self, IdentityMap};
 use crate::impersonation::{Name, Ruling, Wish};
-use crate::keys::{self, Key, KeyRing, Keys, KeysError};
+use crate::keys::{self, KeyRing, Keys, KeysError};
 use crate::protocol::{self, Protocol};
 use crate::record::Record;
 use crate::refusal::Refusal;
@@ -30,7 +29,11 @@ use crate::session::standing;
 use crate::signature;
 use crate::target::{self, Target};
 use crate::token::{Claims, Reason, Untrusted};
-use crate::upstream::{self, Offers, Outgoing};
+use crate::upstream::{self, Offers};
+
+mod journey;
+
+pub use journey::{Answer, Journey, Plan, Question, Review, Step, Unanswered};
 
 /// Paths that the gateway keeps for itself.
 const RESERVED: &str = "/.kube-access";
@@ -60,118 +63,6 @@ pub struct Gateway<'m> {
     memberships: Memberships,
     callers: Callers,
     acting: Acting,
-}
-
-/// What has been learnt for one request.
-#[derive(Debug, Default)]
-pub struct Journey<'a> {
-    token: Option<Untrusted<'a>>,
-    has_certs: bool,
-    key: Option<Rc<Key>>,
-    is_authentic: Option<bool>,
-    claims: Option<Claims>,
-    entry: Option<Result<Option<String>, Unanswered>>,
-    has_membership: bool,
-    caller: Option<Rc<Caller>>,
-    reviews: Option<Vec<Option<String>>>,
-    is_afresh: bool,
-}
-
-/// What to do next.
-#[derive(Debug)]
-pub enum Step<'r> {
-    /// Send this to the cluster.
-    Send(Plan<'r>),
-    /// Answer that the Worker runs.
-    Health,
-    /// Answer about sessions, whoever they belong to.
-    Sessions(Box<Call>),
-    /// Refuse.
-    Refuse(Refusal),
-    /// Ask this, tell the journey, and step again.
-    Ask(Question),
-}
-
-/// What has to be asked of others.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Question {
-    /// The team's certs: by a fetch now, or the one that is under way. [`Gateway::renew`] takes what it brings.
-    Certs,
-    /// Whether the signature is RSASSA-PKCS1-v1_5 with SHA-256 over the input.
-    Signature {
-        /// The key, as a JWK.
-        jwk: String,
-        /// What was signed.
-        input: String,
-        /// The signature's bytes.
-        signature: Vec<u8>,
-    },
-    /// The text under this key of Workers KV.
-    Entry(String),
-    /// A person's identity: by a fetch of this URL as them, or by the one for the same person that is under way.
-    /// [`Gateway::enrol`] takes what it brings.
-    Membership(Person, String),
-    /// The API server's answers to these, by a POST to [`review::PATH`] each.
-    Reviews(Vec<Review>),
-}
-
-/// A request of the gateway's own, as the caller.
-#[derive(Debug, PartialEq, Eq)]
-pub struct Review {
-    /// The head's lines, `name:value`.
-    pub lines: String,
-    /// The body, JSON in one line.
-    pub body: String,
-}
-
-/// The answer to the [`Question`] of the same name.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Answer {
-    /// Whatever the fetch brought has been taken.
-    Certs,
-    /// Whether it is.
-    Signature(bool),
-    /// The text, where there is one.
-    Entry(Result<Option<String>, Unanswered>),
-    /// Whatever the fetch brought has been taken.
-    Membership,
-    /// The text of each answer with status 201, in their order.
-    Reviews(Vec<Option<String>>),
-}
-
-/// Whoever was asked did not answer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Unanswered;
-
-/// What to send.
-#[derive(Debug, PartialEq, Eq)]
-pub struct Plan<'r> {
-    /// How long the head of the answer may take, in milliseconds; 0 without a bound.
-    pub milliseconds: u32,
-    /// Whether even a plain answer must be given to [`answer::review`].
-    pub is_reviewed: bool,
-    /// Whether to send it once more when the connection breaks. Nothing runs of a stream that is asked for without its upgrade, and
-    /// `kubectl proxy` closes the connection of the WebSocket that was declined before it, without saying so. What is signed is sent
-    /// once: a last hop that asks for signatures would refuse it the second time.
-    pub may_repeat: bool,
-    /// Path and query.
-    pub target: Cow<'r, str>,
-    /// The head.
-    pub head: Outgoing,
-    /// Whose request it is: [`Caller::lines`] belong to the head.
-    pub caller: Rc<Caller>,
-    /// What is to be written once the answer is there.
-    pub records: Box<[Record]>,
-    /// When an answer that stays open is cut off, in milliseconds since the Unix epoch; 0 for never.
-    pub until: u64,
-    /// Whether it is a stream that has to be in our hands.
-    pub relay: Option<Box<Relay>>,
-}
-
-impl<E: Into<Refusal>> From<E> for Step<'_> {
-    fn from(error: E) -> Self {
-        Self::Refuse(error.into())
-    }
 }
 
 impl<'m> Gateway<'m> {
@@ -253,7 +144,7 @@ impl<'m> Gateway<'m> {
         browser::check(request)?;
         self.guards.check(caller.held(), target)?;
         let caller = self.act(request, target, journey, caller)?;
-        let stay = if target.is_long_running() { self.stay(&caller, target) } else { None };
+        let stay = self.stay(&caller, target);
         let deadline = deadline(&caller, stay.as_ref(), request.head.now());
         let text = target.ending_within(deadline.at.saturating_sub(request.head.now()));
         let relay = stay.filter(|_| target.is_stream() && protocol != Protocol::Http);
@@ -364,12 +255,11 @@ impl<'m> Gateway<'m> {
 
     /// What the guards ask of something that stays open, those of the caller and those of whom they act as.
     fn stay(&self, caller: &Caller, target: &Target<'_>) -> Option<Stay> {
-        let own = self.guards.stay(caller.held(), target);
-        let Some(other) = caller.acts_as() else { return own };
-        let others = self.guards.stay(&self.guards.held_by(&other.user, &other.groups), target);
-        match own {
-            Some(own) => Some(own.and(others)),
-            None => others,
+        let others = caller.acts_as().map(|other| self.guards.held_by(&other.user, &other.groups));
+        let of_others = others.and_then(|held| self.guards.stay(&held, target));
+        match self.guards.stay(caller.held(), target) {
+            Some(own) => Some(own.and(of_others)),
+            None => of_others,
         }
     }
 
@@ -427,31 +317,6 @@ impl<'m> Gateway<'m> {
     ) -> Option<String> {
         let key = self.config.as_ref().ok()?.last_hop_key.as_ref()?;
         Some(signature::sign(key, request.head.now(), method, target, audit_id, caller.lines()))
-    }
-}
-
-impl Journey<'_> {
-    /// A journey on which nobody is known from before: whether somebody who entered still may.
-    #[must_use]
-    pub fn afresh() -> Self {
-        Self { is_afresh: true, ..Self::default() }
-    }
-
-    /// Who asks, once that is known.
-    #[must_use]
-    pub fn caller(&self) -> Option<&Caller> {
-        self.caller.as_deref()
-    }
-
-    /// Takes the answer to the question that was asked last.
-    pub fn learn(&mut self, answer: Answer) {
-        match answer {
-            Answer::Certs => self.has_certs = true,
-            Answer::Signature(is_authentic) => self.is_authentic = Some(is_authentic),
-            Answer::Entry(entry) => self.entry = Some(entry),
-            Answer::Membership => self.has_membership = true,
-            Answer::Reviews(reviews) => self.reviews = Some(reviews),
-        }
     }
 }
 

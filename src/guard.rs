@@ -17,7 +17,10 @@ use thiserror::Error;
 use crate::target::Target;
 use words::{CORE_GROUP, SELF_REVIEWS, STREAMS, bit, is_cluster_scoped, is_discovery};
 
+mod stay;
 pub mod words;
+
+pub use stay::{Record, Stay};
 
 /// The guards of this build, as `build.rs` writes them: see `policy/guards.rs`.
 pub const COMPILED: &str = include_str!(concat!(env!("OUT_DIR"), "/guards.tsv"));
@@ -53,31 +56,6 @@ const LISTS: u32 = 64;
 /// Which of them hold for somebody: a bit for each.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Held(Vec<u64>);
-
-/// What the guards that hold ask of something that stays open.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Stay {
-    /// What of a stream is recorded.
-    pub record: Record,
-    /// When it ends at the latest, in seconds from its beginning.
-    pub seconds: Option<u64>,
-    /// How many bytes each direction of a stream may carry.
-    pub bytes: u64,
-    /// The names of the guards that ask.
-    pub guards: Vec<String>,
-}
-
-/// What of a stream is recorded.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Record {
-    /// Nothing.
-    #[default]
-    Nothing,
-    /// What comes back.
-    Output,
-    /// What is typed as well.
-    Input,
-}
 
 /// What one guard asks of what stays open.
 #[derive(Debug)]
@@ -315,23 +293,6 @@ impl Guards<'_> {
 
     fn list(&self, from: usize, to: usize) -> &[Pattern<'_>] {
         self.patterns.get(from..to).unwrap_or_default()
-    }
-}
-
-impl Stay {
-    /// The strictest of both, such as the caller's and that of whom they act as.
-    #[must_use]
-    pub fn and(mut self, other: Option<Self>) -> Self {
-        let Some(other) = other else { return self };
-        self.record = self.record.max(other.record);
-        self.seconds = self.seconds.into_iter().chain(other.seconds).min();
-        self.bytes = self.bytes.min(other.bytes);
-        for guard in other.guards {
-            if !self.guards.contains(&guard) {
-                self.guards.push(guard);
-            }
-        }
-        self
     }
 }
 

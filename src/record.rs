@@ -50,3 +50,8 @@ pub(crate) fn timestamp(milliseconds: u64, format: SecondsFormat) -> String {
     let time = i64::try_from(milliseconds).ok().and_then(DateTime::from_timestamp_millis);
     time.unwrap_or_default().to_rfc3339_opts(format, true)
 }
+
+/// The beginning of a text, of at most so many bytes.
+pub(crate) fn cut(text: &str, bytes: usize) -> &str {
+    text.get(..text.floor_char_boundary(bytes)).unwrap_or_default()
+}

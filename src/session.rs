@@ -19,6 +19,7 @@ use crate::guard::Stay;
 use crate::record::{self, Record, open};
 
 pub mod cast;
+pub mod end;
 pub mod facts;
 pub mod frame;
 pub mod id;
@@ -28,8 +29,9 @@ pub mod roll;
 pub mod standing;
 
 use cast::{Cast, Direction};
+use end::{By, End, Farewell};
 use facts::Facts;
-use frame::{Channel, Dialect, Outcome};
+use frame::{Channel, Outcome};
 use manifest::Chunk;
 
 /// How much more than one direction may carry both may carry together, in bytes. All of it may be waiting.
@@ -40,12 +42,6 @@ const CHUNK_BYTES: usize = 1024 * 1024;
 
 /// How long a chunk waits to become that large, in milliseconds.
 const CHUNK_MILLISECONDS: u64 = 10_000;
-
-/// The longest reason of a WebSocket's close, in bytes (RFC 6455, section 5.5).
-const MAX_CLOSE_BYTES: usize = 123;
-
-/// The code of a WebSocket that ended without a close (RFC 6455, section 7.4.1).
-const NO_CLOSE: u16 = 1006;
 
 /// How long before the end the caller is warned, in seconds.
 const WARNING_SECONDS: u64 = 300;
@@ -81,7 +77,6 @@ pub struct Relay {
 #[derive(Debug)]
 pub struct Session {
     facts: Facts,
-    dialect: Dialect,
     protocol: String,
     deadline: Deadline,
     most: u64,
@@ -130,51 +125,6 @@ pub enum Heard {
     Stop,
 }
 
-/// Who ended a stream.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum By {
-    /// The client, which went away.
-    Client,
-    /// The command, which came to its end, or could not be run.
-    Command,
-    /// The cluster, or the way to it.
-    Cluster,
-    /// What the caller may, which ended.
-    Policy,
-    /// Somebody who told the gateway to.
-    Order,
-    /// The gateway, which could not carry it on.
-    Gateway,
-    /// The runtime, which ended the object.
-    Runtime,
-}
-
-/// How a stream ended.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct End {
-    /// Who ended it.
-    pub by: By,
-    /// Why, as a sentence.
-    pub reason: String,
-    /// When, in milliseconds since the Unix epoch.
-    at: u64,
-    /// With which code the side that ended it closed its WebSocket.
-    code: u16,
-}
-
-/// What is said at the end.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Farewell {
-    /// A message to the client.
-    pub message: Option<Vec<u8>>,
-    /// The code of the WebSocket's close.
-    pub code: u16,
-    /// Its reason, at most 123 bytes.
-    pub reason: String,
-    /// Whether the connection to the cluster is cut. After a close kube-apiserver lets a command of v5 run on, as if no more stdin came.
-    pub is_cut: bool,
-}
-
 /// The line of the log when a stream has ended. The last link of its chain tells later whether the recording is what it was.
 #[derive(Serialize)]
 struct Line<'a> {
@@ -193,29 +143,12 @@ struct Line<'a> {
     chain: Option<String>,
 }
 
-impl By {
-    /// The name, as manifests have it.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Client => "client",
-            Self::Command => "command",
-            Self::Cluster => "cluster",
-            Self::Policy => "policy",
-            Self::Order => "order",
-            Self::Gateway => "gateway",
-            Self::Runtime => "runtime",
-        }
-    }
-}
-
 impl Session {
     /// A stream that begins now, in milliseconds since the Unix epoch, and has not been asked for yet.
     #[must_use]
     pub fn new(facts: Facts, relay: &Relay, now: u64) -> Self {
         let cast = facts.is_recorded().then(|| Cast::new(now, facts.has_terminal(), &facts.command(), &facts.title()));
         Self {
-            dialect: if facts.is_tunnel() { Dialect::Tunnel } else { Dialect::Channels },
             protocol: String::new(),
             deadline: relay.deadline.clone(),
             most: relay.stay.bytes,
@@ -266,7 +199,7 @@ impl Session {
             self.stop(By::Gateway, reason, now);
             return Heard::Stop;
         }
-        if self.dialect == Dialect::Tunnel {
+        if self.facts.is_tunnel() {
             self.count(usize::from(from == Side::Cluster), message);
             return Heard::Pass;
         }
@@ -304,7 +237,7 @@ impl Session {
             self.stop(By::Policy, self.deadline.why.to_string(), now);
             return None;
         }
-        if self.is_warned || seconds + WARNING_SECONDS < self.deadline.at || self.dialect == Dialect::Tunnel {
+        if self.is_warned || seconds + WARNING_SECONDS < self.deadline.at || self.facts.is_tunnel() {
             return None;
         }
         self.is_warned = true;
@@ -328,12 +261,7 @@ impl Session {
 
     /// Ends the stream, unless it has ended.
     pub fn stop(&mut self, by: By, reason: impl Into<String>, now: u64) {
-        let code = match by {
-            By::Policy | By::Order => 1008,
-            By::Gateway | By::Runtime | By::Cluster => 1011,
-            By::Client | By::Command => 1000,
-        };
-        self.finish(by, reason.into(), code, now);
+        self.finish(by, reason.into(), by.close_code(), now);
     }
 
     fn finish(&mut self, by: By, reason: String, code: u16, now: u64) {
@@ -353,7 +281,7 @@ impl Session {
             (Some(Outcome::Exited(code)), _) => (By::Command, format!("the command ended with exit code {code}")),
             (Some(Outcome::Failed(why)), _) => (By::Command, format!("the command could not be run to its end: {why}")),
             (None, Side::Client) => (By::Client, format!("the client went away (close code {code})")),
-            (None, Side::Cluster) if self.dialect == Dialect::Tunnel => {
+            (None, Side::Cluster) if self.facts.is_tunnel() => {
                 (By::Cluster, format!("the cluster closed the port (close code {code})"))
             }
             (None, Side::Cluster) => {
@@ -366,27 +294,8 @@ impl Session {
     /// What the client is told at the end. A command's own end has told it already.
     #[must_use]
     pub fn farewell(&self) -> Farewell {
-        let Some(End { by, reason, code, .. }) = &self.end else {
-            return Farewell { message: None, code: 1000, reason: String::new(), is_cut: false };
-        };
-        let sentence = format!("this session ended: {reason}");
-        let (name, status) = match by {
-            By::Policy | By::Order => ("Forbidden", 403),
-            By::Gateway | By::Runtime | By::Cluster | By::Client | By::Command => ("InternalError", 500),
-        };
-        let is_told = matches!(by, By::Client | By::Command);
-        let has_channels = self.dialect == Dialect::Channels;
-        Farewell {
-            message: (!is_told && has_channels).then(|| frame::farewell(&sentence, name, status)),
-            // After a status on its channel a close that is no normal one would hide the sentence.
-            code: if has_channels { 1000 } else { sendable(*code) },
-            reason: if is_told { String::new() } else { cut(&sentence, MAX_CLOSE_BYTES).to_owned() },
-            is_cut: match by {
-                By::Policy | By::Order | By::Gateway | By::Runtime => true,
-                By::Client => *code == NO_CLOSE,
-                By::Command | By::Cluster => false,
-            },
-        }
+        let nothing = Farewell { message: None, code: 1000, reason: String::new(), is_cut: false };
+        self.end.as_ref().map_or(nothing, |end| end.farewell(!self.facts.is_tunnel()))
     }
 
     /// Whether so much waits to be stored that nothing more should be read before it is.
@@ -440,7 +349,6 @@ impl Session {
     #[must_use]
     pub fn record(&self) -> Record {
         let end = self.end.as_ref();
-        let is_ours = |end: &&End| matches!(end.by, By::Policy | By::Order | By::Gateway | By::Runtime);
         let line = Line {
             level: Level::Info.name(),
             message: "session ended",
@@ -448,7 +356,7 @@ impl Session {
             session: &self.facts.id,
             user: self.facts.user(),
             by: end.map_or("", |end| end.by.name()),
-            reason: end.filter(is_ours).map(|end| end.reason.as_str()),
+            reason: end.filter(|end| end.by.is_ours()).map(|end| end.reason.as_str()),
             exit_code: self.exit_code(),
             chain: manifest::chain(&self.facts.id, &self.chunks).last(),
         };
@@ -466,18 +374,6 @@ impl Session {
         if let Some(cast) = &mut self.cast {
             cast.add(direction, bytes, now);
         }
-    }
-}
-
-fn cut(text: &str, bytes: usize) -> &str {
-    text.get(..text.floor_char_boundary(bytes)).unwrap_or_default()
-}
-
-/// The code of a close, as one may send it: some stand for a close that had none (RFC 6455, section 7.4).
-fn sendable(code: u16) -> u16 {
-    match code {
-        1000..=1003 | 1007..=1014 | 3000..=4999 => code,
-        _ => 1011,
     }
 }
 

@@ -6,10 +6,10 @@ use std::borrow::Cow;
 use chrono::SecondsFormat;
 use serde::{Serialize, Serializer};
 
-use super::{Entry, cut, redact};
+use super::{Entry, MAX_OF_CLIENT, redact};
 use crate::caller::Caller;
 use crate::identity::Identity;
-use crate::record::timestamp;
+use crate::record::{cut, timestamp};
 use crate::refusal::Refusal;
 use crate::target::Target;
 
@@ -97,7 +97,7 @@ impl<'a> Event<'a> {
                 extra: None,
             }),
             source_ips: head.client_address().map(|address| [address]),
-            user_agent: head.header("user-agent").map_or("", cut),
+            user_agent: head.header("user-agent").map_or("", |text| cut(text, MAX_OF_CLIENT)),
             object_ref: target.filter(|target| target.is_resource).map(object_reference),
             request_received_timestamp: timestamp(head.received, SecondsFormat::Micros),
             annotations: Texts([
@@ -105,7 +105,10 @@ impl<'a> Event<'a> {
                 ("kube-access.dev/detail", refusal.map(Refusal::detail).unwrap_or_default().into()),
                 ("kube-access.dev/rule", identity.map_or("", |identity| identity.rule().name()).into()),
                 ("kube-access.dev/ray", head.ray().unwrap_or_default().into()),
-                ("kube-access.dev/client-kubectl-command", head.header("kubectl-command").map_or("", cut).into()),
+                (
+                    "kube-access.dev/client-kubectl-command",
+                    head.header("kubectl-command").map_or("", |text| cut(text, MAX_OF_CLIENT)).into(),
+                ),
             ]),
         }
     }

@@ -67,13 +67,12 @@ export function send(env, request, head, plan, settle, signal) {
   const endOfHead = plan.indexOf("\n\n", endOfOwn) + 1;
   const records = plan.slice(endOfHead + 1);
   const { method } = request;
-  const sent = address(method, plan, endOfTarget + 1, endOfOwn, endOfHead);
+  const sent = address(method, plan, endOfTarget + 1, endOfOwn, endOfHead, settle !== undefined);
   // The runtime sends no body with these two, and throws when it is given one, even an empty one.
   const hasBody = method !== "GET" && method !== "HEAD" && request.body !== null && !request.bodyUsed;
-  const init = hasBody ? { method, headers: sent.headers, body: request.body, redirect: "manual" } : sent;
-  // In an object `fetch` waits for its storage, and only then reads a head that others have written over by then: a copy is its own.
-  const sending = signal ? { method, headers: new Headers(sent.headers), redirect: "manual", signal } : init;
-  const fetched = env.KUBE_API.fetch(`http://localhost${plan.slice(endOfFirst + 1, endOfTarget)}`, sending);
+  const body = hasBody ? request.body : undefined;
+  const init = hasBody || signal ? { method, headers: sent.headers, body, redirect: "manual", signal } : sent;
+  const fetched = env.KUBE_API.fetch(`http://localhost${plan.slice(endOfFirst + 1, endOfTarget)}`, init);
   const answer = until === "0" ? fetched : fetched.then((response) => cut(response, Number(until)));
   if (settle === undefined) return within(answer, milliseconds, request);
   const pass = (response) => {
@@ -107,12 +106,13 @@ const kept = new Map();
 const [MOST_KEPT, LONGEST_KEPT] = [512, 8192];
 
 /**
- * A head without a body, which may change with the next call. To write each line of each request costs a tenth of it; so a head is
- * sent again, with the values that are new, and `fetch` copies it. Without `kept`, every head would be made anew.
+ * A head without a body. To write each line of each request costs a tenth of it; so on the short way (`mayKeep`) a head is sent again,
+ * with the values that are new, and `fetch` copies it at once. An object's `fetch` reads its head later, when the next call may have
+ * written over it: every other way has a head of its own. Without `kept`, every head would be made anew.
  */
-function address(method, plan, start, endOfOwn, end) {
+function address(method, plan, start, endOfOwn, end, mayKeep) {
   const alike = plan.slice(endOfOwn + 1, end);
-  const isKept = end - start <= LONGEST_KEPT;
+  const isKept = mayKeep && end - start <= LONGEST_KEPT;
   let head = isKept ? kept.get(method + alike) : undefined;
   if (head === undefined) {
     const request = new Request("http://localhost", { method, redirect: "manual" });

@@ -1,37 +1,24 @@
 //! The object of one stream in our hands. It walks the line again with the request that it was handed, so that nobody has to be believed
 //! who is allowed; then it has the stream counted, the beginning of its recording stored, and only then the command run.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::rc::Rc;
 
-use js_sys::{Array, Promise, Uint8Array};
-use wasm_bindgen::prelude::Closure;
+use js_sys::Array;
 use wasm_bindgen::{JsCast, JsValue};
-use wasm_bindgen_futures::{JsFuture, future_to_promise, spawn_local};
+use wasm_bindgen_futures::JsFuture;
 use worker::worker_sys::web_sys;
 use worker::{DurableObject, Env, State, durable_object};
 
-use super::streams::{self, Coupled};
-use super::{Visit, Way, failure, now, own, refuse, review, rim, text, to_text, vars};
-use crate::caller::Caller;
+use super::keep::recover;
+use super::live::{Live, admitted};
+use super::{Visit, Way, failure, own, refuse, rim, streams, text};
 use crate::gateway::{Journey, Plan};
-use crate::head::Head;
 use crate::refusal::Refusal;
 use crate::request::Request;
+use crate::session::end::By;
 use crate::session::facts::Facts;
-use crate::session::manifest::{self, close};
-use crate::session::own::{self as own_paths, chunk_key};
-use crate::session::standing::{self, EVERY_SECONDS, UNKNOWN_SECONDS};
-use crate::session::{self, By, Error, Heard, Relay, Side, id, roll};
-
-/// How often a stream looks at the clock, in milliseconds.
-const TICK_MILLISECONDS: u32 = 1_000;
-
-/// How long an object may say nothing before the runtime has it looked at, in milliseconds.
-const SILENCE_MILLISECONDS: u32 = 40_000;
-
-/// How long what could not be stored waits before it is tried again, in milliseconds.
-const AGAIN_MILLISECONDS: u32 = 30_000;
+use crate::session::{Error, id};
 
 /// One for each stream, by the stream's name.
 #[durable_object(alarm)]
@@ -41,53 +28,6 @@ pub struct Session {
     env: Env,
     live: RefCell<Option<Rc<Live>>>,
 }
-
-/// A stream that goes on.
-#[derive(Debug)]
-struct Live {
-    state: JsValue,
-    env: JsValue,
-    session: RefCell<session::Session>,
-    coupled: RefCell<Option<Coupled>>,
-    /// Cuts the connection to the cluster.
-    cluster: web_sys::AbortController,
-    /// What is being stored.
-    storing: RefCell<Vec<Promise>>,
-    /// What could not be stored.
-    left: RefCell<Vec<Item>>,
-    is_finished: Cell<bool>,
-    entrance: Entrance,
-}
-
-/// Why a chunk is stored now.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Hurry {
-    /// It may be old enough.
-    InTime,
-    /// It is large, and nothing is heard until it is stored: no timer may be needed meanwhile.
-    WhileClosed,
-    /// It is the last.
-    AtTheEnd,
-}
-
-/// What a caller entered with.
-#[derive(Debug)]
-struct Entrance {
-    request: web_sys::Request,
-    head: String,
-    caller: Rc<Caller>,
-    relay: Relay,
-    /// When it was last known who they are, in seconds since the Unix epoch.
-    confirmed: Cell<u64>,
-    checks: Cell<u32>,
-    /// When the line was last asked, and when the roll was last told, in seconds since the Unix epoch.
-    checked: Cell<u64>,
-    told: Cell<u64>,
-}
-
-/// What is stored: key, bytes, and the summary that a list shows.
-#[derive(Debug, Clone)]
-struct Item(String, JsValue, Option<String>);
 
 impl DurableObject for Session {
     fn new(state: State, env: Env) -> Self {
@@ -111,8 +51,7 @@ impl DurableObject for Session {
 
     /// Comes when the object has said nothing for a while: since the runtime ended it, or since something waits to be stored.
     async fn alarm(&self) -> worker::Result<worker::Response> {
-        let is_live = self.live.borrow().as_ref().is_some_and(|live| !live.is_finished.get());
-        if !is_live {
+        if self.live().is_none() {
             let known = JsFuture::from(streams::kept(&self.state)).await?;
             if known.is_array() {
                 recover(&self.state, &self.env, &Array::from(&known)).await;
@@ -123,21 +62,24 @@ impl DurableObject for Session {
 }
 
 impl Session {
+    /// The stream, as long as it goes on.
+    fn live(&self) -> Option<Rc<Live>> {
+        self.live.borrow().clone().filter(|live| !live.is_finished())
+    }
+
     fn manifest(&self) -> Result<web_sys::Response, JsValue> {
-        let live = self.live.borrow();
-        let Some(live) = live.as_ref().filter(|live| !live.is_finished.get()) else {
-            return own("", 404, "text/plain", None);
-        };
-        own(&close(&live.session.borrow().manifest(), None, None), 200, "application/json", None)
+        match self.live() {
+            Some(live) => own(&live.manifest(), 200, "application/json", None),
+            None => own("", 404, "text/plain", None),
+        }
     }
 
     fn end(&self, reason: &str) -> Result<web_sys::Response, JsValue> {
-        let live = self.live.borrow().clone().filter(|live| !live.is_finished.get());
-        let Some(live) = live else {
-            return own("", 404, "text/plain", None);
-        };
-        live.stop(By::Order, reason);
-        own("", 200, "text/plain", None)
+        let live = self.live();
+        if let Some(live) = &live {
+            live.stop(By::Order, reason);
+        }
+        own("", if live.is_some() { 200 } else { 404 }, "text/plain", None)
     }
 
     /// Opens the stream, or answers why not.
@@ -165,288 +107,11 @@ impl Session {
             return Err(Refusal::Failed("a stream that nobody bounds came to an object".into()));
         };
         let facts = Facts::of(asked, target, &plan.caller, relay);
-        let live = Rc::new(Live {
-            state: self.state.clone(),
-            env: self.env.clone().into(),
-            session: RefCell::new(session::Session::new(facts, relay, asked.head.received)),
-            coupled: RefCell::default(),
-            cluster: web_sys::AbortController::new()?,
-            storing: RefCell::default(),
-            left: RefCell::default(),
-            is_finished: Cell::new(false),
-            entrance: Entrance {
-                request: streams::remember(visit.request)?,
-                head: text(visit.head),
-                caller: Rc::clone(&plan.caller),
-                relay: (**relay).clone(),
-                confirmed: Cell::new(asked.head.now()),
-                checks: Cell::default(),
-                checked: Cell::new(asked.head.now()),
-                told: Cell::new(asked.head.now()),
-            },
-        });
+        let live = Rc::new(Live::new(&self.state, visit, asked, &plan.caller, facts, relay)?);
         if self.live.replace(Some(Rc::clone(&live))).is_some() {
             return Err(Refusal::Failed("a stream came to the object of another".into()));
         }
-        let opened = live.open(visit, asked, &plan).await;
-        if let Err(refusal) = &opened {
-            live.session.borrow_mut().stop(By::Gateway, refusal.to_string(), now());
-            live.finish().await;
-        }
-        opened
-    }
-}
-
-impl Live {
-    /// Has the stream counted and its recording begun, both at once, before anything runs.
-    async fn admit(&self) -> Result<(), Refusal> {
-        let entering = self.tell("enter");
-        let beginning = self.session.borrow_mut().take(true, now());
-        self.keep();
-        let stored = match beginning {
-            Some((place, bytes)) => self.store(place, &bytes).await,
-            None => true,
-        };
-        self.keep();
-        match status(entering).await {
-            Some(200) => {}
-            Some(429) => return Err(Error::TooMany(self.entrance.relay.most).into()),
-            _ => return Err(Error::NoRoll.into()),
-        }
-        if stored { Ok(()) } else { Err(Error::NoStore.into()) }
-    }
-
-    async fn open(
-        self: &Rc<Self>,
-        visit: &Visit<'_>,
-        asked: &Request<'_>,
-        plan: &Plan<'_>,
-    ) -> Result<web_sys::Response, Refusal> {
-        self.admit().await?;
-        let outcome = visit.send(&to_text(plan, asked.head.received), Some(&self.cluster.signal())).await?;
-        let answer = review(visit.request, asked, &plan.records, outcome).await?;
-        if answer.status() != 101 {
-            let reason = format!("the API server answered with status {}", answer.status());
-            self.session.borrow_mut().stop(By::Cluster, reason, now());
-            let live = Rc::clone(self);
-            spawn_local(async move { live.finish().await });
-            return Ok(answer);
-        }
-        self.session.borrow_mut().open(&streams::protocol(&answer));
-        let coupled = self.couple(&answer).inspect_err(|_| self.cluster.abort())?;
-        let answer = coupled.answer();
-        self.coupled.replace(Some(coupled));
-        // Somebody may have ended it while the cluster was asked.
-        self.settle();
-        Ok(answer)
-    }
-
-    /// Listens to both ends and to the clock, until the stream has ended.
-    fn couple(self: &Rc<Self>, answer: &web_sys::Response) -> Result<Coupled, JsValue> {
-        let live = Rc::clone(self);
-        let hear = Closure::<dyn FnMut(u32, Uint8Array) -> u32>::new(move |side: u32, message: Uint8Array| {
-            live.hear(side_of(side), &message.to_vec())
-        });
-        let live = Rc::clone(self);
-        let part = Closure::<dyn FnMut(u32, u16)>::new(move |side: u32, code: u16| {
-            live.session.borrow_mut().part(side_of(side), code, now());
-            live.settle();
-        });
-        let live = Rc::clone(self);
-        let store = Closure::<dyn FnMut() -> Promise>::new(move || live.store_next(Hurry::WhileClosed));
-        let live = Rc::clone(self);
-        let tick = Closure::<dyn FnMut() -> bool>::new(move || live.tick());
-        let (hear, part, store) = (hear.into_js_value(), part.into_js_value(), store.into_js_value());
-        let coupled = streams::couple(&self.state, answer, &hear, &part, &store)?;
-        streams::tick(TICK_MILLISECONDS, &tick.into_js_value());
-        Ok(coupled)
-    }
-
-    /// What becomes of a message, as `couple` of `session.js` reads it.
-    fn hear(self: &Rc<Self>, from: Side, message: &[u8]) -> u32 {
-        let heard = self.session.borrow_mut().hear(from, message, now());
-        if heard == Heard::Stop {
-            self.settle();
-        }
-        let session = self.session.borrow();
-        u32::from(heard == Heard::Pass) | u32::from(session.is_full()) << 1 | u32::from(session.is_over()) << 2
-    }
-
-    /// Looks at the clock. Whether to look again.
-    fn tick(self: &Rc<Self>) -> bool {
-        let now = now();
-        let message = self.session.borrow_mut().tick(now);
-        if let (Some(message), Some(coupled)) = (message, &*self.coupled.borrow()) {
-            streams::say(coupled, &message);
-        }
-        if self.settle() {
-            return false;
-        }
-        let _ = self.store_next(Hurry::InTime);
-        let Entrance { checked, told, .. } = &self.entrance;
-        if is_due(checked, EVERY_SECONDS, now / 1000) {
-            let live = Rc::clone(self);
-            spawn_local(async move { live.confirm().await });
-        }
-        if is_due(told, roll::EVERY_SECONDS, now / 1000) {
-            let staying = self.tell("stay");
-            spawn_local(async move {
-                status(staying).await;
-            });
-            self.keep();
-        }
-        true
-    }
-
-    /// Whether the caller still stands as they entered: the line is asked again, as if nobody were known.
-    async fn confirm(self: &Rc<Self>) {
-        let Entrance { request, head, caller, relay, confirmed, checks, .. } = &self.entrance;
-        let received = now();
-        checks.set(checks.get() + 1);
-        let head = Head::restamped(head, received, checks.get());
-        let asked = Request::read(&head);
-        let visit = Visit { request, env: &self.env, head: &Uint8Array::from(head.as_bytes()) };
-        let lost = match visit.walk(&asked, &mut Journey::afresh(), None).await {
-            Ok(Way::Send(plan)) => {
-                confirmed.set(received / 1000);
-                self.session.borrow_mut().bound(plan.caller.ends().clone());
-                let is_recorded_more = plan.relay.is_some_and(|now| now.stay.record > relay.stay.record);
-                let more = "more of your sessions is recorded than when this one began: begin it again";
-                standing::lost(caller, &plan.caller).or_else(|| is_recorded_more.then(|| more.to_owned()))
-            }
-            Ok(Way::Sessions(_) | Way::Health) => None,
-            // Nobody can be asked: that takes nothing away yet.
-            Err(refusal) if refusal.is_ours() => {
-                let is_long = confirmed.get() + UNKNOWN_SECONDS < received / 1000;
-                is_long.then(|| format!("who you are could not be told for {} minutes", UNKNOWN_SECONDS / 60))
-            }
-            Err(Refusal::Unauthenticated(_)) => Some("your login at Cloudflare Access is no longer valid".to_owned()),
-            Err(refusal) => Some(refusal.to_string()),
-        };
-        if let Some(reason) = lost {
-            self.stop(By::Policy, &reason);
-        }
-    }
-
-    /// Ends the stream.
-    fn stop(self: &Rc<Self>, by: By, reason: &str) {
-        self.session.borrow_mut().stop(by, reason, now());
-        self.settle();
-    }
-
-    /// Says farewell, if the stream has ended. Whether it has.
-    fn settle(self: &Rc<Self>) -> bool {
-        if self.session.borrow().end().is_none() {
-            return false;
-        }
-        if let Some(coupled) = self.coupled.take() {
-            let farewell = self.session.borrow().farewell();
-            streams::bid(&coupled, farewell.message.as_deref(), farewell.code, &farewell.reason, farewell.is_cut);
-            if farewell.is_cut {
-                self.cluster.abort();
-            }
-            let live = Rc::clone(self);
-            spawn_local(async move { live.finish().await });
-        }
-        true
-    }
-
-    /// Stores what is left, gives the place back, and writes down how it ended.
-    async fn finish(self: &Rc<Self>) {
-        let _ = self.store_next(Hurry::AtTheEnd);
-        // What waits for a closed gate adds to it.
-        while !self.storing.borrow().is_empty() {
-            let storing: Array = self.storing.take().into_iter().collect();
-            let _ = JsFuture::from(Promise::all(&storing)).await;
-        }
-        let (items, record) = {
-            let session = self.session.borrow();
-            let (facts, end, code) = (session.facts(), session.end(), session.exit_code());
-            let summary = manifest::summary(&facts.summary(), end, code);
-            let mut items = self.left.take();
-            items.extend(closing(&facts.id, facts.user(), &close(&session.manifest(), end, code), &summary));
-            (items, session.record())
-        };
-        let is_wanted = super::with_gateway(&self.env, |gateway| gateway.writes(record.level));
-        if is_wanted {
-            super::log(record.level, &record.template);
-        }
-        save(&self.state, &self.env, items).await;
-        self.is_finished.set(true);
-        status(self.tell("leave")).await;
-    }
-
-    /// Stores the next chunk, if there is one that is due. While the gate is closed it is tried once, and again when the gate is open.
-    fn store_next(self: &Rc<Self>, hurry: Hurry) -> Promise {
-        let next = self.session.borrow_mut().take(hurry == Hurry::AtTheEnd, now());
-        let Some((place, bytes)) = next else { return Promise::resolve(&JsValue::UNDEFINED) };
-        let live = Rc::clone(self);
-        let storing = future_to_promise(async move {
-            let is_stored = hurry == Hurry::WhileClosed && live.put(place, &bytes).await;
-            let rest = Rc::clone(&live);
-            let again = future_to_promise(async move {
-                if !is_stored && !rest.store(place, &bytes).await {
-                    rest.stop(By::Gateway, "what is done here cannot be recorded any more");
-                }
-                if !rest.is_finished.get() {
-                    rest.keep();
-                }
-                Ok(JsValue::UNDEFINED)
-            });
-            live.storing.borrow_mut().push(again.clone());
-            if hurry != Hurry::WhileClosed {
-                let _ = JsFuture::from(again).await;
-            }
-            Ok(JsValue::UNDEFINED)
-        });
-        self.storing.borrow_mut().push(storing.clone());
-        storing
-    }
-
-    /// Stores a chunk, if that can be done at once.
-    async fn put(&self, place: usize, bytes: &[u8]) -> bool {
-        let key = chunk_key(&self.session.borrow().facts().id, place);
-        let bytes = streams::bytes(bytes);
-        let is_stored = JsFuture::from(streams::put(&self.env, &key, &bytes, None)).await.is_ok();
-        if is_stored {
-            self.note(place, &bytes).await;
-        }
-        is_stored
-    }
-
-    /// Notes the digest of a chunk, by which the manifest has it.
-    async fn note(&self, place: usize, bytes: &JsValue) {
-        let digest = JsFuture::from(streams::digest(bytes)).await.ok().and_then(|digest| digest.as_string());
-        self.session.borrow_mut().stored(place, digest.unwrap_or_default());
-    }
-
-    /// Stores a chunk. What cannot be stored now is tried again after the end.
-    async fn store(&self, place: usize, bytes: &[u8]) -> bool {
-        let key = chunk_key(&self.session.borrow().facts().id, place);
-        let bytes = streams::bytes(bytes);
-        let stored = JsFuture::from(streams::store(&self.env, &key, &bytes, None)).await;
-        self.note(place, &bytes).await;
-        if stored.is_err() {
-            self.left.borrow_mut().push(Item(key, bytes, None));
-        }
-        stored.is_ok()
-    }
-
-    /// Tells the roll of this stream.
-    fn tell(&self, what: &str) -> Result<Promise, JsValue> {
-        let session = self.session.borrow();
-        let facts = session.facts();
-        let body = format!("{}\n{}\n{}\n{}", facts.id, facts.user(), self.entrance.relay.most, facts.summary());
-        streams::command(&self.env, "", what, &body, None)
-    }
-
-    /// Leaves with the runtime what is known, for the object that comes after this one.
-    fn keep(&self) {
-        let session = self.session.borrow();
-        let facts = session.facts();
-        let known = [&facts.id, facts.user(), &session.manifest(), &facts.summary()];
-        let known: Array = known.into_iter().map(JsValue::from_str).collect();
-        streams::keep(&self.state, &known, SILENCE_MILLISECONDS);
+        live.open(visit, asked, &plan).await
     }
 }
 
@@ -463,81 +128,14 @@ pub(super) async fn hand(
     Ok(answer.dyn_into()?)
 }
 
-/// Whether a stream could be in our hands, as [`Live::admit`] asks it, without one.
+/// Whether a stream could be in our hands, as one that goes on asks it, without one.
 pub(super) async fn rehearse(visit: &Visit<'_>, asked: &Request<'_>, plan: &Plan<'_>) -> Result<(), Refusal> {
     let (Some(relay), Ok(target)) = (&plan.relay, &asked.target) else { return Ok(()) };
     let facts = Facts::of(asked, target, &plan.caller, relay);
     let body = format!("{}\n{}\n{}\n", facts.id, facts.user(), relay.most);
-    match status(streams::command(visit.env, "", "try", &body, Some(visit.request))).await {
-        Some(200) => {}
-        Some(429) => return Err(Error::TooMany(relay.most).into()),
-        _ => return Err(Error::NoRoll.into()),
-    }
+    admitted(streams::command(visit.env, "", "try", &body, Some(visit.request)), relay.most).await?;
     if facts.is_recorded() && JsFuture::from(streams::probe(visit.env)?).await.is_err() {
         return Err(Error::NoStore.into());
     }
     Ok(())
-}
-
-/// What is stored at the end: the manifest, with what a list shows of it, and the same for lists of one user's.
-fn closing(id: &str, user: &str, manifest: &str, summary: &str) -> [Item; 2] {
-    let text = |text: &str| JsValue::from_str(text);
-    [
-        Item(own_paths::manifest_key(id), text(manifest), Some(summary.to_owned())),
-        Item(own_paths::user_key(user, id), text(""), Some(summary.to_owned())),
-    ]
-}
-
-/// Closes what an object left that is gone.
-async fn recover(state: &JsValue, env: &JsValue, known: &Array) {
-    if known.get(0).is_array() {
-        let item = |item: JsValue| {
-            let item = Array::from(&item);
-            Item(item.get(0).as_string().unwrap_or_default(), item.get(1), item.get(2).as_string())
-        };
-        return save(state, env, known.iter().map(item).collect()).await;
-    }
-    let text = |place| known.get(place).as_string().unwrap_or_default();
-    let (id, user, manifest, summary) = (text(0), text(1), text(2), text(3));
-    let end = manifest::lost(now());
-    let summary = manifest::summary(&summary, Some(&end), None);
-    save(state, env, closing(&id, &user, &close(&manifest, Some(&end), None), &summary).to_vec()).await;
-}
-
-/// Stores what must be stored at the end, and forgets the stream; or has it tried again.
-async fn save(state: &JsValue, env: &JsValue, items: Vec<Item>) {
-    let mut items = if vars::has_recordings(env) { items } else { Vec::new() }.into_iter();
-    while let Some(item) = items.next() {
-        let Item(key, bytes, summary) = &item;
-        if JsFuture::from(streams::store(env, key, bytes, summary.as_deref())).await.is_err() {
-            let left = std::iter::once(item).chain(items);
-            let left: Array = left
-                .map(|Item(key, bytes, summary)| {
-                    let summary = summary.map_or(JsValue::UNDEFINED, |summary| JsValue::from_str(&summary));
-                    Array::of3(&JsValue::from_str(&key), &bytes, &summary)
-                })
-                .collect();
-            return streams::keep(state, &left, AGAIN_MILLISECONDS);
-        }
-    }
-    let _ = JsFuture::from(streams::forget(state)).await;
-}
-
-/// The status of an object's answer to a command.
-async fn status(answer: Result<Promise, JsValue>) -> Option<u16> {
-    let answer = JsFuture::from(answer.ok()?).await.ok()?.as_string()?;
-    answer.get(..3)?.parse().ok()
-}
-
-/// Whether something was done so many seconds ago. It is done now then.
-fn is_due(last: &Cell<u64>, every: u64, now: u64) -> bool {
-    let is_due = now >= last.get() + every;
-    if is_due {
-        last.set(now);
-    }
-    is_due
-}
-
-fn side_of(side: u32) -> Side {
-    if side == 0 { Side::Client } else { Side::Cluster }
 }

@@ -5,14 +5,14 @@ use wasm_bindgen::JsValue;
 use wasm_bindgen_futures::JsFuture;
 use worker::worker_sys::web_sys;
 
-use super::{Visit, own, streams, vars, with_gateway, write};
+use super::{Visit, head, own, streams, vars, with_gateway, write};
 use crate::audit::Entry;
 use crate::gateway::Journey;
 use crate::refusal::Refusal;
 use crate::request::Request;
 use crate::session::own::{Call, Error, MANIFESTS, Query, chunks, manifest_key, page, user_key};
 
-/// How many names of a bucket are looked at for one page.
+/// How many names of a bucket are listed at once.
 const LOOKED_AT: u32 = 1000;
 
 pub(super) async fn serve(
@@ -25,8 +25,7 @@ pub(super) async fn serve(
         Call::List(query) => json(&list(query, visit).await?),
         Call::Manifest(id) => json(&manifest(id, visit).await?),
         Call::Chunks(id) => {
-            let found = objects(&chunks(id), "", visit).await?;
-            let found: Vec<String> = found.items.iter().map(Object::chunk).collect();
+            let found: Vec<String> = recorded(id, visit).await?.iter().map(Object::chunk).collect();
             json(&format!("{{\"chunks\":[{}]}}\n", found.join(",")))
         }
         Call::Cast(id) => cast(id, visit).await?,
@@ -72,25 +71,11 @@ async fn list(query: &Query, visit: &Visit<'_>) -> Result<String, Refusal> {
     let live = if query.wants_live() { command(visit, "", "list", "").await?.1 } else { String::new() };
     let live: Vec<&str> = live.lines().collect();
     let (mut ended, mut cursor) = (Vec::new(), None);
-    if query.wants_ended() && vars::has_recordings(visit.env) {
+    if query.wants_ended() {
         let prefix = query.user.as_ref().map_or_else(|| MANIFESTS.to_owned(), |user| user_key(user, ""));
         let found = objects(&prefix, query.after(), visit).await?;
-        let mut left = query.limit;
-        cursor = found.has_more.then(|| found.items.last().map(|item| item.name.clone())).flatten();
-        for item in found.items {
-            if query.is_behind(&item.name) {
-                cursor = None;
-                break;
-            }
-            if query.takes(&item.summary) {
-                ended.push(item.summary);
-                left -= 1;
-                if left == 0 {
-                    cursor = Some(item.name);
-                    break;
-                }
-            }
-        }
+        let items = found.items.into_iter().map(|Object { name, summary, .. }| (name, summary)).collect();
+        (ended, cursor) = query.select(items, found.has_more);
     }
     Ok(page(query, &live, &ended, cursor.as_deref()))
 }
@@ -109,19 +94,28 @@ async fn manifest(id: &str, visit: &Visit<'_>) -> Result<String, Refusal> {
 }
 
 async fn cast(id: &str, visit: &Visit<'_>) -> Result<Result<web_sys::Response, JsValue>, Refusal> {
-    let prefix = chunks(id);
-    let found = objects(&prefix, "", visit).await?;
-    if found.items.is_empty() {
+    let found = recorded(id, visit).await?;
+    if found.is_empty() {
         return Err(Error::NoSuch(id.to_owned()).into());
     }
-    let names: Array = found.items.iter().map(|item| JsValue::from_str(&item.name)).collect();
-    let body = streams::concatenate(visit.env, &prefix, &names);
-    let headers = web_sys::Headers::new()?;
-    headers.set("content-type", "application/x-asciicast")?;
-    headers.set("cache-control", "no-store")?;
-    let init = web_sys::ResponseInit::new();
-    init.set_headers(&headers);
+    let names: Array = found.iter().map(|item| JsValue::from_str(&item.name)).collect();
+    let body = streams::concatenate(visit.env, &chunks(id), &names);
+    let init = head(200, "application/x-asciicast", None)?;
     Ok(web_sys::Response::new_with_opt_readable_stream_and_init(Some(&body), &init))
+}
+
+/// The chunks of a recording: a long one has more than are listed at once.
+async fn recorded(id: &str, visit: &Visit<'_>) -> Result<Vec<Object>, Refusal> {
+    let prefix = chunks(id);
+    let mut all: Vec<Object> = Vec::new();
+    loop {
+        let after = all.last().map(|item| item.name.clone()).unwrap_or_default();
+        let found = objects(&prefix, &after, visit).await?;
+        all.extend(found.items);
+        if !found.has_more {
+            return Ok(all);
+        }
+    }
 }
 
 /// At most [`LOOKED_AT`] objects under a prefix, after one of them. Without a bucket there are none.
@@ -147,8 +141,6 @@ async fn read(promise: Promise) -> Result<JsValue, Refusal> {
 
 /// Status and text of what an object, or the roll, answers to a command.
 async fn command(visit: &Visit<'_>, name: &str, path: &str, body: &str) -> Result<(u16, String), Refusal> {
-    let answer = streams::command(visit.env, name, path, body, Some(visit.request))?;
-    let answer = read(answer).await?.as_string().unwrap_or_default();
-    let (status, text) = answer.split_at_checked(3).unwrap_or_default();
-    Ok((status.parse().unwrap_or_default(), text.to_owned()))
+    let answer = streams::command(visit.env, name, path, body, Some(visit.request));
+    Ok(streams::told(answer).await.ok_or(Error::Unreadable)?)
 }

@@ -2,6 +2,7 @@
 
 use js_sys::{Array, Object, Promise, Uint8Array};
 use wasm_bindgen::prelude::*;
+use wasm_bindgen_futures::JsFuture;
 use worker::worker_sys::web_sys::{ReadableStream, Request, Response};
 
 #[wasm_bindgen(module = "/src/edge/session.js")]
@@ -71,4 +72,11 @@ extern "C" {
 /// A copy of bytes that JavaScript keeps.
 pub(super) fn bytes(bytes: &[u8]) -> JsValue {
     Uint8Array::from(bytes).into()
+}
+
+/// Status and text of an object's answer to a command.
+pub(super) async fn told(answer: Result<Promise, JsValue>) -> Option<(u16, String)> {
+    let answer = JsFuture::from(answer.ok()?).await.ok()?.as_string()?;
+    let (status, text) = answer.split_at_checked(3)?;
+    Some((status.parse().ok()?, text.to_owned()))
 }

@@ -6,7 +6,7 @@ use crate::caller::Caller;
 use crate::guard::Record;
 use crate::identity::Extra;
 use crate::impersonation::Impersonated;
-use crate::record::open;
+use crate::record::{cut, open};
 use crate::request::Request;
 use crate::target::Target;
 
@@ -182,9 +182,9 @@ impl Facts {
         let mut left = SHOWN_COMMAND;
         let mut command = Vec::new();
         for word in &self.target.command {
-            let end = word.floor_char_boundary(word.len().min(left));
-            command.push(word.get(..end).unwrap_or_default());
-            left -= end;
+            let shown = cut(word, left);
+            command.push(shown);
+            left -= shown.len();
             if left == 0 {
                 break;
             }

@@ -8,15 +8,6 @@ use std::fmt::Write as _;
 
 use crate::json::{Object, items};
 
-/// What both ends speak.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Dialect {
-    /// Channels. Whether there are half-closes (v5) makes no difference here.
-    Channels,
-    /// Whatever a forwarded port carries.
-    Tunnel,
-}
-
 /// The subprotocols whose channels can be told apart. The older ones are none of them: `channel.k8s.io` has no status, and the
 /// `base64` ones are for browsers.
 pub const RECORDABLE: [&str; 2] = ["v5.channel.k8s.io", "v4.channel.k8s.io"];

@@ -8,7 +8,9 @@ use std::fmt::Write as _;
 
 use hmac_sha256::Hash;
 
-use super::{By, End, id};
+use super::end::{By, End};
+use super::id;
+use crate::record::{self, cut};
 
 /// The longest reason that a list shows, in bytes.
 const MAX_REASON_BYTES: usize = 300;
@@ -78,7 +80,7 @@ pub fn close(open: &str, end: Option<&End>, exit_code: Option<i32>) -> String {
 /// The JSON of a summary, as it may lie with an object of the bucket: in ASCII, and not long.
 #[must_use]
 pub fn summary(open: &str, end: Option<&End>, exit_code: Option<i32>) -> String {
-    let short = end.map(|end| End { reason: super::cut(&end.reason, MAX_REASON_BYTES).to_owned(), ..end.clone() });
+    let short = end.map(|end| End { reason: cut(&end.reason, MAX_REASON_BYTES).to_owned(), ..end.clone() });
     close(open, short.as_ref(), exit_code).chars().fold(String::new(), |mut text, character| {
         if character.is_ascii() {
             text.push(character);
@@ -95,11 +97,11 @@ pub fn summary(open: &str, end: Option<&End>, exit_code: Option<i32>) -> String 
 #[must_use]
 pub fn lost(now: u64) -> End {
     let reason = "the object that carried it was ended by the runtime: what came after the last chunk is lost";
-    End { by: By::Runtime, reason: reason.into(), at: now, code: 1011 }
+    End { by: By::Runtime, reason: reason.into(), at: now, code: By::Runtime.close_code() }
 }
 
 fn quoted(text: &str) -> String {
-    let mut quoted = crate::record::open(&text);
+    let mut quoted = record::open(&text);
     quoted.push('"');
     quoted
 }

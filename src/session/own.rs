@@ -197,14 +197,12 @@ impl Query {
     }
 
     /// Whether a name lies behind all that the list can have.
-    #[must_use]
-    pub fn is_behind(&self, id: &str) -> bool {
+    fn is_behind(&self, id: &str) -> bool {
         self.day.as_ref().is_some_and(|(_, last)| id > last.as_str())
     }
 
     /// Whether the list has the session of this summary.
-    #[must_use]
-    pub fn takes(&self, summary: &str) -> bool {
+    fn takes(&self, summary: &str) -> bool {
         let Ok(summary) = Object::read(summary) else { return false };
         let has = |name, wanted: &Option<String>| {
             wanted.as_ref().is_none_or(|wanted| summary.need::<String>(name).is_ok_and(|text| text == *wanted))
@@ -214,6 +212,28 @@ impl Query {
             .as_ref()
             .is_none_or(|(first, last)| summary.need::<String>("id").is_ok_and(|id| id > *first && id <= *last));
         is_of_day && has("user", &self.user) && has("namespace", &self.namespace) && has("pod", &self.pod)
+    }
+}
+
+impl Query {
+    /// What a page has of the names and summaries that were found in order, and where the next begins. `has_more`: more may be found.
+    #[must_use]
+    pub fn select(&self, found: Vec<(String, String)>, has_more: bool) -> (Vec<String>, Option<String>) {
+        let mut taken = Vec::new();
+        let mut last = None;
+        for (name, summary) in found {
+            if self.is_behind(&name) {
+                return (taken, None);
+            }
+            if self.takes(&summary) {
+                taken.push(summary);
+            }
+            last = Some(name);
+            if taken.len() == self.limit {
+                return (taken, last);
+            }
+        }
+        (taken, last.filter(|_| has_more))
     }
 }
 
@@ -307,6 +327,34 @@ mod tests {
         assert!(!query("").takes("no summary") || query("").user.is_none());
         let id = id::make("alice", monday, "");
         assert_eq!(query(&format!("?cursor={id}&day=2026-11-24")).after(), id);
+    }
+
+    #[test]
+    fn a_page_ends_at_its_limit_at_the_days_end_or_with_what_was_found() {
+        let monday = 1_795_478_400_000; // 2026-11-24T00:00:00Z
+        let found = |days: &[u64]| {
+            let one = |day: &u64| {
+                let began = monday + day * 86_400_000;
+                (id::make("alice", began, ""), summary("alice", "web", began))
+            };
+            days.iter().map(one).collect::<Vec<_>>()
+        };
+        for (text, days, has_more, taken, next) in [
+            ("?limit=2", &[3, 2, 1][..], false, 2, Some(2)),
+            ("?limit=2", &[3, 2], false, 2, Some(2)),
+            ("?limit=3", &[3, 2], false, 2, None),
+            ("?limit=3", &[3, 2], true, 2, Some(2)),
+            ("?pod=other", &[3, 2], true, 0, Some(2)),
+            ("?day=2026-11-24", &[0], true, 1, Some(0)),
+            ("", &[], true, 0, None),
+        ] {
+            let (summaries, cursor) = query(text).select(found(days), has_more);
+            assert_eq!(summaries.len(), taken, "{text}");
+            assert_eq!(cursor, next.map(|day| found(&[day]).remove(0).0), "{text}");
+        }
+        let sunday = (id::make("alice", monday - 1, ""), summary("alice", "web", monday - 1));
+        let (summaries, cursor) = query("?day=2026-11-24").select(vec![found(&[0]).remove(0), sunday], true);
+        assert_eq!((summaries.len(), cursor), (1, None));
     }
 
     #[test]

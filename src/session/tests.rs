@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
+use super::end::MAX_CLOSE_BYTES;
 use super::*;
 use crate::caller::Caller;
 use crate::deadline::Why;

@@ -1,0 +1,151 @@
+//! What is known of a request on its way along the line, and what comes next: who is asked, what is sent.
+
+use std::borrow::Cow;
+use std::rc::Rc;
+
+use crate::caller::Caller;
+use crate::identity::membership::Person;
+use crate::keys::Key;
+use crate::record::Record;
+use crate::refusal::Refusal;
+use crate::session::Relay;
+use crate::session::own::Call;
+use crate::token::{Claims, Untrusted};
+use crate::upstream::Outgoing;
+
+/// What has been learnt for one request.
+#[derive(Debug, Default)]
+pub struct Journey<'a> {
+    pub(super) token: Option<Untrusted<'a>>,
+    pub(super) has_certs: bool,
+    pub(super) key: Option<Rc<Key>>,
+    pub(super) is_authentic: Option<bool>,
+    pub(super) claims: Option<Claims>,
+    pub(super) entry: Option<Result<Option<String>, Unanswered>>,
+    pub(super) has_membership: bool,
+    pub(super) caller: Option<Rc<Caller>>,
+    pub(super) reviews: Option<Vec<Option<String>>>,
+    pub(super) is_afresh: bool,
+}
+
+/// What to do next.
+#[derive(Debug)]
+pub enum Step<'r> {
+    /// Send this to the cluster.
+    Send(Plan<'r>),
+    /// Answer that the Worker runs.
+    Health,
+    /// Answer about sessions, whoever they belong to.
+    Sessions(Box<Call>),
+    /// Refuse.
+    Refuse(Refusal),
+    /// Ask this, tell the journey, and step again.
+    Ask(Question),
+}
+
+/// What has to be asked of others.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Question {
+    /// The team's certs: by a fetch now, or the one that is under way. [`Gateway::renew`] takes what it brings.
+    Certs,
+    /// Whether the signature is RSASSA-PKCS1-v1_5 with SHA-256 over the input.
+    Signature {
+        /// The key, as a JWK.
+        jwk: String,
+        /// What was signed.
+        input: String,
+        /// The signature's bytes.
+        signature: Vec<u8>,
+    },
+    /// The text under this key of Workers KV.
+    Entry(String),
+    /// A person's identity: by a fetch of this URL as them, or by the one for the same person that is under way.
+    /// [`Gateway::enrol`] takes what it brings.
+    Membership(Person, String),
+    /// The API server's answers to these, by a POST to [`review::PATH`] each.
+    Reviews(Vec<Review>),
+}
+
+/// A request of the gateway's own, as the caller.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Review {
+    /// The head's lines, `name:value`.
+    pub lines: String,
+    /// The body, JSON in one line.
+    pub body: String,
+}
+
+/// The answer to the [`Question`] of the same name.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// Whatever the fetch brought has been taken.
+    Certs,
+    /// Whether it is.
+    Signature(bool),
+    /// The text, where there is one.
+    Entry(Result<Option<String>, Unanswered>),
+    /// Whatever the fetch brought has been taken.
+    Membership,
+    /// The text of each answer with status 201, in their order.
+    Reviews(Vec<Option<String>>),
+}
+
+/// Whoever was asked did not answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Unanswered;
+
+/// What to send.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Plan<'r> {
+    /// How long the head of the answer may take, in milliseconds; 0 without a bound.
+    pub milliseconds: u32,
+    /// Whether even a plain answer must be given to [`answer::review`].
+    pub is_reviewed: bool,
+    /// Whether to send it once more when the connection breaks. Nothing runs of a stream that is asked for without its upgrade, and
+    /// `kubectl proxy` closes the connection of the WebSocket that was declined before it, without saying so. What is signed is sent
+    /// once: a last hop that asks for signatures would refuse it the second time.
+    pub may_repeat: bool,
+    /// Path and query.
+    pub target: Cow<'r, str>,
+    /// The head.
+    pub head: Outgoing,
+    /// Whose request it is: [`Caller::lines`] belong to the head.
+    pub caller: Rc<Caller>,
+    /// What is to be written once the answer is there.
+    pub records: Box<[Record]>,
+    /// When an answer that stays open is cut off, in milliseconds since the Unix epoch; 0 for never.
+    pub until: u64,
+    /// Whether it is a stream that has to be in our hands.
+    pub relay: Option<Box<Relay>>,
+}
+
+impl<E: Into<Refusal>> From<E> for Step<'_> {
+    fn from(error: E) -> Self {
+        Self::Refuse(error.into())
+    }
+}
+
+impl Journey<'_> {
+    /// A journey on which nobody is known from before: whether somebody who entered still may.
+    #[must_use]
+    pub fn afresh() -> Self {
+        Self { is_afresh: true, ..Self::default() }
+    }
+
+    /// Who asks, once that is known.
+    #[must_use]
+    pub fn caller(&self) -> Option<&Caller> {
+        self.caller.as_deref()
+    }
+
+    /// Takes the answer to the question that was asked last.
+    pub fn learn(&mut self, answer: Answer) {
+        match answer {
+            Answer::Certs => self.has_certs = true,
+            Answer::Signature(is_authentic) => self.is_authentic = Some(is_authentic),
+            Answer::Entry(entry) => self.entry = Some(entry),
+            Answer::Membership => self.has_membership = true,
+            Answer::Reviews(reviews) => self.reviews = Some(reviews),
+        }
+    }
+}
