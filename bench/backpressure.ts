@@ -13,8 +13,8 @@ import { type AddressInfo, connect, createServer, type Server, type Socket } fro
 import { resolve } from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
 import { LogLevel, Miniflare, Log as MiniflareLog } from "miniflare";
-import { output } from "../dev/command.ts";
 import { compatibilityOf } from "../dev/gateway.ts";
+import { workerds } from "../dev/processes.ts";
 import { PeakMemory } from "./memory.ts";
 import { upgradeRequest } from "./requests.ts";
 import { acceptWebSocket } from "./upstream-websocket.ts";
@@ -82,7 +82,7 @@ async function startUpstream(sockets: Socket[]): Promise<Server> {
 
 async function startRelay(port: number): Promise<{ miniflare: Miniflare; pid: number }> {
   const script = resolve(import.meta.dirname, "backpressure.js");
-  const before = await children();
+  const before = await workerds();
   const miniflare = new Miniflare({
     workers: [
       {
@@ -107,18 +107,8 @@ async function startRelay(port: number): Promise<{ miniflare: Miniflare; pid: nu
     telemetry: { enabled: false },
   });
   await miniflare.ready;
-  const pid = (await children()).find((candidate) => !before.includes(candidate)) ?? 0;
+  const pid = (await workerds()).find((candidate) => !before.includes(candidate)) ?? 0;
   return { miniflare, pid };
-}
-
-/** The workerd processes that this process has started. */
-async function children(): Promise<number[]> {
-  const list = (await output("ps", ["-A", "-o", "pid=,ppid=,comm="])) ?? "";
-  return list
-    .split("\n")
-    .map((line) => line.trim().split(/\s+/))
-    .filter(([, parent, name]) => Number(parent) === process.pid && name?.endsWith("workerd"))
-    .map(([pid]) => Number(pid));
 }
 
 await main().catch((error: Error) => {

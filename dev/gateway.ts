@@ -9,7 +9,7 @@ import { readFile } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { LogLevel, Miniflare, Log as MiniflareLog } from "miniflare";
 import { MODULES } from "./build.ts";
-import { output } from "./command.ts";
+import { workerds } from "./processes.ts";
 
 const root = resolve(import.meta.dirname, "..");
 const NAME = "kube-access";
@@ -212,14 +212,4 @@ function keepSignalListeners(): () => void {
       }
     });
   };
-}
-
-/** The workerd processes that this process has started; miniflare does not tell which is its. */
-async function workerds(): Promise<number[]> {
-  const list = (await output("ps", ["-A", "-o", "pid=,ppid=,comm="])) ?? "";
-  return list
-    .split("\n")
-    .map((line) => line.trim().split(/\s+/))
-    .filter(([, parent, name]) => Number(parent) === process.pid && name?.endsWith("workerd"))
-    .map(([pid]) => Number(pid));
 }

@@ -1,6 +1,7 @@
 // The processes that this one has started, directly or not.
 
 import { execFileSync } from "node:child_process";
+import { output } from "./command.ts";
 
 /** Sends a signal to every descendant. For the moment when asking each part to stop is no longer an option. */
 export function signalDescendants(signal: NodeJS.Signals): void {
@@ -24,4 +25,14 @@ function descendants(root: number): number[] {
     found.push(...pids);
   }
   return found;
+}
+
+/** The workerd processes that this one has started; miniflare does not tell which is its. */
+export async function workerds(): Promise<number[]> {
+  const list = (await output("ps", ["-A", "-o", "pid=,ppid=,comm="])) ?? "";
+  return list
+    .split("\n")
+    .map((line) => line.trim().split(/\s+/))
+    .filter(([, parent, name]) => Number(parent) === process.pid && name?.endsWith("workerd"))
+    .map(([pid]) => Number(pid));
 }

@@ -2,42 +2,22 @@
 // is hurried here.
 
 import assert from "node:assert/strict";
-import { join } from "node:path";
 import { after, before, test } from "node:test";
-import { buildWorker } from "../../../dev/build.ts";
 import { until } from "../cluster/until.ts";
-import { readAnswer, type Stage, startStage } from "./stage.ts";
+import { LIMIT_MS, list, manifestOf, startSessionsStage } from "./sessions.ts";
+import { readAnswer, type Stage } from "./stage.ts";
 import { accept, binary, offer, Peer } from "./websocket.ts";
 import { chunk } from "./wire.ts";
 
-/** An alarm comes 40 seconds after the last word of an object, and what could not be stored is tried again after 30. */
-const LIMIT_MS = 120_000;
 const EXEC = "/api/v1/namespaces/default/pods/web/exec?command=sh&stdin=true&stdout=true&tty=true";
 
 let stage: Stage;
 
 before(async () => {
-  const { dir: worker } = await buildWorker({
-    log: () => {},
-    dir: join(import.meta.dirname, "../../../target/worker-of-sessions"),
-    identities: join(import.meta.dirname, "sessions.yaml"),
-  });
-  stage = await startStage({ worker, hasClock: true, hasSessions: true, identities: {}, vars: { MAX_STREAMS: "1" } });
+  stage = await startSessionsStage({ MAX_STREAMS: "1" });
 });
 
 after(() => stage?.stop());
-
-interface Manifest {
-  id: string;
-  state: string;
-  by: string;
-  reason: string;
-  chunks: { name: string; size: number }[];
-}
-
-async function sessions(as: string, more = ""): Promise<Manifest[]> {
-  return JSON.parse((await stage.call({ as, target: `/.kube-access/sessions?user=${as}${more}` })).text).sessions;
-}
 
 async function stream(as: string): Promise<{ client: Peer; server: Peer; id: string }> {
   let server: Peer | undefined;
@@ -48,17 +28,9 @@ async function stream(as: string): Promise<{ client: Peer; server: Peer; id: str
   const wire = await stage.open({ as, target: EXEC, lines: offer("v5.channel.k8s.io") });
   const answer = await readAnswer(wire);
   assert.equal(answer.status, 101, answer.text);
-  const [live] = await sessions(as, "&state=live");
+  const [live] = await list(stage, as, "&state=live");
   assert.ok(server && live);
   return { client: new Peer(wire, true), server, id: live.id };
-}
-
-async function manifest(as: string, id: string): Promise<Manifest> {
-  return until(`the manifest of ${id}`, LIMIT_MS, async () => {
-    const answer = await stage.call({ as, target: `/.kube-access/sessions/${id}` });
-    const found = answer.status === 200 ? (JSON.parse(answer.text) as Manifest) : undefined;
-    return found?.state === "ended" ? found : undefined;
-  });
 }
 
 test("case 124: what could not be stored to the end is stored when the store is back", async () => {
@@ -68,10 +40,10 @@ test("case 124: what could not be stored to the end is stored when the store is 
   await stage.breakRecordings(true);
   server.send(binary, '\x03{"metadata":{},"status":"Success"}');
   server.close(1000);
-  await until("it is no longer live", LIMIT_MS, async () => (await sessions("carol", "&state=live")).length === 0);
+  await until("it is no longer live", LIMIT_MS, async () => (await list(stage, "carol", "&state=live")).length === 0);
   assert.equal((await stage.call({ as: "carol", target: `/.kube-access/sessions/${id}` })).status, 404);
   await stage.breakRecordings(false);
-  const { by, chunks } = await manifest("carol", id);
+  const { by, chunks } = await manifestOf(stage, "carol", id);
   assert.equal(by, "command");
   const { text } = await stage.call({ as: "carol", target: `/.kube-access/sessions/${id}/cast` });
   assert.match(text, /last words/);
@@ -88,10 +60,10 @@ test("a runtime that ends breaks its streams; each has a manifest that says so, 
   process.kill(stage.gateway.pid(), "SIGKILL");
   // Nobody is left who could say a sentence.
   assert.equal(await client.closed(), undefined);
-  await until("the runtime is back", LIMIT_MS, () => sessions("bob").catch(() => undefined));
-  const { by, reason, chunks } = await manifest("bob", id);
+  await until("the runtime is back", LIMIT_MS, () => list(stage, "bob").catch(() => undefined));
+  const { by, reason, chunks } = await manifestOf(stage, "bob", id);
   assert.equal(by, "runtime");
-  assert.match(reason, /ended by the runtime: what came after the last chunk is lost/);
+  assert.match(reason ?? "", /ended by the runtime: what came after the last chunk is lost/);
   assert.equal(chunks[0]?.name, "00000");
   const again = await stream("bob");
   again.client.wire.socket.destroy();

@@ -2,11 +2,11 @@
 
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
-import { join } from "node:path";
 import { after, afterEach, before, test } from "node:test";
-import { buildWorker } from "../../../dev/build.ts";
+import { until } from "../cluster/until.ts";
 import type { Received } from "./recorder.ts";
-import { type Answer, assertRefused, eventually, readAnswer, type Stage, startStage } from "./stage.ts";
+import { ask, LIMIT_MS, list as listOf, manifestOf, type Session, startSessionsStage } from "./sessions.ts";
+import { assertRefused, readAnswer, type Stage } from "./stage.ts";
 import { accept, binary, closing, offer, Peer, text } from "./websocket.ts";
 
 const POD = "/api/v1/namespaces/default/pods/web";
@@ -24,18 +24,7 @@ const CUT = "the connection ends without a close";
 let stage: Stage;
 
 before(async () => {
-  const { dir: worker } = await buildWorker({
-    log: () => {},
-    dir: join(import.meta.dirname, "../../../target/worker-of-sessions"),
-    identities: join(import.meta.dirname, "sessions.yaml"),
-  });
-  stage = await startStage({
-    worker,
-    hasClock: true,
-    hasSessions: true,
-    identities: {},
-    vars: { MAX_STREAMS: "2", LOG_LEVEL: "debug" },
-  });
+  stage = await startSessionsStage({ MAX_STREAMS: "2", LOG_LEVEL: "debug" });
 });
 
 after(() => stage?.stop());
@@ -101,52 +90,13 @@ async function stream(as: string, target: string, protocol = V5, lines: string[]
   return opened;
 }
 
-interface Session {
-  id: string;
-  state: string;
-  user: string;
-  by?: string;
-  reason?: string;
-  exit_code?: number;
-  bytes: Record<string, number>;
-  sha256: Record<string, string>;
-  chunks: { name: string; size: number; sha256: string; chain: string }[];
-  target: Record<string, unknown>;
-  [member: string]: unknown;
-}
+const own = (path: string, as = "bob") => ask(stage, as, path);
 
-const own = (path: string, as = "bob"): Promise<Answer> => stage.call({ as, target: `/.kube-access/sessions${path}` });
-
-const EMAILS: Record<string, string> = { bob: "bob", alice: "alice", carol: "carol", dave: "dave" };
-
-async function list(as: string, more = ""): Promise<Session[]> {
-  const answer = await own(`?user=${EMAILS[as]}&limit=100${more}`, as);
-  assert.equal(answer.status, 200, answer.text);
-  return JSON.parse(answer.text).sessions;
-}
+const list = (as: string, more?: string) => listOf(stage, as, more);
 
 async function nothingIsOpen(): Promise<void> {
-  for (const as of Object.keys(EMAILS)) {
-    await eventuallyAsync(`nothing of ${as}'s is open`, async () => (await list(as, "&state=live")).length === 0);
-  }
-}
-
-async function eventuallyAsync(what: string, isTrue: () => Promise<boolean>): Promise<void> {
-  let last = false;
-  let failure: unknown;
-  const look = async () => {
-    while (!last) {
-      last = await isTrue();
-      await new Promise((done) => setTimeout(done, last ? 0 : 50));
-    }
-  };
-  look().catch((error) => {
-    failure = error;
-    last = true;
-  });
-  await eventually(what, () => last);
-  if (failure) {
-    throw failure;
+  for (const as of ["bob", "alice", "carol", "dave"]) {
+    await until(`nothing of ${as}'s is open`, LIMIT_MS, async () => (await list(as, "&state=live")).length === 0);
   }
 }
 
@@ -155,13 +105,7 @@ async function ended(
   id: string,
   as: string,
 ): Promise<{ manifest: Session; events: [number, string, string][]; raw: string }> {
-  let manifest: Session | undefined;
-  await eventuallyAsync(`${id} has ended`, async () => {
-    const answer = await own(`/${id}`, as);
-    manifest = answer.status === 200 ? JSON.parse(answer.text) : undefined;
-    return manifest?.state === "ended";
-  });
-  assert.ok(manifest);
+  const manifest = await manifestOf(stage, as, id);
   const raw = (await own(`/${id}/cast`, as)).text;
   const [header, ...events] = raw
     .split("\n")
@@ -479,7 +423,7 @@ test("case 147: so many streams of one caller, and no more; a place comes back",
   assert.ok(first);
   first.client.wire.socket.destroy();
   await ended(first.id, "bob");
-  await eventuallyAsync("a place is free", async () => (await list("bob", "&state=live")).length < 2);
+  await until("a place is free", LIMIT_MS, async () => (await list("bob", "&state=live")).length < 2);
   await stream("bob", PIPE);
 });
 
@@ -528,7 +472,7 @@ test("a refusal of the cluster is the cluster's, and its manifest says so", asyn
   );
   const answer = await stage.call({ as: "bob", target: PIPE, lines: offer(V5) });
   assert.deepEqual([answer.status, answer.text], [403, '{"kind":"Status"}']);
-  await eventuallyAsync("it is in the list", async () => (await list("bob", "&state=ended")).length > before);
+  await until("it is in the list", LIMIT_MS, async () => (await list("bob", "&state=ended")).length > before);
   const [newest] = await list("bob", "&state=ended");
   assert.deepEqual([newest?.by, newest?.reason], ["cluster", "the API server answered with status 403"]);
 });
@@ -554,6 +498,22 @@ test("lists are paged, filtered, and show others' to whom RBAC lets", async () =
   assert.ok(mine.sessions.every(({ user }: Session) => user === "dave") && mine.sessions.length > 0);
   assertRefused(await own("?user=bob", "dave"), 403);
   assert.deepEqual(JSON.parse((await own("?user=bob&day=2001-01-01", "bob")).text).sessions, []);
+});
+
+test("a recording of more chunks than a bucket lists at once is whole", async () => {
+  const exec = await stream("bob", TERMINAL);
+  exec.server.send(binary, SUCCESS);
+  exec.server.close(1000);
+  await ended(exec.id, "bob");
+  const bucket = await stage.gateway.recordings();
+  const names = Array.from({ length: 1_100 }, (_, place) => String(10_000 + place));
+  await Promise.all(names.map((name) => bucket.put(`recordings/chunks/${exec.id}/${name}`, `${name}\n`)));
+  const { chunks } = JSON.parse((await own(`/${exec.id}/chunks`)).text);
+  assert.deepEqual(
+    chunks.slice(2).map(({ name }: { name: string }) => name),
+    names,
+  );
+  assert.ok((await own(`/${exec.id}/cast`)).text.endsWith(`${names.join("\n")}\n`));
 });
 
 test("case 138: no line of the log has what a command was told or said", async () => {
