@@ -3,15 +3,13 @@
 
 import assert from "node:assert/strict";
 import { once } from "node:events";
-import { cp, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { connect } from "node:net";
-import { tmpdir } from "node:os";
-import { join, resolve } from "node:path";
+import { resolve } from "node:path";
 import { type Certs, startCerts } from "../../../dev/access-certs.ts";
 import type { AccessKeys } from "../../../dev/access-keys.ts";
-import { MODULES } from "../../../dev/build.ts";
 import { type Gateway, type Json, startGateway } from "../../../dev/gateway.ts";
 import { localApplication, localUsers } from "../../../dev/users.ts";
+import { type WrappedWorker, wrapWorker } from "../../../dev/wrapped-worker.ts";
 import { ownTime } from "../../own-time.ts";
 import { type Recorder, startRecorder } from "./recorder.ts";
 import { type Head, pieces, readHead, values, Wire, whole } from "./wire.ts";
@@ -111,7 +109,7 @@ export async function startStage(options: StageOptions = {}): Promise<Stage> {
     ...(options.identities && { identities: options.identities }),
     ...(options.hasSessions && { hasSessions: true }),
     ...(options.worker && { worker: options.worker }),
-    ...(clock && { worker: clock.worker }),
+    ...(clock && { worker: clock.dir }),
   }).catch(async (error) => {
     // What still listens would keep the test from ending.
     await stopAround();
@@ -223,15 +221,7 @@ async function dial({ host, port }: Gateway): Promise<Wire> {
 }
 
 /** A copy of the built Worker whose clock a request can put forward, and whose timers it can hurry. All else is as built. */
-async function clockedWorker(
-  build = resolve(import.meta.dirname, "../../../build"),
-): Promise<{ worker: string; remove(): Promise<void> }> {
-  const worker = await mkdtemp(join(tmpdir(), "kube-access-clock-"));
-  for (const name of MODULES) {
-    await cp(join(build, name), join(worker, name));
-  }
-  const entry = await readFile(join(build, "entry.js"), "utf8");
-  assert.match(entry, /^export default \{$/m);
+function clockedWorker(build = resolve(import.meta.dirname, "../../../build")): Promise<WrappedWorker> {
   const clock = `
     let forward = 0;
     let pace = 1;
@@ -255,11 +245,10 @@ async function clockedWorker(
           put ??= bucket.put;
           bucket.put = recordings === "whole" ? put : () => Promise.reject(new Error("put: internal error (10001)"));
         }
-        return unclocked.fetch(request, env, context);
+        return wrapped.fetch(request, env, context);
       },
     };`;
-  await writeFile(join(worker, "entry.js"), entry.replace("export default", "const unclocked =") + clock);
-  return { worker, remove: () => rm(worker, { recursive: true, force: true }) };
+  return wrapWorker(build, clock);
 }
 
 /** Whole numbers below a limit, the same in each run. */
