@@ -46,7 +46,7 @@ pub enum Step<'r> {
 /// What has to be asked of others.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Question {
-    /// The team's certs: by a fetch now, or the one that is under way. [`Gateway::renew`] takes what it brings.
+    /// The team's certs: by a fetch now, or the one that is under way. [`renew`](super::Gateway::renew) takes what it brings.
     Certs,
     /// Whether the signature is RSASSA-PKCS1-v1_5 with SHA-256 over the input.
     Signature {
@@ -60,9 +60,9 @@ pub enum Question {
     /// The text under this key of Workers KV.
     Entry(String),
     /// A person's identity: by a fetch of this URL as them, or by the one for the same person that is under way.
-    /// [`Gateway::enrol`] takes what it brings.
+    /// [`enrol`](super::Gateway::enrol) takes what it brings.
     Membership(Person, String),
-    /// The API server's answers to these, by a POST to [`review::PATH`] each.
+    /// The API server's answers to these, by a POST to [`review::PATH`](crate::review::PATH) each.
     Reviews(Vec<Review>),
 }
 
@@ -99,7 +99,7 @@ pub struct Unanswered;
 pub struct Plan<'r> {
     /// How long the head of the answer may take, in milliseconds; 0 without a bound.
     pub milliseconds: u32,
-    /// Whether even a plain answer must be given to [`answer::review`].
+    /// Whether even a plain answer must be given to [`answer::review`](crate::answer::review).
     pub is_reviewed: bool,
     /// Whether to send it once more when the connection breaks. Nothing runs of a stream that is asked for without its upgrade, and
     /// `kubectl proxy` closes the connection of the WebSocket that was declined before it, without saying so. What is signed is sent
