@@ -96,7 +96,8 @@ pub struct Session {
 #[derive(Clone, Copy, Default)]
 struct Count {
     bytes: u64,
-    hash: Hash,
+    /// Of nothing that the recording holds whole: its chunks have digests.
+    hash: Option<Hash>,
 }
 
 impl fmt::Debug for Count {
@@ -147,6 +148,8 @@ impl Session {
     /// A stream that begins now, in milliseconds since the Unix epoch, and has not been asked for yet.
     #[must_use]
     pub fn new(facts: Facts, relay: &Relay, now: u64) -> Self {
+        let is_kept_whole = facts.is_recorded() && facts.has_terminal();
+        let counts = [true, !is_kept_whole, !is_kept_whole].map(Count::new);
         let cast = facts.is_recorded().then(|| Cast::new(now, facts.has_terminal(), &facts.command(), &facts.title()));
         Self {
             protocol: String::new(),
@@ -154,7 +157,7 @@ impl Session {
             most: relay.stay.bytes,
             is_warned: relay.deadline.at < now / 1000 + WARNING_SECONDS,
             cast,
-            counts: [Count::default(); 3],
+            counts,
             carried: [0; 2],
             outcome: None,
             end: None,
@@ -366,7 +369,9 @@ impl Session {
     fn count(&mut self, place: usize, bytes: &[u8]) {
         if let Some(count) = self.counts.get_mut(place) {
             count.bytes += bytes.len() as u64;
-            count.hash.update(bytes);
+            if let Some(hash) = &mut count.hash {
+                hash.update(bytes);
+            }
         }
     }
 
@@ -383,8 +388,12 @@ fn timestamp(milliseconds: u64) -> String {
 }
 
 impl Count {
-    fn read(self) -> (u64, String) {
-        (self.bytes, id::hex(&self.hash.finalize()))
+    fn new(is_hashed: bool) -> Self {
+        Self { bytes: 0, hash: is_hashed.then(Hash::default) }
+    }
+
+    fn read(self) -> (u64, Option<String>) {
+        (self.bytes, self.hash.map(|hash| id::hex(&hash.finalize())))
     }
 }
 

@@ -32,7 +32,10 @@ export function manifestInWords(manifest: Manifest, now: number): string {
     ["Reason", manifest.reason],
     ["Exit code", manifest.exit_code === undefined ? undefined : String(manifest.exit_code)],
     ["Bytes", bytes && streams.map((stream) => `${stream} ${bytes[stream]}`).join(", ")],
-    ...streams.map((stream): [string, string | undefined] => [`  ${stream}`, sha256 && `SHA-256 ${sha256[stream]}`]),
+    ...streams.map((stream): [string, string | undefined] => {
+      const digest = sha256?.[stream];
+      return [`  ${stream}`, digest && `SHA-256 ${digest}`];
+    }),
     ["Chunks", chunks.length > 0 ? `${counted(chunks.length, "chunk")}, ${counted(recorded, "byte")}` : undefined],
     ["Chain ends", chunks.at(-1)?.chain],
     ["Audit ID", manifest.audit_id],

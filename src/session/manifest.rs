@@ -30,14 +30,14 @@ pub fn name(place: usize) -> String {
     format!("{place:05}")
 }
 
-/// Adds what went through, stdin, stdout and stderr as bytes and digests, and the chunks that are stored.
-pub(super) fn add(text: &mut String, id: &str, protocol: &str, counts: [(u64, String); 3], chunks: &[Chunk]) {
-    let [(stdin, in_hash), (stdout, out_hash), (stderr, err_hash)] = counts;
-    let _ = write!(
-        text,
-        r#","protocol":{},"bytes":{{"stdin":{stdin},"stdout":{stdout},"stderr":{stderr}}},"sha256":{{"stdin":"{in_hash}","stdout":"{out_hash}","stderr":"{err_hash}"}},"chunks":["#,
-        quoted(protocol)
-    );
+/// Adds what went through, stdin, stdout and stderr as bytes and the digests that there are, and the chunks that are stored.
+pub(super) fn add(text: &mut String, id: &str, protocol: &str, counts: [(u64, Option<String>); 3], chunks: &[Chunk]) {
+    let names = ["stdin", "stdout", "stderr"];
+    let bytes = names.iter().zip(&counts).map(|(name, (bytes, _))| format!(r#""{name}":{bytes}"#));
+    let hashes =
+        names.iter().zip(&counts).filter_map(|(name, (_, hash))| Some(format!(r#""{name}":"{}""#, hash.as_ref()?)));
+    let (bytes, hashes) = (bytes.collect::<Vec<_>>().join(","), hashes.collect::<Vec<_>>().join(","));
+    let _ = write!(text, r#","protocol":{},"bytes":{{{bytes}}},"sha256":{{{hashes}}},"chunks":["#, quoted(protocol));
     let links = chain(id, chunks).zip(chunks).enumerate();
     for (place, (link, Chunk { size, sha256 })) in links {
         let (comma, name, sha256) =
