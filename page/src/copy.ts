@@ -1,0 +1,29 @@
+// Text to copy: lines as they are typed, and a button that puts them on the clipboard.
+
+import { h, icon, uniqueId } from "./dom.ts";
+
+const TOLD_MS = 2_500;
+
+export function copyable(label: string, lines: string[]): HTMLElement {
+  const code = h("pre", { id: uniqueId("code"), tabindex: 0, role: "group", "aria-label": label }, lines.join("\n"));
+  const told = h("span", { class: "told", role: "status" });
+  const word = h("span", {}, "Copy");
+  const button = h("button", { type: "button", class: "copy", "aria-describedby": code.id }, icon("copy"), word);
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  button.addEventListener("click", async () => {
+    const isCopied = await navigator.clipboard.writeText(`${lines.join("\n")}\n`).then(
+      () => true,
+      () => false,
+    );
+    if (!isCopied) {
+      // Without the right to write to the clipboard it is for the reader to do.
+      getSelection()?.selectAllChildren(code);
+    }
+    told.textContent = isCopied ? "Copied" : "Selected: press Ctrl+C";
+    clearTimeout(timer);
+    timer = setTimeout(() => {
+      told.textContent = "";
+    }, TOLD_MS);
+  });
+  return h("div", { class: "copyable" }, code, h("div", { class: "copying" }, told, button));
+}
