@@ -76,7 +76,12 @@ async function asJavaScript(base64: string): Promise<string> {
     if (end < 0) {
       throw new Error("wasm2js wrote something else than dev/page-player.ts knows");
     }
-    return `${body.slice(0, end)}\nexport const instantiate = (wbg) => asmFunc({ wbg });\n`;
+    // Memory that has grown leaves the old one detached, as WebAssembly's does: the player sees by that that its views are old.
+    const grows =
+      /var newBuffer = new ArrayBuffer\((newPages << 16)\);\s+var newHEAP8 = new Int8Array\(newBuffer\);\s+newHEAP8\.set\(HEAP8\);/;
+    found(body, grows);
+    const terminal = body.slice(0, end).replace(grows, "var newBuffer = buffer.transfer($1);");
+    return `${terminal}\nexport const instantiate = (wbg) => asmFunc({ wbg });\n`;
   } finally {
     await rm(dir, { recursive: true, force: true });
   }

@@ -5,10 +5,14 @@ import { h, icon, uniqueId } from "./dom.ts";
 const TOLD_MS = 2_500;
 
 export function copyable(label: string, lines: string[]): HTMLElement {
-  const code = h("pre", { id: uniqueId("code"), tabindex: 0, role: "group", "aria-label": label }, lines.join("\n"));
-  const told = h("span", { class: "told", role: "status" });
+  const code = h(
+    "pre",
+    { id: uniqueId("code"), tabindex: 0, role: "group", "aria-label": label },
+    ...lines.map((line) => h("span", {}, line)),
+  );
+  const told = h("span", { class: "unseen", role: "status" });
   const word = h("span", {}, "Copy");
-  const button = h("button", { type: "button", class: "copy", "aria-describedby": code.id }, icon("copy"), word);
+  const button = h("button", { type: "button", "aria-describedby": code.id }, icon("copy"), word);
   let timer: ReturnType<typeof setTimeout> | undefined;
   button.addEventListener("click", async () => {
     const isCopied = await navigator.clipboard.writeText(`${lines.join("\n")}\n`).then(
@@ -19,11 +23,13 @@ export function copyable(label: string, lines: string[]): HTMLElement {
       // Without the right to write to the clipboard it is for the reader to do.
       getSelection()?.selectAllChildren(code);
     }
-    told.textContent = isCopied ? "Copied" : "Selected: press Ctrl+C";
+    word.textContent = isCopied ? "Copied" : "Ctrl+C";
+    told.textContent = isCopied ? "Copied." : "Selected: press Ctrl+C to copy.";
     clearTimeout(timer);
     timer = setTimeout(() => {
+      word.textContent = "Copy";
       told.textContent = "";
     }, TOLD_MS);
   });
-  return h("div", { class: "copyable" }, code, h("div", { class: "copying" }, told, button));
+  return h("div", { class: "copyable" }, code, button, told);
 }

@@ -52,7 +52,7 @@ const SHAPES = {
   yes: "M4 8.5l2.7 2.7L12.2 5.3",
   no: "M7 8h2",
   taken: "M4.8 4.8l6.4 6.4M11.2 4.8l-6.4 6.4",
-  some: "M8 3.2a4.8 4.8 0 1 0 0 9.6zM8 3.2a4.8 4.8 0 0 1 0 9.6",
+  some: "M8 3.2a4.8 4.8 0 1 0 0 9.6a4.8 4.8 0 0 0 0-9.6z",
   copy: "M5.8 5.8v-3h7.4v7.4h-3M2.8 5.8h7.4v7.4H2.8z",
   download: "M8 2.5v7.6M4.8 7.2L8 10.4l3.2-3.2M2.8 13.2h10.4",
   back: "M9.8 3.6L5.4 8l4.4 4.4",
@@ -65,10 +65,19 @@ export function icon(shape: keyof typeof SHAPES): SVGSVGElement {
   for (const [key, value] of Object.entries(attributes)) {
     svg.setAttribute(key, value);
   }
-  const path = document.createElementNS(SVG, "path");
-  path.setAttribute("d", SHAPES[shape]);
-  svg.append(path);
+  svg.append(path(SHAPES[shape]));
+  if (shape === "some") {
+    const half = path("M8 3.2a4.8 4.8 0 0 0 0 9.6z");
+    half.setAttribute("class", "half");
+    svg.append(half);
+  }
   return svg;
+}
+
+function path(d: string): SVGPathElement {
+  const element = document.createElementNS(SVG, "path");
+  element.setAttribute("d", d);
+  return element;
 }
 
 /** Names that no other element of the page has: for labels, and for what describes what. */

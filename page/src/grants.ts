@@ -243,7 +243,7 @@ function untilField(signal: AbortSignal): { element: HTMLElement; value(): Date 
   };
   const switchTo = () => {
     field.disabled = !isExact();
-    exact.toggleAttribute("data-closed", !isExact());
+    exact.hidden = !isExact();
     tell();
   };
   span.element.addEventListener("change", switchTo);

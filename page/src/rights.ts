@@ -163,7 +163,7 @@ function rowPart(row: Row): HTMLElement {
       "th",
       { scope: "row" },
       name(row.resource),
-      row.group !== "" && h("span", { class: "group" }, " ", name(row.group)),
+      row.group !== "" && name(row.group, "group"),
       // Each cell says the same to whoever hears the table.
       notes.length > 0 && h("div", { class: "notes", "aria-hidden": "true" }, ...notes.map(notePart)),
     ),
