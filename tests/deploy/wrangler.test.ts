@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
-import { copyFile, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { copyFile, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { delimiter, join, resolve } from "node:path";
 import { after, before, test } from "node:test";
@@ -66,6 +66,20 @@ test("the Worker is deployed byte for byte, bound to what Terraform made, and gi
     ],
   );
   assert.ok(!text.includes(key), "no output holds the key");
+});
+
+test("the page goes along as it was built, and only the Worker serves it", async () => {
+  const { assets, bindings } = cloudflare.workers.get("kube-access") ?? {};
+  const page = join(root, "build/page");
+  const names = await readdir(page);
+  assert.ok(names.includes("index.html"), String(names));
+  const files = await Promise.all(names.map(async (name) => [`/${name}`, await readFile(join(page, name))]));
+  assert.deepEqual(assets?.files, Object.fromEntries(files));
+  assert.deepEqual(assets?.config, { html_handling: "none", not_found_handling: "none", run_worker_first: true });
+  assert.deepEqual(
+    bindings?.filter(({ type }) => type === "assets"),
+    [{ name: "ASSETS", type: "assets" }],
+  );
 });
 
 test("a second deployment changes nothing, and keeps the secret", async () => {
