@@ -19,6 +19,8 @@ export interface Bindings {
   /** The audience tags of Terraform's applications: the people's, and the machines' where they have one. */
   auds: string[];
   vpcServiceId: string;
+  /** Who is asked for access. undefined: whoever the file says. */
+  contact: string | undefined;
   /** undefined: the Worker has no KV namespace, and nothing that writes grants into one. */
   kvNamespaceId: string | undefined;
   /** The bucket of recordings. undefined: no stream is recorded or bounded. */
@@ -59,13 +61,14 @@ interface Migration {
 /** wrangler.toml with the bindings in it. Throws when the file is written in a way that this cannot edit safely. */
 export function bind(toml: string, bindings: Bindings): string {
   const { accountId, workerName, routes, teamDomain, auds, vpcServiceId } = bindings;
-  const { kvNamespaceId, recordingsBucket } = bindings;
+  const { contact, kvNamespaceId, recordingsBucket } = bindings;
   let text = set(toml, ["name"], workerName);
   text = set(text, ["account_id"], accountId);
   text = setRoutes(text, routes);
   text = set(text, ["vars", "ACCESS_TEAM_DOMAIN"], teamDomain);
   text = auds.reduce(setAudience, text);
   text = setInEntry(text, { array: "vpc_services", key: "binding", name: "KUBE_API" }, "service_id", vpcServiceId);
+  text = contact === undefined ? text : set(text, ["vars", "CONTACT"], contact);
   // Sessions first: their classes are the older ones.
   text = bindOrNot(text, OF_SESSIONS, RECORDINGS, "bucket_name", recordingsBucket);
   return bindOrNot(text, OF_GRANTS, IDENTITIES, "id", kvNamespaceId);

@@ -19,6 +19,7 @@ const bindings: Bindings = {
   teamDomain: "https://acme.cloudflareaccess.com",
   auds: [aud],
   vpcServiceId: "0194b1e8-7b0c-7d4a-9f3e-1f6a3f6f5d10",
+  contact: undefined,
   kvNamespaceId: undefined,
   recordingsBucket: undefined,
 };
@@ -362,6 +363,26 @@ bucket_name = "backups"`;
     }
   });
 
+  for (const written of ['""', "''", '"somebody else"', "'''them'''"]) {
+    test(`CONTACT = ${written} becomes whom Terraform says, and stays where it says nobody`, async () => {
+      const toml = `# The Worker.\n[vars] # all of them\nCONTACT = ${written} # whom to ask\n`;
+      for (const contact of ["the platform team, #platform", 'Ops <ops@example.com>, "24/7" \\o/', "équipe 平台"]) {
+        const bound = bind(toml, { ...bindings, contact });
+        assert.ok(bound.includes(`\nCONTACT = ${JSON.stringify(contact)} # whom to ask\n`), bound);
+        assert.equal((await readAsWranglerDoes(bound)).vars.CONTACT, contact);
+        assert.equal(bind(bound, { ...bindings, contact }), bound);
+        assert.equal(bind(bound, bindings), bound);
+      }
+      assert.ok(bind(toml, bindings).includes(`CONTACT = ${written} # whom to ask`));
+    });
+  }
+
+  test("without CONTACT in the file, and without one in Terraform, there is none", async () => {
+    assert.doesNotMatch(bind("", bindings), /CONTACT/);
+    const { vars } = await readAsWranglerDoes(bind("", { ...bindings, contact: "#platform" }));
+    assert.equal(vars.CONTACT, "#platform");
+  });
+
   test("routes that are Terraform's already stay as they are written, and others are refused", () => {
     const written = 'routes = [\n  # ours\n  { custom_domain = true, pattern = "kube.example.com" },\n]\n';
     assert.ok(bind(written, bindings).startsWith(written));
@@ -477,6 +498,12 @@ describe("outputs", () => {
     assert.deepEqual(toBindings(outputs), bindings);
     assert.deepEqual(toBindings({ ...outputs, identities_kv_id: { value: null } }), bindings);
     assert.deepEqual(toBindings({ ...outputs, identities_kv_id: { value: withKv.kvNamespaceId } }), withKv);
+  });
+
+  test("a contact that is empty is none", () => {
+    const contact = "the platform team, #platform";
+    assert.deepEqual(toBindings({ ...outputs, contact: { value: contact } }), { ...bindings, contact });
+    assert.deepEqual(toBindings({ ...outputs, contact: { value: "" } }), bindings);
   });
 
   test("the machines' host name and audience come after the people's, and a zone with both", () => {
