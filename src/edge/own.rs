@@ -34,8 +34,8 @@ extern "C" {
 /// A change that was made.
 pub(super) const SUCCESS: &str = "{\"kind\":\"Status\",\"apiVersion\":\"v1\",\"metadata\":{},\"status\":\"Success\"}\n";
 
-/// What the page may do in a browser: what it brings itself. Its player's terminal is drawn by `WebAssembly`.
-const OF_PAGE: &str = "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; style-src 'self'; img-src 'self'; font-src 'self'; \
+/// What the page may do in a browser: what it brings itself.
+const OF_PAGE: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; font-src 'self'; \
     connect-src 'self'; form-action 'none'; base-uri 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'";
 
 /// What the answer to a stranger may do.
