@@ -14,6 +14,7 @@ import type { Duplex } from "node:stream";
 import type { Certs, CertsFault } from "./access-certs.ts";
 import { ANY_NUMBER_OF_LINES, Forwarder, MAX_HEAD_BYTES } from "./access-forward.ts";
 import type { AccessUser } from "./access-keys.ts";
+import { Login } from "./access-login.ts";
 import { serverCertificate } from "./certificates.ts";
 import { listen } from "./listen.ts";
 
@@ -49,6 +50,8 @@ export interface Access {
   certs: { host: string; port: number };
   /** The bearer token by which the stand-in knows a user. */
   session(user: string): string;
+  /** Where somebody with a browser logs in. It has a key, and is for nobody else to see. */
+  loginUrl: string;
   /** From now on a user's tokens are good for so many seconds: in Access, how long a session still lasts. */
   setLifetime(user: string, seconds: number): void;
   /** A token as Access would sign it for the user now. */
@@ -82,10 +85,16 @@ export async function startAccess(options: AccessOptions): Promise<Access> {
     return certs.keys.token(user, { aud, teamDomain, claims: { ...ending, ...claims }, ...more });
   };
   const admit = async (request: IncomingMessage): Promise<string[] | undefined> => {
-    const user = sessions.get(bearerToken(request) ?? "");
+    const user = sessions.get(bearerToken(request) ?? Login.sessionOf(request) ?? "");
     return user && edgeHeaders(request, user, await tokenOf(user));
   };
+  const login = new Login(sessions);
   server.on("request", async (request, response) => {
+    const answer = login.answer(request);
+    if (answer) {
+      response.writeHead(answer.status, answer.headers).end(answer.body);
+      return;
+    }
     const headers = await admit(request);
     if (headers) {
       forwarder.request(request, response, headers);
@@ -123,6 +132,7 @@ export async function startAccess(options: AccessOptions): Promise<Access> {
     caFile,
     ca,
     certs,
+    loginUrl: `https://${listening.host}:${listening.port}${login.page}`,
     session: (name) => [...sessions].find(([, user]) => user === named(name))?.[0] ?? "",
     setLifetime: (name, seconds) => lifetimes.set(named(name), seconds),
     mint: async (name, overrides) => tokenOf(named(name), overrides),

@@ -106,7 +106,7 @@ pub enum Reply {
 pub fn read(head: &Head<'_>) -> Option<Result<Call, Error>> {
     let (path, query) = target::split(head.target);
     let is_read = matches!(head.method, "GET" | "HEAD");
-    if path == "/" && is_read && wants_page(head) {
+    if matches!(path, "/" | RESERVED) && wants_page(head) {
         return Some(Ok(Call::Root));
     }
     let rest = path.strip_prefix(RESERVED).filter(|rest| rest.is_empty() || rest.starts_with('/'))?;
@@ -115,7 +115,6 @@ pub fn read(head: &Head<'_>) -> Option<Result<Call, Error>> {
         HOME if is_read => Ok(Call::File("index.html".to_owned())),
         me::PATH if head.method == "GET" => namespace(query).map(Call::Me),
         KUBECONFIG if head.method == "GET" => Ok(Call::Kubeconfig),
-        _ if rest.is_empty() && is_read => Ok(Call::Root),
         _ if path.starts_with(ASSETS) && is_read => file(path).map(Call::File),
         _ => {
             let of_sessions = || Some(sessions::read(head)?.map(Call::Sessions).map_err(Error::from));

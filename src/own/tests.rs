@@ -17,7 +17,7 @@ fn each_path_of_the_gateway_itself_is_read_and_none_of_the_clusters() {
         ("POST", "/", html, None),
         ("GET", "/api", html, None),
         ("GET", "/.kube-accessories", html, None),
-        ("GET", "/.kube-access", "", Some(Call::Root)),
+        ("GET", "/.kube-access", html, Some(Call::Root)),
         ("GET", "/.kube-access/", "", Some(file("index.html"))),
         ("HEAD", "/.kube-access/", "", Some(file("index.html"))),
         ("GET", "/.kube-access/healthz", "", Some(Call::Health)),
@@ -33,6 +33,7 @@ fn each_path_of_the_gateway_itself_is_read_and_none_of_the_clusters() {
         assert_eq!(call(method, target, headers), expected.map(Ok), "{method} {target}");
     }
     for (method, target) in [
+        ("GET", "/.kube-access"),
         ("GET", "/.kube-access/nothing"),
         ("POST", "/.kube-access/"),
         ("POST", "/.kube-access/me"),
