@@ -7,6 +7,7 @@ import { join, resolve } from "node:path";
 import { gzipSync } from "node:zlib";
 import { buildTools } from "./build-tools.ts";
 import { run } from "./command.ts";
+import { buildPage } from "./page-build.ts";
 import { type Log, progress } from "./progress.ts";
 
 const root = resolve(import.meta.dirname, "..");
@@ -93,7 +94,7 @@ async function sizes(worker: BuiltWorker): Promise<string> {
 }
 
 if (import.meta.main) {
-  await buildWorker().catch((error: Error) => {
+  await Promise.all([buildWorker(), buildPage()]).catch((error: Error) => {
     console.error(error.message);
     process.exitCode = 1;
   });

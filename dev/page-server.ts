@@ -46,6 +46,8 @@ export interface PageServerOptions {
   dir: string;
   port?: number;
   now?: () => number;
+  /** How long an answer takes in the state `slow`. */
+  slowMs?: number;
 }
 
 export interface PageServer extends Listening {
@@ -54,8 +56,13 @@ export interface PageServer extends Listening {
   reset(): void;
 }
 
-export async function startPageServer({ dir, port = 0, now = Date.now }: PageServerOptions): Promise<PageServer> {
-  let gateway = new SampleGateway(now);
+export async function startPageServer({
+  dir,
+  port = 0,
+  now = Date.now,
+  slowMs,
+}: PageServerOptions): Promise<PageServer> {
+  let gateway = new SampleGateway(now, slowMs);
   const server = createServer((request, response) => {
     serve(request, response).catch((error: Error) => {
       console.error(error);
@@ -105,7 +112,7 @@ export async function startPageServer({ dir, port = 0, now = Date.now }: PageSer
     ...listening,
     url: `http://${listening.host}:${listening.port}${HOME}`,
     reset: () => {
-      gateway = new SampleGateway(now);
+      gateway = new SampleGateway(now, slowMs);
     },
   };
 }

@@ -40,16 +40,18 @@ class Refusal extends Error {
 
 export class SampleGateway {
   readonly #now: () => number;
+  readonly #slowMs: number;
   readonly #places = new Map<State, { sessions: Session[]; grants: Grant[] }>();
   #count = 0;
 
-  constructor(now: () => number) {
+  constructor(now: () => number, slowMs = SLOW_MS) {
     this.#now = now;
+    this.#slowMs = slowMs;
   }
 
   async answer(state: State, asked: Asked): Promise<Answer> {
     if (state === "slow") {
-      await new Promise((resolve) => setTimeout(resolve, SLOW_MS));
+      await new Promise((resolve) => setTimeout(resolve, this.#slowMs));
     }
     if (state === "expired") {
       const location = "https://team.cloudflareaccess.com/cdn-cgi/access/login/kube.example.com";
@@ -77,7 +79,7 @@ export class SampleGateway {
       throw new Refusal(
         403,
         "Forbidden",
-        "nobody has an entry in identities.yaml that lets you in: ask the platform team (#platform)",
+        "no entry of this gateway's policy names you any more: ask the platform team (#platform)",
       );
     }
     if (method === "POST" && headers["content-type"] !== "application/json") {

@@ -54,6 +54,14 @@ const recorded: Guard = {
 };
 const readOnly: Guard = { name: "contractors-read-only", allow: "read-only" };
 
+const bobGuards: Guard[] = [
+  noSecrets,
+  { name: "no-lists", deny: [{ verbs: ["list", "watch"], resources: ["pods"] }] },
+  { name: "no-web", deny: [{ verbs: ["patch"], resources: ["pods"], names: ["web-*"] }] },
+  { name: "no-forwards", deny: [{ verbs: ["*"], resources: ["pods/portforward"] }] },
+  { name: "typed-too", record: "input", maxSession: 5400, namespaces: ["default", "prod-*"] },
+];
+
 export function me(state: State, now: number, namespace = "default"): Me {
   const later = (milliseconds: number) => timestamp(now + milliseconds);
   const alice: Me = {
@@ -85,6 +93,7 @@ export function me(state: State, now: number, namespace = "default"): Me {
         groups: [{ name: "developers", from: "email" }],
         until: later(48 * MINUTE_MS),
         why: "policy",
+        guards: bobGuards,
         namespaces: { names: [], isComplete: false, problem: "You may not list namespaces: type one." },
         rights: bobRights(namespace),
       };

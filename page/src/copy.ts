@@ -8,7 +8,7 @@ export function copyable(label: string, lines: string[]): HTMLElement {
   const code = h(
     "pre",
     { id: uniqueId("code"), tabindex: 0, role: "group", "aria-label": label },
-    ...lines.map((line) => h("span", {}, line)),
+    ...lines.map((line) => h("span", {}, ...words(line))),
   );
   const told = h("span", { class: "unseen", role: "status" });
   const word = h("span", {}, "Copy");
@@ -32,4 +32,9 @@ export function copyable(label: string, lines: string[]): HTMLElement {
     }, TOLD_MS);
   });
   return h("div", { class: "copyable" }, code, button, told);
+}
+
+/** Where a line is too long for its place, it goes on below between two words, never at a hyphen. */
+function words(line: string): (HTMLElement | string)[] {
+  return line.split(" ").flatMap((word, index) => [index === 0 ? "" : " ", h("span", {}, word)]);
 }

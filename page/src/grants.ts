@@ -27,7 +27,7 @@ const DELAY = "The gateway knows it everywhere within a minute.";
 
 export function grantsView(me: Me, signal: AbortSignal, failed: Failed): View {
   const form = h("div", { class: "giving" }, comingPart("Asking what you may give.", 6));
-  const list = h("div", { class: "group" }, comingPart("Asking what is given.", 4));
+  const list = h("div", { class: "part" }, comingPart("Asking what is given.", 4));
   const scope = h("span", { class: "scope" });
 
   const load = async (isFirst: boolean) => {

@@ -53,28 +53,31 @@ export function cellOf({ group, resource, verbs }: Row, verb: Verb): Cell {
 export function notesOf({ verbs }: Row): Note[] {
   const notes = new Map<string, { note: Note; verbs: Verb[] }>();
   const add = (verb: Verb, note: Note) => {
-    const key = `${note.kind} ${note.text} ${note.guard ?? ""}`;
+    const key = JSON.stringify(note);
     const known = notes.get(key) ?? { note, verbs: [] };
     notes.set(key, { note, verbs: [...known.verbs, verb] });
   };
   for (const verb of VERBS) {
     const right = verbs[verb];
     if (right?.is === "taken") {
-      add(verb, { kind: "taken", text: "taken away by", guard: right.by ?? "" });
+      add(verb, { kind: "taken", text: "", guard: right.by ?? "" });
     }
     if (right?.is === "some") {
       add(verb, { kind: "some", text: `only ${namesOf(right)}` });
     }
     if (right?.except !== undefined) {
-      add(verb, { kind: "some", text: "but not what is taken away by", guard: right.except });
+      add(verb, { kind: "some", text: "less what is taken away by", guard: right.except });
     }
     if (right?.recorded) {
       const what = right.recorded === "input" ? "recorded, what you type as well" : "recorded";
       add(verb, { kind: "recorded", text: what });
     }
   }
-  return [...notes.values()].map(({ note, verbs: told }) => {
-    return note.kind === "recorded" ? note : { ...note, text: `${listed(told)}: ${note.text}` };
+  const all = [...notes.values()];
+  return all.map(({ note, verbs: told }) => {
+    // The cells show which verbs it is about, unless there are several of a kind.
+    const isOne = note.kind === "recorded" || all.filter((other) => other.note.kind === note.kind).length === 1;
+    return isOne ? note : { ...note, text: `${listed(told)}: ${note.text}`.trimEnd() };
   });
 }
 

@@ -184,7 +184,8 @@ function cellPart({ is, text, isRecorded }: Cell): HTMLElement {
 }
 
 function notePart({ kind, text, guard }: Note): HTMLElement {
-  return h("span", { class: kind }, name(text, "text"), ...(guard === undefined ? [] : [" ", name(guard)]));
+  const parts = [...(text === "" ? [] : [name(text, "text"), " "]), ...(guard === undefined ? [] : [name(guard)])];
+  return h("span", { class: kind }, kind === "taken" && icon("taken"), ...parts);
 }
 
 function legend(rows: Row[]): HTMLElement {
@@ -212,7 +213,7 @@ function wildcardsPart({ wildcards }: Rights): HTMLElement | undefined {
   return h(
     "div",
     { class: "wildcards" },
-    h("p", {}, "By rules with a star, you have here:"),
+    h("p", {}, "By rules with a star, RBAC grants you here:"),
     h("ul", {}, ...wildcards.map((one) => h("li", {}, name(wildcardInWords(one), "text")))),
   );
 }

@@ -20,6 +20,8 @@ const VERIFIED_AT_ONCE_BYTES = 8 << 20;
 /** Told above, or of no use to whoever reads the rest. */
 const TOLD_ELSEWHERE = ["State", "Started", "Lasted", "Chunks", "Chain ends", "User", "Pod", "Command"];
 
+const DIGESTS = ["ID", "Subject", "Audit ID", "Ray", "stdin", "stdout", "stderr"];
+
 type SessionPlace = Extract<Place, { view: "session" }>;
 
 export function sessionView(me: Me, { id }: SessionPlace, signal: AbortSignal, failed: Failed): View {
@@ -73,9 +75,13 @@ function parts(
   const lead = h(
     "p",
     { class: "lead" },
-    name(caller.user),
-    `, ${moment(started, Date.now())}, ${state === "live" ? "going on for " : ""}`,
-    lasted,
+    h(
+      "span",
+      {},
+      name(caller.user),
+      `, ${moment(started, Date.now())}, ${state === "live" ? "going on for " : ""}`,
+      lasted,
+    ),
     state === "live" && h("button", { type: "button", class: "danger", onclick: () => void end() }, "End this session"),
   );
   const command = target.command && target.command.length > 0 ? shellWords(target.command) : target.kind;
@@ -108,14 +114,9 @@ function manifestPart(manifest: Manifest): HTMLElement {
   const rows = factsOf(manifest, Date.now()).filter(([label]) => !TOLD_ELSEWHERE.includes(label));
   return h(
     "section",
-    { "aria-labelledby": "manifest" },
+    { class: "manifest", "aria-labelledby": "manifest" },
     h("h2", { id: "manifest" }, "Manifest"),
-    facts(
-      rows.map(([label, value]) => [
-        label.trim(),
-        name(value, /SHA-256|^ID$|Audit|Ray|Subject/.test(label + value) ? "digest" : "text"),
-      ]),
-    ),
+    facts(rows.map(([label, value]) => [label.trim(), name(value, DIGESTS.includes(label.trim()) ? "digest" : "all")])),
   );
 }
 
@@ -154,6 +155,8 @@ function recordingPart(
     try {
       const [{ play }, cast] = await Promise.all([loadPlayer(), getText(castPath(manifest.id), signal)]);
       screen.replaceChildren();
+      // The player takes the width that it finds.
+      screen.classList.add("playing");
       const dispose = play(screen, cast);
       signal.addEventListener("abort", dispose);
     } catch (error) {

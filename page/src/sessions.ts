@@ -80,8 +80,8 @@ class List {
   readonly #search: Search;
   readonly #signal: AbortSignal;
   readonly #failed: Failed;
-  readonly #live = h("div", { class: "group" });
-  readonly #ended = h("div", { class: "group" });
+  readonly #live = h("div", { class: "part" });
+  readonly #ended = h("div", { class: "part" });
   readonly #more = h("div", { class: "more" });
 
   constructor(me: Me, search: Search, signal: AbortSignal, failed: Failed) {

@@ -66,7 +66,7 @@ export function comingPart(what: string, bones: number): HTMLElement {
 export function sentenceOf(error: Error): string {
   if (error instanceof Expired || error instanceof Refused || error instanceof Failure) {
     const text = visible(error.message);
-    return /[.!?]$/.test(text) ? text : `${text}.`;
+    return `${text.charAt(0).toUpperCase()}${text.slice(1)}${/[.!?]$/.test(text) ? "" : "."}`;
   }
   return "This page has a fault: reload it, and tell who runs the gateway if that does not help.";
 }

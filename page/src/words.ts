@@ -4,11 +4,9 @@ import type { ActAs, Denial, Group, Guard, Me } from "./api.ts";
 
 const SECOND = 1000;
 const MINUTE = 60 * SECOND;
-const HOUR = 60 * MINUTE;
-const DAY = 24 * HOUR;
 const KIB = 1024;
 
-/** How long it still is: 3 d 4 h, 5 h 12 min, 12 min, 42 s. Rounded up where seconds are not told. */
+/** How long it still is: 3 d 4 h, 5 h 12 min, 12 min, 42 s. Seconds and minutes are rounded up. */
 export function left(milliseconds: number): string {
   if (milliseconds < MINUTE) {
     return `${Math.max(0, Math.ceil(milliseconds / SECOND))} s`;
@@ -17,10 +15,8 @@ export function left(milliseconds: number): string {
   if (minutes < 60) {
     return `${minutes} min`;
   }
-  if (minutes * MINUTE < DAY) {
-    return pair(Math.floor(minutes / 60), "h", minutes % 60, "min");
-  }
-  return pair(Math.floor(milliseconds / DAY), "d", Math.floor((milliseconds % DAY) / HOUR), "h");
+  const hours = Math.floor(minutes / 60);
+  return hours < 24 ? pair(hours, "h", minutes % 60, "min") : pair(Math.floor(hours / 24), "d", hours % 24, "h");
 }
 
 function pair(large: number, largeUnit: string, small: number, smallUnit: string): string {
@@ -112,7 +108,7 @@ export function whyInWords(why: Me["why"]): string {
 export function guardInWords(guard: Guard): string[] {
   return [
     ...(guard.allow === "read-only"
-      ? ["You may read alone: get, list and watch. No secrets, exec, attach, port-forward or proxy."]
+      ? ["You may read: get, list and watch, and no more. No secrets, exec, attach, port-forward or proxy."]
       : []),
     ...(guard.deny ?? []).map(denialInWords),
     ...streamsInWords(guard),
