@@ -109,7 +109,7 @@ pub fn read(head: &Head<'_>) -> Option<Result<Call, Error>> {
     if matches!(path, "/" | RESERVED) && wants_page(head) {
         return Some(Ok(Call::Root));
     }
-    let rest = path.strip_prefix(RESERVED).filter(|rest| rest.is_empty() || rest.starts_with('/'))?;
+    path.strip_prefix(RESERVED).filter(|rest| rest.is_empty() || rest.starts_with('/'))?;
     let call = match path {
         HEALTH if is_read => Ok(Call::Health),
         HOME if is_read => Ok(Call::File("index.html".to_owned())),

@@ -260,7 +260,10 @@ test("without JavaScript the page says that it needs it, and nothing else happen
   const devtools = await stage.chromium.context.newCDPSession(tab);
   await devtools.send("Emulation.setScriptExecutionDisabled", { value: true });
   await tab.goto(home);
-  await tab.getByText(/JavaScript/).first().waitFor();
+  await tab
+    .getByText(/JavaScript/)
+    .first()
+    .waitFor();
   assert.deepEqual(stage.upstream.received.length, 0);
   await tab.close();
 });

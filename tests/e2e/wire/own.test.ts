@@ -267,7 +267,7 @@ test("what cannot be given is refused with what to do, and nothing is asked or k
   }
   const target = "/.kube-access/grants";
   for (const [lines, body] of [
-    [[], JSON.stringify(good)],
+    [["Cookie: a=b"], JSON.stringify(good)],
     [["Content-Type: text/plain"], JSON.stringify(good)],
     [[JSON_LINE], "no JSON"],
     [[JSON_LINE], `${JSON.stringify(good)}${" ".repeat(20_000)}`],
