@@ -231,6 +231,10 @@ fn plain(body: &str, status: u16, content_type: &str) -> Result<web_sys::Respons
     web_sys::Response::new_with_opt_str_and_init(Some(body), &head(status, content_type, None)?)
 }
 
+fn json(text: &str) -> Result<web_sys::Response, JsValue> {
+    plain(text, 200, "application/json")
+}
+
 fn head(status: u16, content_type: &str, retry_after: Option<u32>) -> Result<web_sys::ResponseInit, JsValue> {
     let headers = web_sys::Headers::new()?;
     headers.set("content-type", content_type)?;

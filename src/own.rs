@@ -33,6 +33,9 @@ pub fn of_strangers() -> String {
 /// The longest body of a request for the gateway itself, in bytes.
 pub const MAX_BODY_BYTES: usize = 16 * 1024;
 
+/// What is answered to a change that was made.
+pub const SUCCESS: &str = "{\"kind\":\"Status\",\"apiVersion\":\"v1\",\"metadata\":{},\"status\":\"Success\"}\n";
+
 /// What the gateway does not answer.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Error {

@@ -6,11 +6,11 @@ use wasm_bindgen::prelude::wasm_bindgen;
 use wasm_bindgen_futures::JsFuture;
 use worker::worker_sys::web_sys;
 
-use super::{Visit, head, plain, sessions, vars, with_gateway, write};
+use super::{Visit, head, json, plain, sessions, vars, with_gateway, write};
 use crate::audit::{self, Entry};
 use crate::gateway::Journey;
 use crate::grant;
-use crate::own::{Error, HOME, Reply};
+use crate::own::{Error, HOME, Reply, SUCCESS};
 use crate::refusal::Refusal;
 use crate::request::Request;
 
@@ -30,9 +30,6 @@ extern "C" {
 
     pub(super) fn change(state: &JsValue, env: &JsValue, decide: &JsValue) -> Promise;
 }
-
-/// A change that was made.
-pub(super) const SUCCESS: &str = "{\"kind\":\"Status\",\"apiVersion\":\"v1\",\"metadata\":{},\"status\":\"Success\"}\n";
 
 /// What the page may do in a browser: what it brings itself.
 const OF_PAGE: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; font-src 'self'; \
@@ -91,10 +88,6 @@ pub(super) async fn serve(
     write(asked, &records, answer.status());
     set(&answer, policy)?;
     Ok(answer)
-}
-
-pub(super) fn json(text: &str) -> Result<web_sys::Response, Refusal> {
-    Ok(plain(text, 200, "application/json")?)
 }
 
 /// A file of the page.

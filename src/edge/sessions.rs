@@ -5,9 +5,9 @@ use wasm_bindgen::JsValue;
 use wasm_bindgen_futures::JsFuture;
 use worker::worker_sys::web_sys;
 
-use super::own::{SUCCESS, json};
-use super::{Visit, head, streams, vars};
+use super::{Visit, head, json, streams, vars};
 use crate::gateway::Journey;
+use crate::own::SUCCESS;
 use crate::refusal::Refusal;
 use crate::session::own::{Call, Error, MANIFESTS, Query, chunks, manifest_key, page, user_key};
 
@@ -20,11 +20,11 @@ pub(super) async fn answer(
     journey: &Journey<'_>,
 ) -> Result<web_sys::Response, Refusal> {
     match call {
-        Call::List(query) => json(&list(query, visit).await?),
-        Call::Manifest(id) => json(&manifest(id, visit).await?),
+        Call::List(query) => Ok(json(&list(query, visit).await?)?),
+        Call::Manifest(id) => Ok(json(&manifest(id, visit).await?)?),
         Call::Chunks(id) => {
             let found: Vec<String> = recorded(id, visit).await?.iter().map(Object::chunk).collect();
-            json(&format!("{{\"chunks\":[{}]}}\n", found.join(",")))
+            Ok(json(&format!("{{\"chunks\":[{}]}}\n", found.join(",")))?)
         }
         Call::Chunk(id, name) => pieces(id, &[name], "application/octet-stream", visit),
         Call::Cast(id) => cast(id, visit).await,
@@ -36,7 +36,7 @@ pub(super) async fn answer(
             if status != 200 {
                 return Err(Error::Over(id.clone()).into());
             }
-            json(SUCCESS)
+            Ok(json(SUCCESS)?)
         }
     }
 }
