@@ -42,7 +42,7 @@ async function cluster(request: Received): Promise<void> {
     return json("201 Created", { status: { incomplete: false, resourceRules: [all], nonResourceRules: [] } });
   }
   if (target.startsWith("/api/v1/namespaces")) {
-    return json("200 OK", { metadata: {}, items: [{ metadata: { name: "default" } }] });
+    return json("200 OK", { metadata: {}, rows: [{ cells: ["default"] }] });
   }
   return json("200 OK", { gitVersion: "v1.37.2", data: canary });
 }

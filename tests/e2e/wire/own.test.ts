@@ -47,7 +47,7 @@ async function apiServer(request: Received): Promise<void> {
   if (target.startsWith("/api/v1/namespaces")) {
     return answer("200 OK", {
       metadata: {},
-      items: [{ metadata: { name: "default" } }, { metadata: { name: "team-a" } }],
+      rows: [{ cells: ["default", "Active"] }, { cells: ["team-a", "Active"] }],
     });
   }
   if (target.endsWith("selfsubjectrulesreviews")) {
@@ -149,7 +149,7 @@ test("who asks about themselves costs three requests at most, sent at once, as t
   });
   const me = await json<Me>({ target: "/.kube-access/me?namespace=team-a", as: "dave" });
   assert.deepEqual(started().sort(), [
-    "GET /api/v1/namespaces?limit=500",
+    "GET /api/v1/namespaces?limit=500&includeObject=None",
     "GET /version",
     "POST /apis/authorization.k8s.io/v1/selfsubjectrulesreviews",
   ]);
