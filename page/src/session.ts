@@ -26,7 +26,7 @@ type SessionPlace = Extract<Place, { view: "session" }>;
 
 export function sessionView(me: Me, { id }: SessionPlace, signal: AbortSignal, failed: Failed): View {
   const back = h("a", { href: href({ view: "sessions" }), class: "back" }, icon("back"), "Sessions");
-  const body = h("div", {}, h("h1", {}, "Session"), comingPart("Asking for the session.", 8));
+  const body = h("div", { class: "replaced" }, h("h1", {}, "Session"), comingPart("Asking for the session.", 8));
   const load = async () => {
     try {
       const manifest = manifestOf(await getJson(sessionPath(id), signal), "the manifest");
