@@ -35,7 +35,8 @@ export async function buildPage({
   dir = join(root, "build/page"),
 }: PageBuildOptions = {}): Promise<BuiltPage> {
   const page = { dir };
-  const stamp = join(dir, ".inputs.sha256");
+  // Beside the files: all that lies among them is uploaded.
+  const stamp = `${dir}.sha256`;
   const inputs = await hashOfInputs();
   const isCurrent = existsSync(stamp) && (await readFile(stamp, "utf8")) === inputs;
   if (isCurrent && [...PAGE_FILES, ...PLAYER_FILES].every((name) => existsSync(join(dir, name)))) {
