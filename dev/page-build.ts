@@ -45,6 +45,7 @@ export async function buildPage({
   }
   log("building the page");
   await rm(stamp, { force: true });
+  await rm(dir, { recursive: true, force: true });
   await mkdir(dir, { recursive: true });
   const common = { bundle: true, minify: true, legalComments: "none", logLevel: "silent" } as const;
   const script = { ...common, format: "esm", target: "es2022", absWorkingDir: root } as const;
