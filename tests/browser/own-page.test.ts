@@ -88,6 +88,21 @@ test("alice opens the host by its name, and sees who she is, what she may do and
   }
 });
 
+test("with an empty cache the page shows something within a second", async () => {
+  const paints: number[] = [];
+  // The best of five: what a busy machine adds is not the page's.
+  for (let time = 0; time < 5; time++) {
+    await reset();
+    const tab = await stage.chromium.tab();
+    const devtools = await stage.chromium.context.newCDPSession(tab);
+    await devtools.send("Network.clearBrowserCache");
+    await tab.goto(home);
+    await tab.getByText("platform-admins").first().waitFor();
+    paints.push(Number(await inPage(tab, "() => performance.getEntriesByName('first-contentful-paint')[0].startTime")));
+  }
+  assert.ok(Math.min(...paints) < 1000, `first contentful paint after ${paints.map(Math.round).join(", ")} ms`);
+});
+
 test("alice gives bob a group and takes it back, by hand", async () => {
   await reset();
   const tab = await stage.chromium.tab();
@@ -95,7 +110,7 @@ test("alice gives bob a group and takes it back, by hand", async () => {
   await tab.getByLabel("Address").fill("bob@example.com");
   await tab.getByLabel("Reason").fill("INC-7");
   await tab.getByRole("button", { name: "Give" }).click();
-  const take = tab.getByRole("button", { name: /Take on-call back from bob@example\.com/ });
+  const take = tab.getByRole("button", { name: /Take back on-call from bob@example\.com/ });
   await take.waitFor();
   const [grant] = await given();
   assert.deepEqual(
