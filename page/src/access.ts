@@ -11,8 +11,8 @@ import type { Failed, View } from "./view.ts";
 import { whoSection } from "./who.ts";
 import { moment, ruleInWords, whyInWords } from "./words.ts";
 
-export function accessView(me: Me, signal: AbortSignal, failed: Failed): View {
-  const rights = new RightsSection(me, signal, failed);
+export function accessView(me: Me, asked: string | undefined, signal: AbortSignal, failed: Failed): View {
+  const rights = new RightsSection(me, asked, signal, failed);
   const connect = connectSection(me);
   const element = h(
     "div",
@@ -26,7 +26,7 @@ export function accessView(me: Me, signal: AbortSignal, failed: Failed): View {
     if (next.view !== "access") {
       return false;
     }
-    if (next.part === "rights") {
+    if (next.part !== "connect") {
       void rights.show(next.namespace);
     }
     const section = next.part === "rights" ? rights.element : next.part === "connect" ? connect : undefined;

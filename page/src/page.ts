@@ -23,16 +23,19 @@ await start();
 async function start(): Promise<void> {
   try {
     const place = placeOf(location.hash);
-    const me = (await getJson(mePath(place.view === "access" ? place.namespace : undefined))) as Me;
+    const namespace = place.view === "access" ? place.namespace : undefined;
+    const me = (await getJson(mePath(namespace))) as Me;
     showNavigation(me);
-    show(me, placeOf(location.hash), true);
-    window.addEventListener("hashchange", () => show(me, placeOf(location.hash), false));
+    show(me, namespace, true);
+    window.addEventListener("hashchange", () => show(me, namespace, false));
   } catch (error) {
     fill(failureView(error as Error));
   }
 }
 
-function show(me: Me, place: Place, isFirst: boolean): void {
+/** Shows what the address says. `asked` is the namespace that `me` was asked for with. */
+function show(me: Me, asked: string | undefined, isFirst: boolean): void {
+  const place = placeOf(location.hash);
   hush();
   for (const link of nav.querySelectorAll("a")) {
     const isHere = link.getAttribute("href") === href({ view: place.view === "session" ? "sessions" : place.view });
@@ -49,7 +52,7 @@ function show(me: Me, place: Place, isFirst: boolean): void {
   }
   shown?.leave.abort();
   const leave = new AbortController();
-  const view = viewOf(me, place, leave.signal);
+  const view = viewOf(me, asked, place, leave.signal);
   shown = { place, view, leave };
   fill(view.element);
   if (!isFirst) {
@@ -59,7 +62,7 @@ function show(me: Me, place: Place, isFirst: boolean): void {
   view.goTo?.(place);
 }
 
-function viewOf(me: Me, place: Place, signal: AbortSignal): View {
+function viewOf(me: Me, asked: string | undefined, place: Place, signal: AbortSignal): View {
   const failed = (error: Error) => {
     shown?.leave.abort();
     fill(failureView(error));
@@ -67,7 +70,7 @@ function viewOf(me: Me, place: Place, signal: AbortSignal): View {
   };
   switch (place.view) {
     case "access":
-      return accessView(me, signal, failed);
+      return accessView(me, asked, signal, failed);
     case "sessions":
       return me.features.sessions ? sessionsView(me, place, signal, failed) : offView("sessions");
     case "session":

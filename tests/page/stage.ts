@@ -5,6 +5,7 @@ import assert from "node:assert/strict";
 import { type Browser, type BrowserContextOptions, chromium, type Page } from "playwright-core";
 import { buildPage } from "../../dev/page-build.ts";
 import { type PageServer, startPageServer } from "../../dev/page-server.ts";
+import type { State } from "../../page/sample/states.ts";
 import { findChromium } from "../browser/chromium.ts";
 
 /** The time of the sample, and of the page unless a test lets it go on. */
@@ -121,7 +122,13 @@ async function visit(browser: Browser, url: string, { clock = "still", ...option
 
 /** Waits until the page shows what it has to show: nothing is coming any more. */
 export async function settled(page: Page): Promise<void> {
-  await page.waitForFunction(
-    "!document.querySelector('main[aria-busy], .coming, .skeleton, [aria-busy=true], .verdict-line')",
-  );
+  const coming = page.locator("main[aria-busy], .coming, .skeleton, [aria-busy=true], .verdict-line");
+  await coming.first().waitFor({ state: "detached" });
+}
+
+/** From now on the sample answers the page as in another of its states. */
+export async function become(page: Page, state: State): Promise<void> {
+  await page
+    .context()
+    .addCookies([{ name: "state", value: state, domain: "127.0.0.1", path: "/", sameSite: "Strict" }]);
 }
