@@ -99,9 +99,9 @@ test("a live session is ended, or is not after Escape, and the focus is where on
   await page.getByRole("dialog").waitFor({ state: "detached" });
   assert.equal(await focused(page), end);
   await page.keyboard.press("Enter");
-  await page.keyboard.type("INC-7");
+  await page.keyboard.type("INC-9");
   await page.keyboard.press("Enter");
-  await page.getByText("order: alice ended it: INC-7").waitFor();
+  await page.getByText("order: alice ended it: INC-9").waitFor();
   await page.locator("button:focus", { hasText: "Refresh" }).waitFor();
   await assertCalm();
   await close();

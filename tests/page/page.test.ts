@@ -303,12 +303,13 @@ describe("sessions", () => {
     const { page, assertCalm } = await visit("auditor", "#sessions");
     await page.getByRole("button", { name: "End the session of bob@example.com in shell" }).click();
     const dialog = page.getByRole("dialog", { name: "End this session?" });
-    await dialog.getByLabel("Reason").fill("INC-7");
+    await dialog.getByLabel("Reason").fill("INC-9");
     await dialog.getByRole("button", { name: "End it" }).click();
     await page.getByText("The session of bob@example.com was ended.").waitFor();
+    await page.getByText("order: alice ended it: INC-9").waitFor();
     assert.equal(await page.getByRole("dialog").count(), 0);
     const ended = page.locator("section[aria-labelledby=ended] li").first();
-    assert.match(await ended.innerText(), /order: alice ended it: INC-7/);
+    assert.match(await ended.innerText(), /order: alice ended it: INC-9/);
     assert.equal(await page.locator("section[aria-labelledby=live] li").count(), 1);
     await assertCalm();
   });
@@ -395,13 +396,14 @@ describe("grants", () => {
     const said = "eve@example.com has on-call until 16:00. The gateway knows it everywhere within a minute.";
     await page.getByText(said).waitFor();
     const given = page.locator(".given li").filter({ hasText: "eve@example.com" });
+    await given.waitFor();
     assert.match(await given.innerText(), /on-call\s+4 h left, until 16:00\s+INC-8 by alice, 12:00/);
 
     await page.getByRole("button", { name: "Take back on-call from eve@example.com" }).click();
     await page.getByRole("dialog").getByText("eve@example.com loses on-call").waitFor();
     await page.getByRole("button", { name: "Take it back" }).click();
     await page.getByText("on-call was taken back from eve@example.com.").waitFor();
-    assert.equal(await given.count(), 0);
+    await given.waitFor({ state: "detached" });
     await assertCalm();
   });
 

@@ -100,7 +100,8 @@ async function visit(browser: Browser, url: string, { clock = "still", ...option
     await page.clock.setFixedTime(NOW);
   }
   if (clock === "moved") {
-    await page.clock.install({ time: NOW });
+    // It goes on until it is paused, and cannot be paused in its past.
+    await page.clock.install({ time: NOW - 3_600_000 });
     await page.clock.pauseAt(NOW);
   }
   await page.goto(url);

@@ -22,6 +22,7 @@ before(async () => {
 after(() => stage?.stop());
 
 const session = `#sessions/${ids.whole}`;
+const edited = `#sessions/${ids.edited}`;
 
 /** The views of each state, and the heading that stands above each. */
 const views: Record<State, Record<string, string>> = {
@@ -29,6 +30,7 @@ const views: Record<State, Record<string, string>> = {
     "": "You are alice",
     "#sessions": "Sessions",
     [session]: "default/web-7d4b9c6f5d-x2x9k",
+    [edited]: "team-a/worker-0",
     "#grants": "Grants",
   },
   developer: { "": "You are bob@example.com", "#sessions": "Sessions", [session]: "Session", "#grants": "Grants" },
