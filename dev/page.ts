@@ -30,6 +30,8 @@ const root = resolve(import.meta.dirname, "..");
 const { port } = readOptions();
 const log = progress();
 let timer: NodeJS.Timeout | undefined;
+/** One build after the other, and none that outlives its folder. */
+let building: Promise<unknown> = Promise.resolve();
 const dir = await mkdtemp(join(tmpdir(), "kube-access-page-"));
 const stopping = Promise.withResolvers<void>();
 for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
@@ -47,7 +49,8 @@ try {
   for (const watcher of watchers) {
     watcher.close();
   }
-  await server.stop();
+  clearTimeout(timer);
+  await Promise.all([server.stop(), building]);
 } catch (error) {
   console.error((error as Error).message);
   process.exitCode = 1;
@@ -59,7 +62,7 @@ try {
 function rebuildSoon(): void {
   clearTimeout(timer);
   timer = setTimeout(() => {
-    buildPage({ log, dir }).catch((error: Error) => console.error(error.message));
+    building = building.then(() => buildPage({ log, dir })).catch((error: Error) => console.error(error.message));
   }, SETTLED_MS);
 }
 

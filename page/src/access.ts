@@ -6,7 +6,6 @@ import { connectSection } from "./connect.ts";
 import { h, name } from "./dom.ts";
 import type { Place } from "./place.ts";
 import { RightsSection } from "./rights.ts";
-import { say } from "./say.ts";
 import type { Failed, View } from "./view.ts";
 import { whoSection } from "./who.ts";
 import { moment, ruleInWords, whyInWords } from "./words.ts";
@@ -42,7 +41,6 @@ export function accessView(me: Me, asked: string | undefined, signal: AbortSigna
 
 function greeting(me: Me, signal: AbortSignal): HTMLElement {
   const address = me.email ?? me.serviceToken;
-  const over = () => say("Your session has ended: reload the page to log in again.");
   return h(
     "header",
     { class: "greeting" },
@@ -53,7 +51,7 @@ function greeting(me: Me, signal: AbortSignal): HTMLElement {
       address !== undefined && name(address),
       address !== undefined && ", ",
       `${ruleInWords(me)}. This session ends at ${moment(me.until, Date.now())}, in `,
-      countdown(me.until, "no time", signal, over),
+      countdown(me.until, "no time", signal),
       `: ${whyInWords(me.why)}.`,
     ),
   );

@@ -4,14 +4,18 @@
 import { accessView } from "./access.ts";
 import { type Me, mePath } from "./api.ts";
 import { getJson } from "./client.ts";
+import { everySecond } from "./clock.ts";
 import { focusOn, h, name } from "./dom.ts";
 import { grantsView } from "./grants.ts";
 import { href, type Place, placeOf, titleOf } from "./place.ts";
-import { hush } from "./say.ts";
+import { hush, say } from "./say.ts";
 import { sessionView } from "./session.ts";
 import { sessionsView } from "./sessions.ts";
 import { failureView, offView } from "./states.ts";
 import type { View } from "./view.ts";
+
+/** How long before its end a session is said to end. */
+const WARNED_MS = 5 * 60_000;
 
 const main = document.querySelector("main") as HTMLElement;
 const nav = document.querySelector("nav") as HTMLElement;
@@ -26,6 +30,7 @@ async function start(): Promise<void> {
     const namespace = place.view === "access" ? place.namespace : undefined;
     const me = (await getJson(mePath(namespace))) as Me;
     showNavigation(me);
+    tellOfItsEnd(Date.parse(me.until));
     show(me, namespace, true);
     window.addEventListener("hashchange", () => show(me, namespace, false));
   } catch (error) {
@@ -78,6 +83,22 @@ function viewOf(me: Me, asked: string | undefined, place: Place, signal: AbortSi
     case "grants":
       return me.features.grants ? grantsView(me, signal, failed) : offView("grants");
   }
+}
+
+/** Wherever one is on the page: some time before the session ends, and when it has. */
+function tellOfItsEnd(end: number): void {
+  const done = new AbortController();
+  let before = end - Date.now();
+  everySecond(done.signal, () => {
+    const left = end - Date.now();
+    if (left <= 0) {
+      say("Your session has ended: reload the page to log in again.");
+      done.abort();
+    } else if (left <= WARNED_MS && before > WARNED_MS) {
+      say("Your session ends in 5 minutes.");
+    }
+    before = left;
+  });
 }
 
 function showNavigation({ features, cluster }: Me): void {

@@ -107,7 +107,10 @@ describe("who", () => {
     await page.clock.fastForward(2 * 60 * MINUTE_MS + 2 * MINUTE_MS);
     await page.clock.runFor(2_000);
     assert.match(await page.locator(".who").innerText(), /sre granted, over: reload the page/);
-    await page.clock.fastForward(4 * 60 * MINUTE_MS);
+    await page.clock.fastForward(3 * 60 * MINUTE_MS + 22 * MINUTE_MS);
+    await page.clock.runFor(65_000);
+    await page.getByText("Your session ends in 5 minutes.").waitFor();
+    await page.clock.fastForward(60 * MINUTE_MS);
     await page.clock.runFor(2_000);
     assert.equal(await session.innerText(), "no time");
     await page.getByText("Your session has ended: reload the page to log in again.").waitFor();
