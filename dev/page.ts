@@ -32,7 +32,8 @@ const log = progress();
 let timer: NodeJS.Timeout | undefined;
 /** One build after the other, and none that outlives its folder. */
 let building: Promise<unknown> = Promise.resolve();
-const dir = await mkdtemp(join(tmpdir(), "kube-access-page-"));
+const folder = await mkdtemp(join(tmpdir(), "kube-access-page-"));
+const dir = join(folder, "page");
 const stopping = Promise.withResolvers<void>();
 for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
   process.on(signal, () => stopping.resolve());
@@ -55,7 +56,7 @@ try {
   console.error((error as Error).message);
   process.exitCode = 1;
 } finally {
-  await rm(dir, { recursive: true, force: true });
+  await rm(folder, { recursive: true, force: true });
 }
 
 /** An editor writes a file in several steps, and several files at once. */
