@@ -225,7 +225,7 @@ mod tests {
 
     use super::*;
     use crate::guard::Held;
-    use crate::identity::tests_support::identity;
+    use crate::identity::tests_support::{identity, stored};
     use crate::keys::KeysError;
     use crate::{identity, protocol, token};
 
@@ -245,6 +245,16 @@ mod tests {
     fn event(text: &str, caller: Option<&Caller>, refusal: Option<&Refusal>) -> Value {
         let template = entry(&Request::read(text), caller, refusal).event();
         serde_json::from_str(&filled(&template)).unwrap()
+    }
+
+    #[test]
+    fn case_137_180_an_event_tells_all_grants_by_which_somebody_is_who_they_are() {
+        let entry = r#"{"user":"alice","grants":[{"groups":["b"],"id":"g-2","expires":"2100-01-01T00:00:00Z"},{"groups":["a"],"id":"g-1","expires":"2100-01-01T00:00:00Z"}]}"#;
+        let caller = Caller::new(stored(entry), Held::default());
+        let text = filled(&Entry { request: &Request::read(EXEC), caller: Some(&caller), refusal: None }.event());
+        assert_eq!(text.matches("kube-access.dev/grant").count(), 1, "no member comes twice");
+        let event: Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(event["user"]["extra"]["kube-access.dev/grant"], json!(["g-2", "g-1"]));
     }
 
     #[test]

@@ -301,6 +301,8 @@ impl IdentityMap<'_> {
             identity.extras.extend(grant.id.map(|id| (Extra::Grant, id)));
             until = until.min(grant.expires);
         }
+        // The last hop, which is told who somebody is line by line, has them in this order too: see `signature`.
+        identity.extras.sort_by_key(|(extra, _)| extra.key());
         if identity.groups.len() > name::MAX_GROUPS {
             return Err(Error::TooManyGroups(claims.name()));
         }
@@ -426,6 +428,7 @@ fn line_start(table: &str, index: usize) -> usize {
 
 #[cfg(test)]
 pub(crate) mod tests_support {
+    use super::entry::{self, Verdict};
     use super::{Identity, IdentityMap, Membership, Stored};
     use crate::config::tests_support::config;
     use crate::token::tests_support::claims;
@@ -433,6 +436,13 @@ pub(crate) mod tests_support {
     /// A person in two groups.
     pub(crate) fn identity() -> Identity {
         with_row("alice\tadmins,devs")
+    }
+
+    /// The person alice@example.com, of whom Workers KV has this.
+    pub(crate) fn stored(text: &str) -> Identity {
+        let claims = claims(&config(), &serde_json::json!({"email": "alice@example.com", "sub": "id-1"}));
+        let Verdict::Stored(stored) = entry::read(text, &claims, 0).unwrap() else { unreachable!("denied") };
+        IdentityMap::default().identify(&claims, stored, &Membership::default(), 0).unwrap().0
     }
 
     /// The person alice@example.com, whose entry is this row.

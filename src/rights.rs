@@ -265,7 +265,7 @@ impl<'a> Row<'a> {
             is: if names.is_empty() { "yes" } else { "some" },
             names,
             except: guards.taker(held, &target, true),
-            recorded: guards.stay(held, &target).and_then(|stay| stay.record.name()),
+            recorded: guards.stay(held, &target).filter(|_| target.is_stream()).and_then(|stay| stay.record.name()),
             ..may
         })
     }

@@ -9,7 +9,7 @@ use serde::{Serialize, Serializer};
 use super::{Entry, MAX_OF_CLIENT, redact};
 use crate::caller::Caller;
 use crate::grant;
-use crate::identity::Identity;
+use crate::identity::{Extra, Identity};
 use crate::record::{cut, timestamp};
 use crate::refusal::Refusal;
 use crate::target::Target;
@@ -53,10 +53,14 @@ struct Extras<'a>(&'a Identity);
 /// Members that are text, in this order, without the empty ones.
 struct Texts<'a, const N: usize>([(&'static str, Cow<'a, str>); N]);
 
-impl Serialize for Extras<'_> {
+impl<'a> Serialize for Extras<'a> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let extras = self.0.extras().iter();
-        serializer.collect_map(extras.map(|(extra, value)| (extra.key(), [value])))
+        // One member for each key: of several grants all are told.
+        let by_key = self.0.extras().chunk_by(|(one, _), (other, _)| one == other);
+        let member = |extras: &'a [(Extra, String)]| {
+            Some((extras.first()?.0.key(), extras.iter().map(|(_, value)| value.as_str()).collect::<Vec<_>>()))
+        };
+        serializer.collect_map(by_key.filter_map(member))
     }
 }
 

@@ -371,6 +371,7 @@ mod tests {
             assert_eq!(identity.groups(), groups);
             let ids = identity.extras().iter().filter(|(extra, _)| *extra == Extra::Grant);
             assert!(ids.map(|(_, id)| id).eq(grants));
+            assert!(identity.extras().is_sorted_by_key(|(extra, _)| extra.key()), "as the last hop has them");
             assert_eq!(end, until);
         }
     }

@@ -33,6 +33,13 @@ fn an_administrators_rights_are_everything_less_what_guards_take() {
     assert_eq!(row(&rights, "apps", "deployments")["list"], json!({"is": "taken", "by": "no-lists"}));
     assert_eq!(row(&rights, "", "pods")["delete"], json!({"is": "yes", "except": "no-web"}));
     assert_eq!(row(&rights, "", "pods/exec")["create"], json!({"is": "yes", "recorded": "output"}));
+    for (resource, verb) in [("pods/log", "get"), ("pods", "watch")] {
+        assert_eq!(
+            row(&rights, "", resource)[verb],
+            json!({"is": "yes"}),
+            "what stays open ends in time, and is not recorded"
+        );
+    }
     assert_eq!(row(&rights, "", "nodes")["get"], json!({"is": "yes"}));
     assert_eq!(rights["urls"][1], json!({"verbs": ["get"], "urls": ["/healthz"]}));
     let elsewhere = self::rights("default", GUARDS, &all);
