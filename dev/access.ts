@@ -2,7 +2,8 @@
 // no session, and gives every request of those who have one a freshly signed Cf-Access-Jwt-Assertion.
 //
 // Where Cloudflare recognises a caller by the device client (WARP), the stand-in does by a session token, which a kubeconfig
-// carries as its bearer token. It is consumed here: like Access's own credentials, it never reaches the gateway.
+// carries as its bearer token. It is consumed here: like Access's own credentials, it never reaches the gateway. Programs are
+// recognised as Access does it: by the headers of a service token, or a token of `cloudflared access` in cf-access-token.
 
 import { randomBytes } from "node:crypto";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
@@ -49,6 +50,8 @@ export interface Access {
   certs: { host: string; port: number };
   /** The bearer token by which the stand-in knows a user. */
   session(user: string): string;
+  /** The service token of a program, as its headers carry it. */
+  serviceToken(user: string): { id: string; secret: string };
   /** From now on a user's tokens are good for so many seconds: in Access, how long a session still lasts. */
   setLifetime(user: string, seconds: number): void;
   /** A token as Access would sign it for the user now. */
@@ -81,8 +84,20 @@ export async function startAccess(options: AccessOptions): Promise<Access> {
     const ending = seconds === undefined ? {} : { exp: Math.floor(Date.now() / 1000) + seconds };
     return certs.keys.token(user, { aud, teamDomain, claims: { ...ending, ...claims }, ...more });
   };
+  const programs = new Map(users.flatMap((user) => ("commonName" in user ? [[user.commonName, user] as const] : [])));
+  const serviceSecrets = new Map([...programs.keys()].map((id) => [id, `cfast_${randomBytes(20).toString("hex")}`]));
+  const ofServiceToken = ({ headers }: IncomingMessage): AccessUser | undefined => {
+    const { "cf-access-client-id": id, "cf-access-client-secret": secret } = headers;
+    return typeof id === "string" && secret === serviceSecrets.get(id) ? programs.get(id) : undefined;
+  };
+  const ofPerson = async ({ headers }: IncomingMessage): Promise<AccessUser | undefined> => {
+    const token = headers["cf-access-token"];
+    const identity = typeof token === "string" ? await certs.keys.identity(token) : undefined;
+    const { email } = (identity ?? {}) as { email?: string };
+    return email === undefined ? undefined : users.find((user) => "email" in user && user.email === email);
+  };
   const admit = async (request: IncomingMessage): Promise<string[] | undefined> => {
-    const user = sessions.get(bearerToken(request) ?? "");
+    const user = sessions.get(bearerToken(request) ?? "") ?? ofServiceToken(request) ?? (await ofPerson(request));
     return user && edgeHeaders(request, user, await tokenOf(user));
   };
   server.on("request", async (request, response) => {
@@ -124,6 +139,11 @@ export async function startAccess(options: AccessOptions): Promise<Access> {
     ca,
     certs,
     session: (name) => [...sessions].find(([, user]) => user === named(name))?.[0] ?? "",
+    serviceToken: (name) => {
+      const user = named(name);
+      const id = "commonName" in user ? user.commonName : "";
+      return { id, secret: serviceSecrets.get(id) ?? "" };
+    },
     setLifetime: (name, seconds) => lifetimes.set(named(name), seconds),
     mint: async (name, overrides) => tokenOf(named(name), overrides),
     signRaw: async (header, payload) => certs.keys.signRaw(header, payload),

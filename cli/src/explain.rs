@@ -20,6 +20,7 @@ use crate::policy::Policy;
 use crate::text::{at, labelled, seconds, shell_words, visible, visible_json};
 use ruling::{Asker, Bench, Ruling};
 use words::Asked;
+pub(crate) use words::encode;
 
 mod event;
 mod replay;
