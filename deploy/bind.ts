@@ -8,8 +8,9 @@ import { unifiedDiff } from "./unified-diff.ts";
 import { bind } from "./wrangler-toml.ts";
 
 const help = `Writes Terraform's outputs into wrangler.toml: the account, the Worker's name and host names, the Access team and audiences,
-the VPC service, the KV namespace (without one the binding IDENTITIES is commented out), and the bucket of recordings (without
-one SESSIONS, ROLL and RECORDINGS are). All else stays as it is, further audiences too. Running it again changes nothing.
+the VPC service, the contact (where there is one), the KV namespace (without one IDENTITIES and GRANTS are commented out), and the
+bucket of recordings (without one SESSIONS, ROLL and RECORDINGS are). All else stays as it is, further audiences too. Running it
+again changes nothing.
 
   npm run deploy:bind                  write
   npm run deploy:bind -- --dry-run     show the difference, write nothing

@@ -4,10 +4,12 @@ import { readFile } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { parseArgs } from "node:util";
 import { accountChecks } from "./doctor/account.ts";
+import { bindingChecks } from "./doctor/bindings.ts";
 import { callerChecks } from "./doctor/caller.ts";
 import { type Check, examine, type Finding } from "./doctor/check.ts";
 import { Door } from "./doctor/door.ts";
 import { entranceChecks } from "./doctor/entrance.ts";
+import { pageChecks } from "./doctor/page.ts";
 import { readProject } from "./doctor/project.ts";
 import { streamChecks } from "./doctor/streams.ts";
 
@@ -99,7 +101,9 @@ async function readCommandLine() {
   const door = new Door({ url, authorities, connectTo, credentials });
   const checks: Check[] = [
     ...entranceChecks(door, project),
+    ...bindingChecks(project),
     ...callerChecks(door, project),
+    ...pageChecks(door),
     ...streamChecks(door, { namespace, limitMs }),
     ...accountChecks(project, values.kubeconfig),
   ];

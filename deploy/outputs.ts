@@ -51,6 +51,7 @@ export function toBindings(outputs: Outputs): Bindings {
     teamDomain: text("access_team_domain"),
     auds: [text("access_aud"), optional("access_machines_aud")].filter(isThere),
     vpcServiceId: text("vpc_service_id"),
+    contact: optional("contact"),
     kvNamespaceId: optional("identities_kv_id"),
     recordingsBucket: optional("recordings_bucket"),
   };

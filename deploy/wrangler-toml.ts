@@ -19,7 +19,9 @@ export interface Bindings {
   /** The audience tags of Terraform's applications: the people's, and the machines' where they have one. */
   auds: string[];
   vpcServiceId: string;
-  /** undefined: the Worker has no KV namespace. */
+  /** Who is asked for access. undefined: whoever the file says. */
+  contact: string | undefined;
+  /** undefined: the Worker has no KV namespace, and nothing that writes grants into one. */
   kvNamespaceId: string | undefined;
   /** The bucket of recordings. undefined: no stream is recorded or bounded. */
   recordingsBucket: string | undefined;
@@ -34,11 +36,17 @@ interface Entry {
 
 const IDENTITIES: Entry = { array: "kv_namespaces", key: "binding", name: "IDENTITIES" };
 const RECORDINGS: Entry = { array: "r2_buckets", key: "binding", name: "RECORDINGS" };
-/** The Worker's classes of Durable Objects, by their bindings. */
-const OBJECTS: [Entry, string][] = [
-  [{ array: "durable_objects.bindings", key: "name", name: "SESSIONS" }, "Session"],
-  [{ array: "durable_objects.bindings", key: "name", name: "ROLL" }, "Roll"],
-];
+
+/** A Durable Object that the Worker is bound to. */
+interface DurableObject {
+  entry: Entry;
+  className: string;
+}
+
+const OF_SESSIONS = [durableObject("SESSIONS", "Session"), durableObject("ROLL", "Roll")];
+const OF_GRANTS = [durableObject("GRANTS", "Grants")];
+/** Whose classes each migration of wrangler.toml makes, as it is shipped. */
+const MIGRATIONS = [OF_SESSIONS, OF_GRANTS];
 
 /** What has Cloudflare make classes of Durable Objects, and take them away. */
 interface Migration {
@@ -52,47 +60,74 @@ interface Migration {
 
 /** wrangler.toml with the bindings in it. Throws when the file is written in a way that this cannot edit safely. */
 export function bind(toml: string, bindings: Bindings): string {
-  const { accountId, workerName, routes, teamDomain, auds, vpcServiceId, kvNamespaceId, recordingsBucket } = bindings;
+  const { accountId, workerName, routes, teamDomain, auds, vpcServiceId } = bindings;
+  const { contact, kvNamespaceId, recordingsBucket } = bindings;
   let text = set(toml, ["name"], workerName);
   text = set(text, ["account_id"], accountId);
   text = setRoutes(text, routes);
   text = set(text, ["vars", "ACCESS_TEAM_DOMAIN"], teamDomain);
   text = auds.reduce(setAudience, text);
   text = setInEntry(text, { array: "vpc_services", key: "binding", name: "KUBE_API" }, "service_id", vpcServiceId);
-  text =
-    kvNamespaceId === undefined
-      ? commentOut(text, IDENTITIES)
-      : setInEntry(uncomment(text, IDENTITIES), IDENTITIES, "id", kvNamespaceId);
-  return recordingsBucket === undefined ? unbindSessions(text) : bindSessions(text, recordingsBucket);
+  text = contact === undefined ? text : set(text, ["vars", "CONTACT"], contact);
+  // Sessions first: their classes are the older ones.
+  text = bindOrNot(text, OF_SESSIONS, RECORDINGS, "bucket_name", recordingsBucket);
+  return bindOrNot(text, OF_GRANTS, IDENTITIES, "id", kvNamespaceId);
 }
 
-/** The objects, the bucket, and what has Cloudflare make the classes. */
-function bindSessions(toml: string, bucket: string): string {
-  let text = OBJECTS.reduce((before, [entry, className]) => {
+/**
+ * Objects and the store that they write to, or neither, and what has Cloudflare make the classes. The migration stays: Cloudflare
+ * refuses a version without a class that it once made.
+ */
+function bindOrNot(toml: string, objects: DurableObject[], store: Entry, key: string, value: string | undefined) {
+  if (value === undefined) {
+    return [...objects.map(({ entry }) => entry), store].reduce(commentOut, toml);
+  }
+  const text = objects.reduce((before, { entry, className }) => {
     return setInEntry(uncomment(before, entry), entry, "class_name", className);
   }, toml);
-  text = makeClasses(text);
-  return setInEntry(uncomment(text, RECORDINGS), RECORDINGS, "bucket_name", bucket);
+  return setInEntry(uncomment(makeClasses(text, objects), store), store, key, value);
 }
 
 /**
  * Has the migrations make the classes that they do not make yet. wrangler carries out those after the one that it was at last, and
- * takes each tag once: where there are others, the one for ours comes after them.
+ * takes each tag once. So those of the file as it is shipped come back in their order, the earlier ones too; and where others stand
+ * in their place, the one for ours comes after them.
  */
-function makeClasses(toml: string): string {
-  const isOurs = /^#\s?new_sqlite_classes\s*=.*["']Session["']/m;
-  const text = migrationsOf(toml).length === 0 ? uncommentBlocks(toml, "migrations", isOurs) : toml;
-  const migrations = migrationsOf(text);
-  const made = classesOf(migrations);
-  const missing = OBJECTS.map(([, className]) => className).filter((name) => !made.has(name));
+function makeClasses(toml: string, objects: DurableObject[]): string {
+  const missingIn = (text: string) => {
+    const made = classesOf(migrationsOf(text));
+    return objects.map(({ className }) => className).filter((name) => !made.has(name));
+  };
+  if (missingIn(toml).length === 0) {
+    return toml;
+  }
+  const text = MIGRATIONS.slice(0, MIGRATIONS.indexOf(objects) + 1).reduce(uncommentMigration, toml);
+  const missing = missingIn(text);
   if (missing.length === 0) {
     return text;
   }
   refuseInOneLine(text, "migrations");
+  const migrations = migrationsOf(text);
   const tags = migrations.map(({ tag }) => tag);
   const tag = ["v1", ...migrations.map((_, index) => `v${index + 2}`)].find((one) => !tags.includes(one));
   const names = missing.map((name) => JSON.stringify(name)).join(", ");
   return append(text, ["[[migrations]]", `tag = ${JSON.stringify(tag)}`, `new_sqlite_classes = [${names}]`]);
+}
+
+/** Brings the migration of these objects' classes back where it comes last, and nothing of it has been done. */
+function uncommentMigration(text: string, objects: DurableObject[]): string {
+  const migrations = migrationsOf(text);
+  const made = classesOf(migrations);
+  const names = objects.map(({ className }) => className);
+  const last = readToml(text).tables.findLast(({ resolvedKey }) => resolvedKey[0] === "migrations");
+  if (names.some((name) => made.has(name)) || (migrations.length > 0 && !last)) {
+    return text;
+  }
+  const isOurs = new RegExp(`^#\\s?new_sqlite_classes\\s*=.*["']${names[0]}["']`, "m");
+  const isTagFree = (block: string) =>
+    !migrations.some(({ tag }) => tag === /^#\s?tag\s*=\s*["'](.*?)["']/m.exec(block)?.[1]);
+  const isMeant = (block: string, at: number) => isOurs.test(block) && isTagFree(block) && at > (last?.range[1] ?? 0);
+  return uncommentBlocks(text, "migrations", isMeant);
 }
 
 function migrationsOf(text: string): Migration[] {
@@ -115,9 +150,8 @@ function classesOf(migrations: Migration[]): Set<string> {
   return classes;
 }
 
-/** The migration stays: Cloudflare refuses a version without a class that it once made. */
-function unbindSessions(toml: string): string {
-  return [...OBJECTS.map(([entry]) => entry), RECORDINGS].reduce(commentOut, toml);
+function durableObject(name: string, className: string): DurableObject {
+  return { entry: { array: "durable_objects.bindings", key: "name", name }, className };
 }
 
 function set(text: string, path: Path, value: string): string {
@@ -212,16 +246,16 @@ function commentOut(text: string, entry: Entry): string {
 /** Brings an entry back that was commented out. */
 function uncomment(text: string, entry: Entry): string {
   const isMeant = new RegExp(`^#\\s?${entry.key}\\s*=\\s*["']${entry.name}["']`, "m");
-  return indexOf(text, entry) === undefined ? uncommentBlocks(text, entry.array, isMeant) : text;
+  return indexOf(text, entry) === undefined ? uncommentBlocks(text, entry.array, (block) => isMeant.test(block)) : text;
 }
 
 /** Brings those entries of an array back that were commented out and say what is meant. */
-function uncommentBlocks(text: string, array: string, isMeant: RegExp): string {
+function uncommentBlocks(text: string, array: string, isMeant: (block: string, at: number) => boolean): string {
   const comments = new Set(readToml(text).comments.map(({ range }) => range[0]));
   const header = `\\[\\[\\s*${array.replace(".", "\\s*\\.\\s*")}\\s*\\]\\]`;
   const block = new RegExp(`^#\\s?${header}.*(?:\\r?\\n#\\s?\\w+\\s*=.*)*`, "gm");
   return text.replaceAll(block, (found, at: number) =>
-    comments.has(at) && isMeant.test(found) ? found.replaceAll(/^#\s?/gm, "") : found,
+    comments.has(at) && isMeant(found, at) ? found.replaceAll(/^#\s?/gm, "") : found,
   );
 }
 

@@ -15,6 +15,7 @@ import type { Duplex } from "node:stream";
 import type { Certs, CertsFault } from "./access-certs.ts";
 import { ANY_NUMBER_OF_LINES, Forwarder, MAX_HEAD_BYTES } from "./access-forward.ts";
 import type { AccessUser } from "./access-keys.ts";
+import { Login } from "./access-login.ts";
 import { serverCertificate } from "./certificates.ts";
 import { listen } from "./listen.ts";
 
@@ -52,6 +53,8 @@ export interface Access {
   session(user: string): string;
   /** The service token of a program, as its headers carry it. */
   serviceToken(user: string): { id: string; secret: string };
+  /** Where somebody with a browser logs in. It has a key, and is for nobody else to see. */
+  loginUrl: string;
   /** From now on a user's tokens are good for so many seconds: in Access, how long a session still lasts. */
   setLifetime(user: string, seconds: number): void;
   /** A token as Access would sign it for the user now. */
@@ -97,10 +100,17 @@ export async function startAccess(options: AccessOptions): Promise<Access> {
     return email === undefined ? undefined : users.find((user) => "email" in user && user.email === email);
   };
   const admit = async (request: IncomingMessage): Promise<string[] | undefined> => {
-    const user = sessions.get(bearerToken(request) ?? "") ?? ofServiceToken(request) ?? (await ofPerson(request));
+    const session = bearerToken(request) ?? Login.sessionOf(request) ?? "";
+    const user = sessions.get(session) ?? ofServiceToken(request) ?? (await ofPerson(request));
     return user && edgeHeaders(request, user, await tokenOf(user));
   };
+  const login = new Login(sessions);
   server.on("request", async (request, response) => {
+    const answer = login.answer(request);
+    if (answer) {
+      response.writeHead(answer.status, answer.headers).end(answer.body);
+      return;
+    }
     const headers = await admit(request);
     if (headers) {
       forwarder.request(request, response, headers);
@@ -138,6 +148,7 @@ export async function startAccess(options: AccessOptions): Promise<Access> {
     caFile,
     ca,
     certs,
+    loginUrl: `https://${listening.host}:${listening.port}${login.page}`,
     session: (name) => [...sessions].find(([, user]) => user === named(name))?.[0] ?? "",
     serviceToken: (name) => {
       const user = named(name);

@@ -7,6 +7,7 @@ import { join, resolve } from "node:path";
 import { gzipSync } from "node:zlib";
 import { buildTools } from "./build-tools.ts";
 import { run } from "./command.ts";
+import { buildPage } from "./page-build.ts";
 import { type Log, progress } from "./progress.ts";
 
 const root = resolve(import.meta.dirname, "..");
@@ -15,7 +16,7 @@ const root = resolve(import.meta.dirname, "..");
 export const MODULES = ["entry.js", "index.js", "index_bg.wasm"] as const;
 
 /** The largest upload that passes, gzipped. */
-export const LIMIT_GZIP_BYTES = 230_000;
+export const LIMIT_GZIP_BYTES = 280_000;
 
 export interface BuiltWorker {
   /** Where the modules are. */
@@ -93,7 +94,7 @@ async function sizes(worker: BuiltWorker): Promise<string> {
 }
 
 if (import.meta.main) {
-  await buildWorker().catch((error: Error) => {
+  await Promise.all([buildWorker(), buildPage()]).catch((error: Error) => {
     console.error(error.message);
     process.exitCode = 1;
   });

@@ -32,6 +32,10 @@ export interface GatewayOptions {
   identities?: Record<string, string>;
   /** Binds what recorded and bounded streams need: the Durable Objects and the bucket of recordings. */
   hasSessions?: boolean;
+  /** Binds the Durable Object that keeps grants. It needs `identities`. */
+  hasGrants?: boolean;
+  /** Where the built page is. Without it the binding ASSETS is missing. */
+  page?: string;
   port?: number;
   /** Where the built Worker is. */
   worker?: string;
@@ -81,6 +85,7 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
   const leaveSignalsAlone = keepSignalListeners();
   const vars = { ACCESS_TEAM_DOMAIN: teamDomain, ACCESS_AUD: aud, LOG_LEVEL: "info", ENABLE_K8S_LOGGING: "false" };
   const env = Object.entries({ ...vars, ...options.vars }).map(([name, value]) => [name, variable(value)] as const);
+  const classes = [...(options.hasSessions ? ["Session", "Roll"] : []), ...(options.hasGrants ? ["Grants"] : [])];
   const miniflare = new Miniflare({
     workers: [
       {
@@ -96,14 +101,21 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
               ROLL: { type: "durable-object", worker: NAME, exportName: "Roll" },
               RECORDINGS: { type: "r2", name: "recordings" },
             }),
+            ...(options.hasGrants && { GRANTS: { type: "durable-object", worker: NAME, exportName: "Grants" } }),
+            ...(options.page && { ASSETS: { type: "assets" } }),
             KUBE_API: external(upstream),
           },
-          exports: options.hasSessions
-            ? {
-                Session: { type: "durable-object", storage: "sqlite" },
-                Roll: { type: "durable-object", storage: "sqlite" },
-              }
-            : {},
+          exports: Object.fromEntries(classes.map((name) => [name, { type: "durable-object", storage: "sqlite" }])),
+          // As wrangler.toml has it under [assets].
+          ...(options.page && {
+            assets: {
+              directory: options.page,
+              hasUserWorker: true,
+              runWorkerFirst: true,
+              htmlHandling: "none",
+              notFoundHandling: "none",
+            },
+          }),
         },
         dev: {
           rootPath: root,

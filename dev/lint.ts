@@ -8,6 +8,7 @@ const root = resolve(import.meta.dirname, "..");
 const failed = [
   ["biome", "check", "--error-on-warnings", "."],
   ["tsc", "--noEmit"],
+  ["tsc", "--noEmit", "--project", "page"],
 ].filter(([program = "", ...args]) => spawnSync(program, args, { cwd: root, stdio: "inherit" }).status !== 0);
 
 if (failed.length > 0) {

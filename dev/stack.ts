@@ -21,6 +21,9 @@ export interface StackOptions {
   vars?: Record<string, Json>;
   worker?: string;
   hasSessions?: boolean;
+  hasGrants?: boolean;
+  identities?: Record<string, string>;
+  page?: string;
   logFile?: string;
 }
 

@@ -7,10 +7,10 @@ import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { parseArgs } from "node:util";
 import { IMPERSONATIONS, type Impersonation } from "../deploy/impersonation.ts";
-import { buildWorker } from "./build.ts";
 import { type Cluster, LAST_HOPS, type LastHop, startCluster } from "./cluster.ts";
 import { type ExistingCluster, findCluster } from "./existing-cluster.ts";
 import { kubeconfig } from "./kubeconfig.ts";
+import { buildPage } from "./page-build.ts";
 import { signalDescendants } from "./processes.ts";
 import { progress } from "./progress.ts";
 import { RECORDED, recording } from "./recorded.ts";
@@ -35,6 +35,8 @@ Builds the Worker, starts a local cluster and the gateway in front of it, and pr
   --audit            one audit event for each request, from the Worker and from the local API server
   --help             this text`;
 
+/** What alice may give others for a time, on the page or otherwise. */
+const GRANTABLE = ["on-call"];
 const STOP_LIMIT_MS = 20_000;
 /** One Ctrl-C can arrive several times: from the terminal, and passed on by npm and by run.mjs. */
 const SAME_CTRL_C_MS = 1_000;
@@ -63,7 +65,7 @@ async function up(): Promise<void> {
   const { context } = options;
   // First, since it takes a moment to find out that a context is of no use, and minutes to build what would be of none then.
   const found = context === undefined ? undefined : await findCluster(context);
-  const [cluster, worker] = await Promise.all([
+  const [cluster, worker, page] = await Promise.all([
     part<Cluster | ExistingCluster>(
       found
         ? found.start(log)
@@ -74,7 +76,8 @@ async function up(): Promise<void> {
             impersonation: options.impersonation,
           }),
     ),
-    part(options.record ? buildVariant(recording, log) : buildWorker({ log })),
+    part(buildVariant({ ...(options.record ? recording : { name: "local", guards: [] }), grants: GRANTABLE }, log)),
+    part(buildPage({ log })),
   ]);
   log("starting the gateway");
   const stack = await part(
@@ -82,6 +85,9 @@ async function up(): Promise<void> {
       upstream: cluster.proxy,
       worker: worker.dir,
       hasSessions: options.record,
+      identities: {},
+      hasGrants: true,
+      page: page.dir,
       logFile: join(dir, "gateway.log"),
       vars: { LOG_LEVEL: options.logLevel, ENABLE_K8S_LOGGING: String(options.audit) },
       ...(options.port ? { port: options.port } : {}),
@@ -141,6 +147,11 @@ In another terminal:
   kubectl --context bob get secrets              # another user, other rights
   kubectl --context carol get secrets -A --as breakglass   # on call, by a group of the identity provider
   kubectl --context dave delete pod web          # RBAC would let dave, a guard does not
+
+In a browser, which has to accept the certificate of this run: who you are, what you may do, and grants
+(as alice, give bob the group ${GRANTABLE.join(", ")} for an hour):
+
+  ${stack.access.loginUrl}
 ${howToPlay(combined, "shell")}
 Ctrl-C stops everything and removes these files.`;
 }
@@ -186,6 +197,10 @@ In another terminal:
   kubectl auth whoami
   kubectl get pods
   kubectl --context bob auth whoami              # another user
+
+In a browser, which has to accept the certificate of this run:
+
+  ${stack.access.loginUrl}
 ${howToPlay(combined, "POD")}
 Ctrl-C stops everything and removes these files.`;
 }

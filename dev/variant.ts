@@ -16,6 +16,8 @@ export interface Variant {
   guards: Guard[];
   /** The names of guards that are left out. */
   without?: string[];
+  /** Groups that are listed for granting. */
+  grants?: string[];
 }
 
 export interface BuiltVariant extends BuiltWorker {
@@ -32,7 +34,7 @@ export async function buildVariant(variant: Variant, log: Log): Promise<BuiltVar
 }
 
 /** The text of a policy with other guards. */
-export function policyOf(text: string, { guards, without = [] }: Omit<Variant, "name">): string {
+export function policyOf(text: string, { guards, without = [], grants = [] }: Omit<Variant, "name">): string {
   const policy = parseDocument(text);
   const own = policy.get("guards");
   const kept = new Map((isSeq(own) ? own.items : []).map((guard) => [isMap(guard) ? guard.get("name") : guard, guard]));
@@ -42,5 +44,8 @@ export function policyOf(text: string, { guards, without = [] }: Omit<Variant, "
     }
   }
   policy.set("guards", policy.createNode([...kept.values(), ...guards]));
+  if (grants.length > 0) {
+    policy.set("grants", policy.createNode({ groups: grants }));
+  }
   return policy.toString();
 }

@@ -10,6 +10,7 @@ use std::borrow::Cow;
 
 use chrono::SecondsFormat;
 use serde::Serialize;
+use serde_json::value::RawValue;
 
 use crate::answer;
 use crate::caller::Caller;
@@ -63,6 +64,19 @@ struct Line<'a> {
     reason: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     detail: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ray: Option<&'a str>,
+}
+
+#[derive(Serialize)]
+struct Change<'a> {
+    level: &'static str,
+    message: &'static str,
+    #[serde(rename = "auditID")]
+    audit_id: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    user: Option<&'a str>,
+    grant: Option<&'a RawValue>,
     #[serde(skip_serializing_if = "Option::is_none")]
     ray: Option<&'a str>,
 }
@@ -123,6 +137,28 @@ impl Entry<'_> {
         text.extend([r#"},"stageTimestamp":""#, HOLE, r#"000Z"}"#]);
         text
     }
+}
+
+/// What is written of a grant that was given (`create`) or taken back (`delete`), whatever is logged otherwise: a line, and an event of
+/// level `Request`. `grant` is all of it, in JSON.
+#[must_use]
+pub fn change(entry: &Entry<'_>, verb: &'static str, id: &str, grant: &str) -> Vec<Record> {
+    let head = &entry.request.head;
+    let line = Change {
+        level: Level::Info.name(),
+        message: if verb == "create" { "grant given" } else { "grant taken back" },
+        audit_id: head.audit_id,
+        user: entry.caller.map(|caller| caller.identity().user()),
+        grant: serde_json::from_str(grant).ok(),
+        ray: head.ray(),
+    };
+    let event = Event::of_change(entry, verb, id);
+    let mut line = open(&line);
+    line.extend([r#","status":"#, HOLE, r#","time":""#, HOLE, r#"000Z","milliseconds":"#, HOLE, "}"]);
+    let mut event = open(&event);
+    event.extend([r#","requestObject":"#, grant, r#","responseStatus":{"metadata":{},"code":"#, HOLE]);
+    event.extend([r#"},"stageTimestamp":""#, HOLE, r#"000Z"}"#]);
+    [line, event].map(|template| Record { level: Level::Info, template }).into()
 }
 
 /// A record with its holes filled: the status of the answer, and when its head was known and the request came, both in

@@ -14,27 +14,77 @@ use crate::request::Request;
 
 /// The request was made by a browser.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
-#[error(
-    "this gateway serves programs, not web pages: a browser sent this request. A dashboard works through a proxy on its user's own machine, such as `kubectl proxy`"
-)]
-pub struct Error;
+pub enum Error {
+    /// For the cluster.
+    #[error(
+        "this gateway serves programs, not web pages: a browser sent this request. A dashboard works through a proxy on its user's own machine, such as `kubectl proxy`"
+    )]
+    Page,
+    /// For the gateway itself, by another page than its own.
+    #[error(
+        "the gateway's own paths serve its own page alone: another page sent this request. Open /.kube-access/ by its address"
+    )]
+    OtherPage,
+}
+
+/// What a browser may do with one of the gateway's own paths.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reach {
+    /// Open it, from wherever: it is the same for everybody who enters.
+    Document,
+    /// Read it, from the gateway's own page.
+    Data,
+    /// Change something, from there, by POST and JSON.
+    Change,
+}
+
+/// Lets a request for the gateway itself pass: a program's, that of its own page, and whoever opens the page.
+///
+/// `Sec-Fetch-Site` says where a request comes from (Fetch Metadata): `none` is the address bar. What a workload shows through
+/// `…/proxy/` has an origin of its own, and so comes from another site.
+pub fn check_own(request: &Request<'_>, reach: Reach) -> Result<(), Error> {
+    let head = &request.head;
+    let site = head.header("sec-fetch-site");
+    let is_from_own = match site {
+        None => !is_marked(head),
+        Some("same-origin") => true,
+        Some("none") => reach != Reach::Change,
+        Some(_) => false,
+    };
+    let is_opened = || {
+        let of = |name| head.header(name).unwrap_or_default();
+        reach == Reach::Document && of("sec-fetch-mode") == "navigate" && of("sec-fetch-dest") == "document"
+    };
+    let is_asked_before = head.headers().iter().any(|(name, _)| name.starts_with("access-control-request-"));
+    // The page that a proxy on the caller's own machine serves has that proxy's origin.
+    let is_foreign = head.header("origin").is_some_and(|origin| !is_own(origin, head)) && !is_by_local_proxy(head);
+    let is_served = (is_from_own || is_opened()) && !is_asked_before && !is_foreign && !request.is_upgrade();
+    // Chromium, Firefox and Safari name the origin with every POST.
+    let is_named =
+        reach != Reach::Change || !is_marked(head) || (head.method == "POST" && head.header("origin").is_some());
+    (is_served && is_named).then_some(()).ok_or(Error::OtherPage)
+}
 
 /// Lets a program's request pass, and a browser's that came through a proxy on the caller's own machine: that one is served as
 /// the proxy serves it.
 pub fn check(request: &Request<'_>) -> Result<(), Error> {
     let head = &request.head;
-    let is_marked = |name: &str| {
+    let has_cookie = head.header("cookie").is_some() && request.protocol == Ok(Protocol::WebSocket);
+    let is_foreign = head.header("origin").is_some_and(|origin| !is_own(origin, head));
+    if (is_marked(head) || has_cookie || is_foreign) && !is_by_local_proxy(head) {
+        return Err(Error::Page);
+    }
+    Ok(())
+}
+
+/// Whether a head has what browsers alone send.
+fn is_marked(head: &Head<'_>) -> bool {
+    let is_mark = |name: &str| {
         name.starts_with("sec-fetch-")
             || name.starts_with("access-control-request-")
             || matches!(name, "sec-purpose" | "purpose")
     };
-    let is_marked = head.headers().iter().any(|(name, _)| is_marked(name));
-    let has_cookie = head.header("cookie").is_some() && request.protocol == Ok(Protocol::WebSocket);
-    let is_foreign = head.header("origin").is_some_and(|origin| !is_own(origin, head));
-    if (is_marked || has_cookie || is_foreign) && !is_by_local_proxy(head) {
-        return Err(Error);
-    }
-    Ok(())
+    head.headers().iter().any(|(name, _)| is_mark(name))
 }
 
 /// Whether the first hop was on the caller's own machine. Go's `ReverseProxy`, in `kubectl proxy` and in the back ends of Lens
@@ -46,10 +96,9 @@ pub fn is_by_local_proxy(head: &Head<'_>) -> bool {
     first.and_then(|address| address.parse::<IpAddr>().ok()).is_some_and(|address| address.to_canonical().is_loopback())
 }
 
-/// Whether an `Origin` is the one that the request went to. Where TLS ended before the Worker, `X-Forwarded-Proto` says so.
+/// Whether an `Origin` is the one that the request went to.
 fn is_own(origin: &str, head: &Head<'_>) -> bool {
-    let (scheme, authority) = head.origin.split_once("://").unwrap_or_default();
-    let scheme = head.header("x-forwarded-proto").unwrap_or(scheme);
+    let (scheme, authority) = head.reached();
     let default_port = if scheme == "https" { ":443" } else { ":80" };
     let named = origin.strip_prefix(scheme).and_then(|rest| rest.strip_prefix("://"));
     named.is_some_and(|named| bare(named, default_port) == bare(authority, default_port))
@@ -62,6 +111,7 @@ fn bare<'a>(authority: &'a str, default_port: &str) -> &'a str {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use Reach::{Change, Data, Document};
 
     const UPGRADE: &str = "\nupgrade:websocket\nsec-websocket-version:13\nsec-websocket-key:yPc6qyEdVivBFTmdg5VfRA==";
 
@@ -126,6 +176,63 @@ mod tests {
         assert!(passes("http://k:8443/api", secured));
         assert!(!passes("http://k:8443/api", "\norigin:https://k:8443"));
         assert!(!passes("http://k:8443/api", "\norigin:http://k:8443\nx-forwarded-proto:https"));
+    }
+
+    fn is_served(method: &str, reach: Reach, headers: &str) -> bool {
+        let text = format!("{method}\nhttps://kube.example.com/.kube-access/x\n0\nid{headers}");
+        check_own(&Request::read(&text), reach).is_ok()
+    }
+
+    #[test]
+    fn case_151_the_gateways_own_paths_serve_its_own_page_and_whoever_opens_it() {
+        let opened = "\nsec-fetch-mode:navigate\nsec-fetch-dest:document";
+        let framed = "\nsec-fetch-mode:navigate\nsec-fetch-dest:iframe";
+        let own = "\norigin:https://kube.example.com";
+        for (method, reach, headers, expected) in [
+            ("GET", Document, String::new(), true),
+            ("GET", Document, format!("\nsec-fetch-site:none{opened}"), true),
+            ("GET", Document, format!("\nsec-fetch-site:cross-site{opened}"), true),
+            ("GET", Document, format!("\nsec-fetch-site:same-site{opened}"), true),
+            ("GET", Document, format!("\nsec-fetch-site:cross-site{framed}"), false),
+            (
+                "GET",
+                Document,
+                "\nsec-fetch-site:cross-site\nsec-fetch-mode:no-cors\nsec-fetch-dest:script".into(),
+                false,
+            ),
+            ("GET", Document, "\nsec-purpose:prefetch".into(), false),
+            ("GET", Data, String::new(), true),
+            ("GET", Data, "\nsec-fetch-site:same-origin".into(), true),
+            ("GET", Data, format!("\nsec-fetch-site:none{opened}"), true),
+            ("GET", Data, format!("\nsec-fetch-site:cross-site{opened}"), false),
+            ("GET", Data, "\nsec-fetch-site:same-site".into(), false),
+            ("GET", Data, "\nsec-fetch-site:Same-Origin".into(), false),
+            ("GET", Data, "\nsec-fetch-site:same-origin, cross-site".into(), false),
+            ("GET", Data, "\nsec-fetch-mode:cors".into(), false),
+            ("GET", Data, "\norigin:null".into(), false),
+            ("GET", Data, "\norigin:https://evil.test\nsec-fetch-site:same-origin".into(), false),
+            ("OPTIONS", Change, format!("{own}\naccess-control-request-method:POST"), false),
+            ("POST", Change, String::new(), true),
+            ("POST", Change, format!("{own}\nsec-fetch-site:same-origin"), true),
+            ("POST", Change, "\nsec-fetch-site:same-origin".into(), false),
+            ("POST", Change, format!("{own}\nsec-fetch-site:none"), false),
+            ("POST", Change, format!("{own}\nsec-fetch-site:same-site"), false),
+            ("POST", Change, "\norigin:null\nsec-fetch-site:same-origin".into(), false),
+            ("DELETE", Change, String::new(), true),
+            ("DELETE", Change, format!("{own}\nsec-fetch-site:same-origin"), false),
+            ("GET", Data, UPGRADE.into(), false),
+        ] {
+            assert_eq!(is_served(method, reach, &headers), expected, "{method} {reach:?} {headers}");
+        }
+    }
+
+    #[test]
+    fn case_154_the_page_by_way_of_a_proxy_on_the_callers_machine_has_the_proxys_origin() {
+        let by_proxy = "\nx-forwarded-for:127.0.0.1, 192.0.2.7\norigin:http://127.0.0.1:8001";
+        let site = |site: &str| format!("{by_proxy}\nsec-fetch-site:{site}");
+        assert!(is_served("POST", Reach::Change, &site("same-origin")));
+        assert!(!is_served("POST", Reach::Change, &site("cross-site")));
+        assert!(!is_served("GET", Reach::Data, &site("cross-site")));
     }
 
     #[test]

@@ -9,12 +9,15 @@ use std::rc::Rc;
 
 use crate::deadline::{Deadline, Why};
 use crate::guard::Held;
-use crate::identity::Identity;
+use crate::identity::{Identity, Source};
 use crate::impersonation::{self, Impersonated};
 use crate::keys::{Key, Keys};
 
 /// The most tokens of one generation. There are two, of at most 2 x 8192 tokens, about 1 KiB each as Access signs them.
 const MAX_TOKENS: usize = 8192;
+
+/// What a group takes beside its name, in bytes: that it is a text, and where it comes from.
+const PER_GROUP: usize = size_of::<String>() + size_of::<Source>();
 
 /// The most bytes of one generation: of its tokens, and twice of its callers' lines, once as lines and once as their parts.
 const MAX_BYTES: usize = 16 * 1024 * 1024;
@@ -227,7 +230,7 @@ impl Callers {
 
 impl Remembered {
     fn weight(&self, token: &str) -> usize {
-        token.len() + 2 * self.caller.lines.len()
+        token.len() + 2 * self.caller.lines.len() + self.caller.identity.groups().len() * PER_GROUP
     }
 }
 

@@ -2,6 +2,7 @@
 //!
 //! Out of scope: where the values come from (`edge` reads the Worker's bindings).
 
+use serde::Serialize;
 use thiserror::Error;
 
 use crate::signature::Key;
@@ -44,6 +45,10 @@ pub struct Vars {
     pub has_grants: bool,
     /// `MAX_STREAMS`: how many streams in our hands one user may have.
     pub max_streams: Option<Var>,
+    /// `CONTACT`: who is asked for access.
+    pub contact: Option<Var>,
+    /// Whether the Durable Object `GRANTS` is bound.
+    pub has_ledger: bool,
     /// Whether the Durable Objects `SESSIONS` and `ROLL` are bound.
     pub has_sessions: bool,
     /// Whether the R2 bucket `RECORDINGS` is bound.
@@ -69,8 +74,21 @@ pub struct Config {
     pub last_hop_key: Option<Key>,
     /// How many streams in our hands one user may have.
     pub max_streams: usize,
-    /// Whether there are streams in our hands.
-    pub has_sessions: bool,
+    /// What is bound beside.
+    pub features: Features,
+    /// Who is asked for access; empty where nobody says.
+    pub contact: String,
+}
+
+/// What the gateway has, by what is bound.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Features {
+    /// Streams in our hands.
+    pub sessions: bool,
+    /// Recordings of them.
+    pub recordings: bool,
+    /// Grants that are given through the gateway: an object keeps them, and Workers KV.
+    pub grants: bool,
 }
 
 /// How severe a log line is.
@@ -154,8 +172,20 @@ impl Config {
                 return Err(ConfigError { variable, problem: "missing", remedy });
             }
         }
-        let has_sessions = vars.has_sessions;
-        Ok(Self { issuer, audiences, log_level, audit, last_hop_key, max_streams, has_sessions })
+        Ok(Self {
+            issuer,
+            audiences,
+            log_level,
+            audit,
+            last_hop_key,
+            max_streams,
+            features: Features {
+                sessions: vars.has_sessions,
+                recordings: vars.has_recordings,
+                grants: vars.has_ledger && vars.has_identities,
+            },
+            contact: parse_contact(vars.contact.as_ref())?,
+        })
     }
 }
 
@@ -228,6 +258,14 @@ fn parse_count(value: Option<&Var>) -> Result<usize, ConfigError> {
     count.parse().ok().filter(|count| (1..=1000).contains(count)).ok_or(error("malformed"))
 }
 
+fn parse_contact(value: Option<&Var>) -> Result<String, ConfigError> {
+    let remedy = "set it to who is asked for access, such as \"the platform team, #platform\": one line of at most 200 characters";
+    let error = |problem| ConfigError { variable: "CONTACT", problem, remedy };
+    let contact = text(value).map_err(error)?.unwrap_or_default();
+    let is_line = contact.chars().count() <= 200 && !contact.contains(char::is_control);
+    is_line.then(|| contact.to_owned()).ok_or(error("malformed"))
+}
+
 fn parse_key(value: Option<&Var>) -> Result<Option<Key>, ConfigError> {
     let error = |problem| ConfigError {
         variable: "LAST_HOP_KEY",
@@ -295,6 +333,8 @@ mod tests {
             has_identities: true,
             has_grants: true,
             max_streams: var("7"),
+            contact: var("the platform team, #platform"),
+            has_ledger: true,
             has_sessions: true,
             has_recordings: true,
             bounds_sessions: true,
@@ -306,6 +346,14 @@ mod tests {
         assert_eq!((config.log_level, config.audit), (Level::Warn, true));
         assert_eq!((config.max_streams, Config::parse(&vars()).unwrap().max_streams), (7, 50));
         assert_eq!(format!("{:?}", config.last_hop_key), "Some(Key(..))", "no log shows a key");
+        assert_eq!(config.contact, "the platform team, #platform");
+        assert_eq!(config.features, Features { sessions: true, recordings: true, grants: true });
+        let without_store = Config::parse(&Vars { has_ledger: true, ..vars() }).unwrap();
+        assert_eq!(without_store.features, Features::default(), "grants are kept in Workers KV too");
+        let long = "x".repeat(201);
+        for contact in ["a\nb", "a\u{7f}b", &long] {
+            assert_eq!(Config::parse(&Vars { contact: var(contact), ..vars() }).unwrap_err().variable, "CONTACT");
+        }
         let defaults = Config::parse(&vars()).unwrap();
         assert_eq!((defaults.log_level, defaults.audit, defaults.last_hop_key), (Level::Info, false, None));
         let empty = Config::parse(&Vars { log_level: var(""), ..vars() });

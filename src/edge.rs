@@ -20,16 +20,18 @@ use crate::gateway::{Gateway, Journey, Plan, Step};
 use crate::guard::{self, Guards};
 use crate::identity::COMPILED;
 use crate::identity::membership::Person;
+use crate::own::Reply;
 use crate::protocol::Protocol;
 use crate::record::Record;
 use crate::refusal::Refusal;
 use crate::rehearsal;
 use crate::request::Request;
-use crate::session::own::Call;
 
 mod ask;
+mod grants;
 mod keep;
 mod live;
+mod own;
 mod rim;
 mod roll;
 mod session;
@@ -60,8 +62,7 @@ thread_local! {
 /// Where the line ends for a request that is served.
 enum Way<'r> {
     Send(Plan<'r>),
-    Sessions(Box<Call>),
-    Health,
+    Own(Box<Reply>),
 }
 
 /// A request, and what it came with.
@@ -124,7 +125,7 @@ pub async fn settle(
     let records = with_gateway(&JsValue::UNDEFINED, |gateway| match gateway.step(&asked, &mut journey) {
         Step::Send(plan) => plan.records,
         // What was known when it was sent has been forgotten meanwhile: it was sent all the same.
-        Step::Ask(_) | Step::Refuse(_) | Step::Health | Step::Sessions(_) => {
+        Step::Ask(_) | Step::Refuse(_) | Step::Own(_) => {
             gateway.records(&Entry { request: &asked, caller: journey.caller(), refusal: None }).into()
         }
     });
@@ -147,8 +148,7 @@ impl Visit<'_> {
                     journey.learn(answer);
                 }
                 Step::Refuse(refusal) => return Err(refusal),
-                Step::Health => return Ok(Way::Health),
-                Step::Sessions(call) => return Ok(Way::Sessions(call)),
+                Step::Own(reply) => return Ok(Way::Own(reply)),
                 Step::Send(plan) => return Ok(Way::Send(plan)),
             }
         }
@@ -161,8 +161,7 @@ impl Visit<'_> {
         ctx: &Context,
     ) -> Result<web_sys::Response, Refusal> {
         let plan = match self.walk(asked, journey, Some(ctx)).await? {
-            Way::Health => return Ok(own("ok\n", 200, "text/plain; charset=utf-8", None)?),
-            Way::Sessions(call) => return sessions::serve(&call, self, asked, journey).await,
+            Way::Own(reply) => return own::serve(*reply, self, asked, journey).await,
             Way::Send(plan) => plan,
         };
         if plan.relay.is_some() {
@@ -215,15 +214,25 @@ async fn review(
 /// Answers a refused request, and writes down why.
 fn refuse(asked: &Request<'_>, journey: &Journey<'_>, refusal: &Refusal) -> Result<web_sys::Response, JsValue> {
     let entry = Entry { request: asked, caller: journey.caller(), refusal: Some(refusal) };
-    let records = with_gateway(&JsValue::UNDEFINED, |gateway| gateway.records(&entry));
-    let answer = refusal.answer(asked);
+    let (records, page) =
+        with_gateway(&JsValue::UNDEFINED, |gateway| (gateway.records(&entry), refusal.page(asked, gateway.contact())));
+    let answer = page.unwrap_or_else(|| refusal.answer(asked));
     write(asked, &records, answer.status);
-    own(&answer.body, answer.status, answer.content_type, answer.retry_after)
+    let init = head(answer.status, answer.content_type, answer.retry_after)?;
+    let response = web_sys::Response::new_with_opt_str_and_init(Some(&answer.body), &init)?;
+    if crate::own::read(&asked.head).is_some() {
+        own::secure(&response, answer.content_type)?;
+    }
+    Ok(response)
 }
 
 /// An answer of the gateway's own. The runtime leaves the body out where the method is HEAD.
-fn own(body: &str, status: u16, content_type: &str, retry_after: Option<u32>) -> Result<web_sys::Response, JsValue> {
-    web_sys::Response::new_with_opt_str_and_init(Some(body), &head(status, content_type, retry_after)?)
+fn plain(body: &str, status: u16, content_type: &str) -> Result<web_sys::Response, JsValue> {
+    web_sys::Response::new_with_opt_str_and_init(Some(body), &head(status, content_type, None)?)
+}
+
+fn json(text: &str) -> Result<web_sys::Response, JsValue> {
+    plain(text, 200, "application/json")
 }
 
 fn head(status: u16, content_type: &str, retry_after: Option<u32>) -> Result<web_sys::ResponseInit, JsValue> {

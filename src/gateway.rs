@@ -20,26 +20,19 @@ use crate::impersonation::{Name, Ruling, Wish};
 use crate::keys::{self, KeyRing, Keys, KeysError};
 use crate::protocol::{self, Protocol};
 use crate::record::Record;
-use crate::refusal::Refusal;
 use crate::request::Request;
 use crate::review;
 use crate::session::Relay;
-use crate::session::own::{self, Call};
 use crate::session::standing;
 use crate::signature;
-use crate::target::{self, Target};
+use crate::target::Target;
 use crate::token::{Claims, Reason, Untrusted};
 use crate::upstream::{self, Offers};
 
 mod journey;
+mod own;
 
-pub use journey::{Answer, Journey, Plan, Question, Review, Step, Unanswered};
-
-/// Paths that the gateway keeps for itself.
-const RESERVED: &str = "/.kube-access";
-
-/// Where a monitor may ask whether the Worker runs. The answer is the same for everybody.
-const HEALTH: &str = "/.kube-access/healthz";
+pub use journey::{Answer, Found, Journey, Plan, Question, Review, Step, Unanswered};
 
 /// How long an upgrade may wait for its answer, in milliseconds.
 const UPGRADE_MILLISECONDS: u32 = 30_000;
@@ -124,6 +117,12 @@ impl<'m> Gateway<'m> {
         }
     }
 
+    /// Who is asked for access; empty where nobody says.
+    #[must_use]
+    pub fn contact(&self) -> &str {
+        self.config.as_ref().map_or("", |config| &config.contact)
+    }
+
     /// Whether lines of this level are written.
     #[must_use]
     pub fn writes(&self, level: Level) -> bool {
@@ -135,8 +134,8 @@ impl<'m> Gateway<'m> {
         if let Some(excess) = request.excess {
             return Err(excess.into());
         }
-        if let Some(call) = own_path(request)? {
-            return self.answer(request, journey, call);
+        if let Some(call) = crate::own::read(&request.head) {
+            return Ok(Step::Own(Box::new(self.answer(request, journey, call?)?)));
         }
         let caller = self.recognise(request, journey)?;
         let target = request.target.as_ref().map_err(|error| *error)?;
@@ -192,8 +191,8 @@ impl<'m> Gateway<'m> {
         let known = journey.claims.take();
         let claims = known.map_or_else(|| authenticate(text, &self.ring, config, now, journey), Ok)?;
         let claims = journey.claims.insert(claims);
-        let store = self.has_store.then_some(&journey.entry);
-        let stored = ask_store(claims, store, now)?;
+        let store = self.has_store.then_some(&journey.entries);
+        let stored = ask_store(claims, store, config.features.grants, &self.map, now)?;
         let since = now.saturating_sub(if journey.is_afresh { standing::MEMBERSHIP_SECONDS } else { now });
         let (membership, known_until) = match ask_membership(&self.map, claims, &self.memberships, since, now) {
             Ok(known) => known,
@@ -263,47 +262,26 @@ impl<'m> Gateway<'m> {
         }
     }
 
-    /// What becomes of a request about sessions.
-    fn answer<'r, 'a>(
-        &mut self,
-        request: &'r Request<'a>,
-        journey: &mut Journey<'a>,
-        call: Call,
-    ) -> Result<Step<'r>, Step<'r>> {
-        let caller = self.recognise(request, journey)?;
-        browser::check(request)?;
-        if !self.config.as_ref().is_ok_and(|config| config.has_sessions) {
-            return Err(own::Error::Off.into());
-        }
-        let user = caller.identity().user();
-        let Some(asked) = call.question(user) else {
-            return Ok(Step::Sessions(Box::new(call)));
-        };
-        let Some(answers) = &journey.reviews else {
-            let review = self.review(request, &caller, 0, review::body(asked));
-            return Err(Step::Ask(Question::Reviews(vec![review])));
-        };
-        let answer = answers.first().and_then(Option::as_deref);
-        if review::is_allowed(answer).ok_or(own::Error::Unanswered)? {
-            return Ok(Step::Sessions(Box::new(call)));
-        }
-        Ok(Step::Sessions(Box::new(call.narrowed(user)?)))
-    }
-
     /// One request for each name. Each has an `Audit-ID` of its own, since a last hop takes no signature twice.
     fn reviews(&self, request: &Request<'_>, caller: &Caller, names: &[Name]) -> Vec<Review> {
         let review = |(index, name): (usize, &Name)| self.review(request, caller, index, name.review());
         names.iter().enumerate().map(review).collect()
     }
 
+    /// What the API server is asked about the caller.
     fn review(&self, request: &Request<'_>, caller: &Caller, index: usize, body: String) -> Review {
+        self.ask(request, caller, index, Review { method: "POST", target: review::PATH, body, ..Review::default() })
+    }
+
+    /// A request of the gateway's own: its head, as that of the caller.
+    fn ask(&self, request: &Request<'_>, caller: &Caller, index: usize, review: Review) -> Review {
         let audit_id = format!("{}-{index}", request.head.audit_id);
         let mut lines = format!("Accept:application/json\nContent-Type:application/json\nAudit-ID:{audit_id}\n");
-        if let Some(signature) = self.sign(request, "POST", review::PATH, &audit_id, caller) {
+        if let Some(signature) = self.sign(request, review.method, review.target, &audit_id, caller) {
             lines.extend([signature::HEADER, ":", &signature, "\n"]);
         }
         lines.push_str(caller.lines());
-        Review { lines, body }
+        Review { lines, ..review }
     }
 
     /// The signature of what is sent as somebody, where the last hop asks for one.
@@ -318,24 +296,6 @@ impl<'m> Gateway<'m> {
         let key = self.config.as_ref().ok()?.last_hop_key.as_ref()?;
         Some(signature::sign(key, request.head.now(), method, target, audit_id, caller.lines()))
     }
-}
-
-/// The gateway's own paths go nowhere.
-fn own_path(request: &Request<'_>) -> Result<Option<Call>, Step<'static>> {
-    let (path, _) = target::split(request.head.target);
-    let Some(rest) = path.strip_prefix(RESERVED) else {
-        return Ok(None);
-    };
-    if path == HEALTH && matches!(request.head.method, "GET" | "HEAD") {
-        return Err(Step::Health);
-    }
-    if let Some(call) = own::read(&request.head) {
-        return Ok(Some(call?));
-    }
-    if rest.is_empty() || rest.starts_with('/') {
-        return Err(Refusal::Reserved.into());
-    }
-    Ok(None)
 }
 
 /// When something that stays open ends.
@@ -382,29 +342,35 @@ fn authenticate<'a>(
     Err(Step::Ask(question))
 }
 
-/// What Workers KV has of the caller, where it is bound.
+/// What Workers KV has of the caller, where it is bound: their own entry, and what was granted through the gateway.
 fn ask_store(
     claims: &Claims,
-    store: Option<&Option<Result<Option<String>, Unanswered>>>,
+    store: Option<&Option<Found>>,
+    has_ledger: bool,
+    map: &IdentityMap<'_>,
     now: u64,
 ) -> Result<Stored, Step<'static>> {
     let (Some(found), Some(key)) = (store, entry::key(claims)) else {
         return Ok(Stored::default());
     };
+    let grants_key = if has_ledger { entry::grants_key(&key) } else { None };
     let Some(found) = found else {
-        return Err(Step::Ask(Question::Entry(key)));
+        return Err(Step::Ask(Question::Entries([Some(key), grants_key].into_iter().flatten().collect())));
     };
-    let verdict = match found {
-        Ok(Some(text)) => {
-            entry::read(text, claims, now).map_err(|error| format!("the KV entry {key} cannot be read: {error}"))
-        }
-        Ok(None) => Ok(Verdict::Stored(Stored::default())),
-        Err(Unanswered) => Err("Workers KV does not answer".to_owned()),
+    let Ok(found) = found else {
+        return Err(identity::Error::Unavailable("Workers KV does not answer".to_owned()).into());
     };
-    match verdict.map_err(identity::Error::Unavailable)? {
-        Verdict::Denied => Err(identity::Error::Denied(claims.name()).into()),
-        Verdict::Stored(stored) => Ok(stored),
+    let text = |place: usize| found.get(place).and_then(Option::as_deref);
+    let unread = |key: &str, error| identity::Error::Unavailable(format!("the KV entry {key} cannot be read: {error}"));
+    let verdict = text(0).map_or(Ok(Verdict::Stored(Stored::default())), |text| entry::read(text, claims, now));
+    let mut stored = match verdict.map_err(|error| unread(&key, error))? {
+        Verdict::Denied => return Err(identity::Error::Denied(claims.name()).into()),
+        Verdict::Stored(stored) => stored,
+    };
+    if let (Some(key), Some(text)) = (grants_key, text(1)) {
+        stored.add(text, map, now).map_err(|error| unread(&key, error))?;
     }
+    Ok(stored)
 }
 
 /// The groups of a caller at the identity provider that the map names, as they were since then, and until when that is known; or who

@@ -17,9 +17,11 @@ use thiserror::Error;
 use crate::target::Target;
 use words::{CORE_GROUP, SELF_REVIEWS, STREAMS, bit, is_cluster_scoped, is_discovery};
 
+mod account;
 mod stay;
 pub mod words;
 
+pub use account::Account;
 pub use stay::{Record, Stay};
 
 /// The guards of this build, as `build.rs` writes them: see `policy/guards.rs`.
@@ -131,6 +133,8 @@ struct Asked<'t> {
     group: Part<'t>,
     namespace: Part<'t>,
     name: Part<'t>,
+    /// Whether any name will do.
+    is_of_any_name: bool,
 }
 
 impl<'m> Guards<'m> {
@@ -228,24 +232,36 @@ impl<'m> Guards<'m> {
         }
         let resource = resource_of(target);
         let asked = Asked::of(target, &resource);
+        match self.first(held, &asked) {
+            Some(guard) => Err(Error { guard: guard.name.to_owned(), what: asked.in_words() }),
+            None => Ok(()),
+        }
+    }
+
+    /// The name of the first guard that takes this away, or with `is_of_any_name` some of it: that of objects by some names.
+    #[must_use]
+    pub fn taker(&self, held: &Held, target: &Target<'_>, is_of_any_name: bool) -> Option<&'m str> {
+        let resource = resource_of(target);
+        let asked = Asked { is_of_any_name, ..Asked::of(target, &resource) };
+        self.first(held, &asked).map(|guard| guard.name)
+    }
+
+    fn first(&self, held: &Held, asked: &Asked<'_>) -> Option<&Guard<'m>> {
         if asked.stays_open() {
-            return Ok(());
+            return None;
         }
         let list = self.by_resource.get((asked.resource.digest % LISTS) as usize);
         let named = list.and_then(|list| list.iter().find(|(named, _)| *named == asked.resource.text));
         let by_resource = named.map_or(&[][..], |(_, rules)| rules).iter().filter_map(|place| self.rules.get(*place));
         let others = self.others.iter().filter_map(|place| self.rules.get(*place));
-        let by_resource = by_resource.filter(|rule| self.holds(rule, held, &asked));
-        let others = others.filter(|rule| self.holds(rule, held, &asked) && self.names_resource(rule, &asked));
+        let by_resource = by_resource.filter(|rule| self.holds(rule, held, asked));
+        let others = others.filter(|rule| self.holds(rule, held, asked) && self.names_resource(rule, asked));
         let mut first = by_resource.chain(others).map(|rule| rule.guard).min();
         if !asked.only_reads() {
             let by_preset = (0..).zip(&self.all).find(|(place, guard)| guard.is_read_only && held.has(*place));
             first = by_preset.map(|(place, _)| place).into_iter().chain(first).min();
         }
-        match first.and_then(|place| self.all.get(place)) {
-            Some(guard) => Err(Error { guard: guard.name.to_owned(), what: asked.in_words() }),
-            None => Ok(()),
-        }
+        self.all.get(first?)
     }
 }
 
@@ -346,6 +362,7 @@ impl<'t> Asked<'t> {
             group: Part::of(&target.group),
             namespace: Part::of(&target.namespace),
             name: Part::of(&target.name),
+            is_of_any_name: false,
         }
     }
 
@@ -384,7 +401,7 @@ impl<'t> Asked<'t> {
 
     /// Whether what is asked for may have one of these names. Behind `proxy` a name may stand between a scheme and a port.
     fn names(&self, names: &[Pattern<'_>]) -> bool {
-        let is_one_of_all = || self.name.text.is_empty() && self.is_collective();
+        let is_one_of_all = || self.is_of_any_name || (self.name.text.is_empty() && self.is_collective());
         let is_behind_proxy = || self.subresource.text == "proxy" && is_any(names, &Part::of(bare(self.name.text)));
         is_any(names, &self.name) || is_one_of_all() || is_behind_proxy()
     }

@@ -86,6 +86,13 @@ impl<'a> Head<'a> {
         self.headers.iter().find(|(found, _)| *found == name).map(|(_, value)| *value)
     }
 
+    /// Scheme and authority by which the client reached the gateway. Where TLS ended before the Worker, `X-Forwarded-Proto` says so.
+    #[must_use]
+    pub fn reached(&self) -> (&'a str, &'a str) {
+        let (scheme, authority) = self.origin.split_once("://").unwrap_or_default();
+        (self.header("x-forwarded-proto").unwrap_or(scheme), authority)
+    }
+
     /// The time of arrival, in whole seconds since the Unix epoch.
     #[must_use]
     pub fn now(&self) -> u64 {

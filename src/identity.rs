@@ -24,9 +24,22 @@ mod source;
 pub struct Identity {
     user: String,
     groups: Vec<String>,
+    /// Where each group comes from.
+    sources: Vec<Source>,
     rule: Rule,
     extras: Vec<(Extra, String)>,
     act_as: ActAs,
+}
+
+/// Where a group comes from: the first that gives it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Source {
+    /// The kind of entry; nothing for a grant.
+    pub rule: Option<Rule>,
+    /// The ID of the grant, where it has one.
+    pub grant: Option<String>,
+    /// The first second in which it gives nothing any more, since the Unix epoch.
+    pub expires: Option<u64>,
 }
 
 /// The kind of entry that let a caller in.
@@ -114,6 +127,8 @@ pub struct IdentityMap<'a> {
     pub service_tokens: &'a str,
     /// By group of the identity provider and login method, in the order of the file.
     pub idp_groups: &'a str,
+    /// The names that Workers KV may hand out beside those of the entries: users TAB groups.
+    pub granted: &'a str,
 }
 
 /// The map of this build.
@@ -122,10 +137,8 @@ pub const COMPILED: IdentityMap<'static> = IdentityMap {
     email_domains: include_str!(concat!(env!("OUT_DIR"), "/email_domains.tsv")),
     service_tokens: include_str!(concat!(env!("OUT_DIR"), "/service_tokens.tsv")),
     idp_groups: include_str!(concat!(env!("OUT_DIR"), "/idp_groups.tsv")),
+    granted: include_str!(concat!(env!("OUT_DIR"), "/granted.tsv")),
 };
-
-/// The names of this build that Workers KV may hand out beside those of the entries: users TAB groups.
-pub const GRANTED: &str = include_str!(concat!(env!("OUT_DIR"), "/granted.tsv"));
 
 /// What one entry gives.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -178,6 +191,27 @@ impl Identity {
         &self.groups
     }
 
+    /// The groups, each with where it comes from.
+    pub fn groups_with_sources(&self) -> impl Iterator<Item = (&str, &Source)> {
+        self.groups.iter().map(String::as_str).zip(&self.sources)
+    }
+
+    /// The address that Access verified, if the caller is a person.
+    #[must_use]
+    pub fn email(&self) -> Option<&str> {
+        self.extra(Extra::Email)
+    }
+
+    /// The caller's subject in Access, or the service token's client ID.
+    #[must_use]
+    pub fn subject(&self) -> Option<&str> {
+        self.extra(Extra::Subject)
+    }
+
+    fn extra(&self, key: Extra) -> Option<&str> {
+        self.extras.iter().find(|(known, _)| *known == key).map(|(_, value)| value.as_str())
+    }
+
     /// Which entry let the caller in.
     #[must_use]
     pub fn rule(&self) -> Rule {
@@ -196,6 +230,12 @@ impl Identity {
         &self.act_as
     }
 
+    /// Adds the groups that are not there yet.
+    fn add(&mut self, groups: Vec<String>, source: &Source) {
+        add(&mut self.groups, groups);
+        self.sources.resize(self.groups.len(), source.clone());
+    }
+
     /// The identity, if each of its parts can be a header line of its own.
     fn checked(self) -> Option<Self> {
         let is_sendable = |value: &str| value.len() <= 512 && value.bytes().all(|byte| byte.is_ascii_graphic());
@@ -208,6 +248,18 @@ impl Identity {
 }
 
 impl IdentityMap<'_> {
+    /// Whether there are names that Workers KV alone hands out.
+    #[must_use]
+    pub fn has_granted(&self) -> bool {
+        self.granted.len() > 1
+    }
+
+    /// The groups that the policy lists for granting.
+    pub fn granted_groups(&self) -> impl Iterator<Item = &str> {
+        let (_, groups) = self.granted.split_once('\t').unwrap_or_default();
+        groups.split(',').filter(|group| !group.is_empty())
+    }
+
     /// The identity of these claims, and until when it may be remembered, in seconds since the Unix epoch: whoever is in no entry
     /// does not enter. `stored` is what Workers KV has of the caller, `membership` what is known of their groups at the provider.
     ///
@@ -231,18 +283,21 @@ impl IdentityMap<'_> {
         let mut identity = Identity {
             user: first.user.replace("{email}", email),
             groups: Vec::new(),
+            sources: Vec::new(),
             rule: first.rule,
             extras: extras(claims),
             act_as: ActAs::default(),
         };
         let mut until = claims.expires();
         for given in given {
-            add(&mut identity.groups, given.groups);
+            let source = Source { rule: Some(given.rule), grant: None, expires: given.expires };
+            identity.add(given.groups, &source);
             identity.act_as.add(given.act_as);
             until = until.min(given.expires.unwrap_or(u64::MAX));
         }
         for grant in stored.grants {
-            add(&mut identity.groups, grant.groups);
+            let source = Source { rule: None, grant: grant.id.clone(), expires: Some(grant.expires) };
+            identity.add(grant.groups, &source);
             identity.extras.extend(grant.id.map(|id| (Extra::Grant, id)));
             until = until.min(grant.expires);
         }

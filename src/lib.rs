@@ -23,7 +23,8 @@
 //! | 13 | [`answer`] | what came back | passed through, changed, or a failure of the way |
 //! | 14 | [`audit`] | all of it | one line, one event |
 //!
-//! The gateway's own paths leave the line after step 8: [`session::own`], for which the API server is asked by [`review`].
+//! The gateway's own paths ([`own`]) leave the line after step 8: the page, [`me`] with what [`rights`] tells, [`grant`] and
+//! [`session::own`], for which the API server is asked by [`review`].
 //!
 //! [`gateway`] walks this line, and is the only one that does: a machine without I/O, whose one `step` says what to send, what to
 //! refuse, or whom to ask. Every step may end in a [`refusal::Refusal`] instead, and nothing goes upstream. A client that goes away
@@ -39,18 +40,22 @@ pub mod caller;
 pub mod config;
 pub mod deadline;
 pub mod gateway;
+pub mod grant;
 pub mod guard;
 pub mod head;
 pub mod identity;
 pub mod impersonation;
 mod json;
 pub mod keys;
+pub mod me;
+pub mod own;
 pub mod protocol;
 pub mod record;
 pub mod refusal;
 pub mod rehearsal;
 pub mod request;
 pub mod review;
+pub mod rights;
 pub mod session;
 pub mod signature;
 pub mod target;

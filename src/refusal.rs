@@ -3,13 +3,17 @@
 //! kubectl shows the message of a `metav1.Status` where it asked for a resource or an upgrade, but on discovery
 //! (`/api`, `/apis`, `/version`, `/openapi/…`) it prints "unknown" for JSON and the body for `text/plain`.
 
+use chrono::SecondsFormat;
 use thiserror::Error;
 
 use crate::config::ConfigError;
 use crate::keys::KeysError;
+use crate::record::timestamp;
 use crate::request::Request;
-use crate::session::{self, own};
-use crate::{answer, browser, guard, head, identity, impersonation, protocol, target, token, upstream};
+use crate::session::own as sessions;
+use crate::{
+    answer, browser, grant, guard, head, identity, impersonation, own, protocol, session, target, token, upstream,
+};
 
 /// Why a request is not served. `Display` is the sentence for the caller. Each step says its own no.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -25,9 +29,6 @@ pub enum Refusal {
     /// The team's keys cannot be had.
     #[error("the keys of Cloudflare Access cannot be had, so nobody can be recognised: {0}")]
     KeysUnavailable(#[from] KeysError),
-    /// A path that the gateway keeps for itself.
-    #[error("the gateway itself has nothing at this path")]
-    Reserved,
     /// A defect of the gateway, or a call into the runtime that threw. What happened is for the log.
     #[error("the gateway failed")]
     Failed(String),
@@ -52,7 +53,7 @@ pub enum Refusal {
     /// A stream that cannot be in our hands.
     #[error(transparent)]
     Session(#[from] session::Error),
-    /// What is no answer about sessions.
+    /// What the gateway itself does not answer.
     #[error(transparent)]
     Own(#[from] own::Error),
     /// Somebody who may not act as somebody else.
@@ -64,6 +65,18 @@ pub enum Refusal {
     /// An answer that the caller does not get.
     #[error(transparent)]
     Answer(#[from] answer::Error),
+}
+
+impl From<sessions::Error> for Refusal {
+    fn from(error: sessions::Error) -> Self {
+        Self::Own(error.into())
+    }
+}
+
+impl From<grant::Error> for Refusal {
+    fn from(error: grant::Error) -> Self {
+        Self::Own(error.into())
+    }
 }
 
 /// A refusal as an HTTP response.
@@ -115,7 +128,7 @@ impl Refusal {
     pub fn answer(&self, request: &Request<'_>) -> Answer {
         let (status, reason) = self.code();
         let is_resource = matches!(&request.target, Ok(target) if target.is_resource);
-        let is_discovery = !request.head.target.starts_with(own::PATH);
+        let is_discovery = !own::is_api(&request.head);
         let is_plain = !is_resource && is_discovery && !request.is_upgrade() && request.target.is_ok();
         if is_plain {
             return Answer {
@@ -138,6 +151,40 @@ impl Refusal {
         }
     }
 
+    /// The response for people, where they asked for the page: HTML that says who is asked, and what to send them. Nothing of it
+    /// can be a tag of the caller's own.
+    #[must_use]
+    pub fn page(&self, request: &Request<'_>, contact: &str) -> Option<Answer> {
+        if !own::wants_page(&request.head) {
+            return None;
+        }
+        let contact = if contact.is_empty() { "this gateway's administrator" } else { contact };
+        let (heading, remedy) = if matches!(self, Self::Identity(identity::Error::NotMapped(_))) {
+            ("You are in no entry", format!("Ask {contact} for one, and send them this:"))
+        } else if self.is_ours() {
+            ("Not right now", format!("If it stays so, tell {contact}, and send them this:"))
+        } else {
+            ("Not for you", format!("If it should be, ask {contact}, and send them this:"))
+        };
+        let head = &request.head;
+        let moment = timestamp(head.received, SecondsFormat::Secs);
+        let facts = [
+            ("gateway", head.reached().1),
+            ("time", &moment),
+            ("audit ID", head.audit_id),
+            ("ray", head.ray().unwrap_or_default()),
+        ];
+        let facts = facts.iter().filter(|(_, fact)| !fact.is_empty()).map(|(name, fact)| format!("{name}: {fact}\n"));
+        let facts: String = [format!("{self}\n")].into_iter().chain(facts).collect();
+        let [sentence, remedy, facts] = [&self.to_string(), &remedy, &facts].map(|text| escaped(text));
+        let style = own::of_strangers();
+        let body = format!(
+            r#"<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>{heading} - kube-access</title><link rel="stylesheet" href="{style}"></head><body class="refused"><main><h1>{heading}</h1><p>{sentence}.</p><p>{remedy}</p><pre>{facts}</pre></main></body></html>
+"#
+        );
+        Some(Answer { status: self.status(), content_type: "text/html; charset=utf-8", retry_after: None, body })
+    }
+
     fn code(&self) -> (u16, &'static str) {
         use answer::Error as Way;
         match self {
@@ -147,7 +194,10 @@ impl Refusal {
             | Self::Impersonation(impersonation::Error::Unanswered)
             | Self::Misconfigured(_)
             | Self::Session(session::Error::NoRoll | session::Error::NoStore)
-            | Self::Own(own::Error::Unanswered | own::Error::Unreadable)
+            | Self::Own(
+                own::Error::Sessions(sessions::Error::Unanswered | sessions::Error::Unreadable)
+                | own::Error::Grants(grant::Error::Unanswered | grant::Error::Unwritable),
+            )
             | Self::KeysUnavailable(_)
             | Self::Answer(Way::TunnelDown(_) | Way::Limited(_) | Way::Unknown(_) | Way::ApiServerDown) => {
                 (503, "ServiceUnavailable")
@@ -157,19 +207,25 @@ impl Refusal {
             | Self::Protocol(_)
             | Self::Impersonation(impersonation::Error::Malformed(_))
             | Self::Upstream(_)
-            | Self::Own(own::Error::Option(_))
+            | Self::Own(
+                own::Error::Namespace
+                | own::Error::NoJson
+                | own::Error::AsAnother
+                | own::Error::Sessions(sessions::Error::Option(_))
+                | own::Error::Grants(grant::Error::Malformed(_) | grant::Error::NotListed(_)),
+            )
             | Self::Answer(Way::Protocol(_)) => (400, "BadRequest"),
             Self::Identity(_)
             | Self::Browser(_)
             | Self::Guard(_)
             | Self::Impersonation(_)
-            | Self::Own(own::Error::Denied(..)) => (403, "Forbidden"),
+            | Self::Own(
+                own::Error::Sessions(sessions::Error::Denied(..)) | own::Error::Grants(grant::Error::Denied(..)),
+            ) => (403, "Forbidden"),
+            Self::Own(own::Error::Grants(grant::Error::TooMany(_))) => (409, "Conflict"),
             Self::Head(head::Error::TargetTooLong) => (414, "RequestURITooLong"),
             Self::Head(head::Error::TooLarge) => (431, "RequestHeaderFieldsTooLarge"),
-            Self::Reserved
-            | Self::Own(own::Error::Unknown | own::Error::NoSuch(_) | own::Error::Over(_) | own::Error::Off) => {
-                (404, "NotFound")
-            }
+            Self::Own(_) => (404, "NotFound"),
             Self::Failed(_) => (500, "InternalError"),
             // nginx's number for it, since HTTP has none: nobody is left to read it.
             Self::Answer(Way::Gone) => (499, "ClientClosedRequest"),
@@ -189,6 +245,11 @@ impl Refusal {
         let is_safe = went_nowhere || (is_unsure && changes_nothing) || matches!(self, Self::KeysUnavailable(_));
         is_safe.then_some(1)
     }
+}
+
+/// A text as HTML shows it.
+fn escaped(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }
 
 #[cfg(test)]

@@ -1,8 +1,8 @@
 //! A walk along the line while a new isolate starts: V8 compiles a Wasm function when it is called for the first time, and does that
 //! here while nobody waits.
 
-use crate::config::{Config, Level};
-use crate::gateway::{Answer, Gateway, Journey, Question, Step};
+use crate::config::{Config, Features, Level};
+use crate::gateway::{Answer, Gateway, Journey, Question, Step, Unanswered};
 use crate::guard::Guards;
 use crate::identity::IdentityMap;
 use crate::request::Request;
@@ -17,7 +17,8 @@ pub fn run() -> bool {
         audit: true,
         last_hop_key: None,
         max_streams: 1,
-        has_sessions: false,
+        features: Features::default(),
+        contact: String::new(),
     };
     let map = IdentityMap { email_domains: "rehearsal.invalid\t{email}\tg\n", ..IdentityMap::default() };
     let guards = Guards::parse("g\t\tg\t\n\t1 * secrets * *\n");
@@ -28,7 +29,7 @@ pub fn run() -> bool {
         let question = match gateway.step(&request, &mut journey) {
             Step::Ask(question) => question,
             Step::Send(_) => return true,
-            Step::Health | Step::Sessions(_) | Step::Refuse(_) => return false,
+            Step::Own(_) | Step::Refuse(_) => return false,
         };
         journey.learn(match question {
             Question::Certs => {
@@ -40,9 +41,11 @@ pub fn run() -> bool {
                 Answer::Certs
             }
             Question::Signature { .. } => Answer::Signature(true),
-            Question::Entry(_) => Answer::Entry(Ok(None)),
+            Question::Entries(_) => Answer::Entries(Ok(Vec::new())),
             Question::Membership(..) => Answer::Membership,
             Question::Reviews(_) => Answer::Reviews(Vec::new()),
+            Question::Body(_) => Answer::Body(Err(Unanswered)),
+            Question::Grants => Answer::Grants(Ok(String::new())),
         });
     }
 }

@@ -329,7 +329,7 @@ impl Session {
     #[must_use]
     pub fn manifest(&self) -> String {
         let mut text = open(&self.facts);
-        manifest::add(&mut text, &self.facts.id, &self.protocol, self.counts.map(Count::read), &self.chunks);
+        manifest::add(&mut text, &self.facts.id, &self.protocol, &self.counts.map(Count::read), &self.chunks);
         text
     }
 

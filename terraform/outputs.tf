@@ -20,6 +20,11 @@ output "account_id" {
   value       = var.account_id
 }
 
+output "contact" {
+  description = "Whom to ask for access: CONTACT, or \"\"."
+  value       = var.contact
+}
+
 output "hostname" {
   description = "The host name that kubectl calls."
   value       = var.hostname

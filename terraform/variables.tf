@@ -43,6 +43,18 @@ variable "worker_name" {
   default     = "kube-access"
 }
 
+variable "contact" {
+  description = "Whom to ask for access: \"the platform team, #platform\". Shown on the page, and to whom no entry names. Without one CONTACT stays as wrangler.toml has it."
+  type        = string
+  default     = ""
+
+  # By characters of Unicode, as the Worker counts; length() counts what a reader sees as one.
+  validation {
+    condition     = can(regex("^[^\\p{C}\\p{Zl}\\p{Zp}]{0,200}$", var.contact))
+    error_message = "contact must be one line of at most 200 printable characters, such as \"the platform team, #platform\"."
+  }
+}
+
 variable "allow" {
   description = "Who passes Cloudflare Access. Nobody by default; at least one entry is required. Groups and service tokens are named by their IDs."
   type = object({

@@ -23,6 +23,7 @@ use serde_json::{Value, json};
 use crate::team::{NOW, Signer, answer, config, encode, jwks, merge, person, walk};
 
 #[path = "conformance/team.rs"]
+#[allow(dead_code, reason = "shared with the other tables")]
 mod team;
 
 #[test]

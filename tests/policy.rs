@@ -1,7 +1,12 @@
 //! The policy as the whole line rules it: groups of the identity provider, grants, guards and `--as`, from a request's head to what is
 //! sent, with every question answered from a table.
 
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tables, and a test fails by panicking")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::wildcard_enum_match_arm,
+    reason = "tables, and a test fails by panicking"
+)]
 
 use kube_access::audit::Entry;
 use kube_access::config::Config;
@@ -11,10 +16,9 @@ use kube_access::identity::IdentityMap;
 use kube_access::refusal::Refusal;
 use kube_access::request::Request;
 use kube_access::signature::Key;
-use ring::signature::RSA_PKCS1_SHA256;
 use serde_json::{Value, json};
 
-use crate::team::{NOW, Signer, config, encode, jwks, merge, person, walk};
+use crate::team::{NOW, Signer, config, jwks, token, walk};
 
 #[path = "conformance/team.rs"]
 #[allow(dead_code, reason = "shared with the conformance table")]
@@ -25,6 +29,7 @@ const MAP: IdentityMap<'static> = IdentityMap {
     email_domains: "",
     service_tokens: "0f.access\tci\tagents\n",
     idp_groups: "g-1\t\t\ton-call\ng-2\tidp-1\tguest\tguests\n",
+    granted: "",
 };
 
 const GUARDS: &str = "agents-read-only\t\tagents\tread-only\nno-prod\t\ton-call\t\n\t255 * * prod *\n\
@@ -73,7 +78,7 @@ impl World {
         let mut answer = |gateway: &mut Gateway<'static>, question: Question| {
             asked.push(format!("{question:?}").split([' ', '(']).next().unwrap().to_owned());
             match question {
-                Question::Entry(_) => Answer::Entry(Ok(stored.as_ref().map(Value::to_string))),
+                Question::Entries(_) => Answer::Entries(Ok(vec![stored.as_ref().map(Value::to_string)])),
                 Question::Membership(person, url) => {
                     assert_eq!(url, "https://team.cloudflareaccess.com/cdn-cgi/access/get-identity");
                     let failure = gateway.enrol(person, identity.as_deref(), NOW + after);
@@ -85,9 +90,7 @@ impl World {
                     assert!(list.iter().all(|review| review.lines.ends_with(&own_lines())), "asked as the caller");
                     Answer::Reviews(list.iter().map(|review| reviews(&review.body)).collect())
                 }
-                Question::Certs | Question::Signature { .. } => {
-                    team::answer(gateway, question, &jwks(&[Signer::team().jwk("team-1")]))
-                }
+                question => team::answer(gateway, question, &jwks(&[Signer::team().jwk("team-1")])),
             }
         };
         let plan = walk(gateway, &request, &mut Journey::default(), &mut answer)?;
@@ -126,13 +129,6 @@ fn own_lines() -> String {
 
 fn identity(groups: &Value) -> String {
     json!({"email": "alice@example.com", "idp": {"id": "idp-1"}, "groups": groups}).to_string()
-}
-
-fn token(changes: &Value) -> String {
-    let mut claims = person();
-    merge(&mut claims, changes);
-    let input = format!("{}.{}", encode(r#"{"alg":"RS256","kid":"team-1","typ":"JWT"}"#), encode(claims.to_string()));
-    format!("{input}.{}", encode(Signer::team().sign(&RSA_PKCS1_SHA256, &input)))
 }
 
 fn groups(lines: &[String]) -> Vec<&str> {
@@ -350,9 +346,7 @@ fn what_the_gateway_asks_the_cluster_is_signed_like_everything_else() {
             }
             Answer::Reviews(vec![Some(r#"{"status":{"allowed":true}}"#.into()); reviews.len()])
         }
-        Question::Certs | Question::Signature { .. } | Question::Membership(..) | Question::Entry(_) => {
-            team::answer(gateway, question, &jwks(&[Signer::team().jwk("team-1")]))
-        }
+        question => team::answer(gateway, question, &jwks(&[Signer::team().jwk("team-1")])),
     };
     let plan = walk(&mut world.gateway, &request, &mut Journey::default(), &mut answer).unwrap();
     signatures.extend(

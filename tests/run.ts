@@ -7,6 +7,7 @@ import { resolve } from "node:path";
 import { parseArgs } from "node:util";
 import { buildWorker } from "../dev/build.ts";
 import { buildCluster } from "../dev/cluster.ts";
+import { buildPage } from "../dev/page-build.ts";
 import { signalDescendants } from "../dev/processes.ts";
 import { progress } from "../dev/progress.ts";
 import { findChromium } from "./browser/chromium.ts";
@@ -61,6 +62,16 @@ const parts: Part[] = [
       findChromium();
       await buildStack();
       await nodeTest("tests/browser/**/*.test.ts");
+    },
+  },
+  {
+    name: "page",
+    what: "the page in real Chromium, with sample data: every state, by keyboard, by axe-core, with the Worker's headers",
+    limitMs: 20 * MINUTE_MS,
+    run: async () => {
+      findChromium();
+      await buildPage({ log: progress() });
+      await nodeTest("tests/page/**/*.test.ts");
     },
   },
   {
@@ -119,6 +130,7 @@ async function failureOf({ limitMs, run }: Part): Promise<string | undefined> {
 async function buildStack(): Promise<void> {
   const log = progress();
   await buildWorker({ log });
+  await buildPage({ log });
   await buildCluster(log);
 }
 

@@ -1,20 +1,25 @@
 //! What the line says of streams, watches and logs: which streams are in our hands, until when each may stay, and who may have what was
 //! recorded.
 
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tables, and a test fails by panicking")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::wildcard_enum_match_arm,
+    reason = "tables, and a test fails by panicking"
+)]
 
-use kube_access::config::Config;
+use kube_access::config::{Config, Features};
 use kube_access::deadline::Why;
 use kube_access::gateway::{Answer, Gateway, Journey, Plan, Question, Step};
 use kube_access::guard::{Guards, Record};
 use kube_access::identity::IdentityMap;
+use kube_access::own::Reply;
 use kube_access::refusal::Refusal;
 use kube_access::request::Request;
 use kube_access::session::own::Call;
-use ring::signature::RSA_PKCS1_SHA256;
 use serde_json::{Value, json};
 
-use crate::team::{NOW, Signer, config, encode, jwks, merge, person};
+use crate::team::{NOW, Signer, config, jwks, token};
 
 #[path = "conformance/team.rs"]
 #[allow(dead_code, reason = "shared with the conformance table")]
@@ -25,6 +30,7 @@ const MAP: IdentityMap<'static> = IdentityMap {
     email_domains: "",
     service_tokens: "",
     idp_groups: "",
+    granted: "",
 };
 
 /// Developers are recorded; for those in `guests`, and for breakglass, things end after ten minutes and five.
@@ -55,7 +61,8 @@ enum End {
 
 impl World {
     fn new() -> Self {
-        let config = Config { has_sessions: true, ..config() };
+        let features = Features { sessions: true, ..Features::default() };
+        let config = Config { features, ..config() };
         let gateway = Gateway::new(Ok(config), MAP, Guards::parse(GUARDS), true);
         Self { gateway, stored: None, allowed: Some(true), asked: Vec::new() }
     }
@@ -76,30 +83,30 @@ impl World {
         let now = (NOW + after) * 1000;
         let text = format!(
             "{method}\nhttps://kube.example.com{target}\n{now}\nid-1\ncf-access-jwt-assertion:{}{headers}",
-            token(who)
+            token(&json!({ "email": format!("{who}@example.com") }))
         );
         // A test's text may live for ever.
         let request: &'a Request<'a> = Box::leak(Box::new(Request::read(Box::leak(text.into_boxed_str()))));
         loop {
             let question = match self.gateway.step(request, journey) {
                 Step::Send(plan) => return Ok(End::of(&plan)),
-                Step::Sessions(call) => return Ok(End::Sessions(*call)),
+                Step::Own(reply) => match *reply {
+                    Reply::Sessions(call) => return Ok(End::Sessions(call)),
+                    reply => unreachable!("{reply:?}"),
+                },
                 Step::Refuse(refusal) => return Err(refusal),
-                Step::Health => unreachable!("asked for health"),
                 Step::Ask(question) => question,
             };
             self.asked.push(format!("{question:?}").split([' ', '(']).next().unwrap().to_owned());
             journey.learn(match question {
-                Question::Entry(_) => Answer::Entry(Ok(self.stored.as_ref().map(Value::to_string))),
+                Question::Entries(_) => Answer::Entries(Ok(vec![self.stored.as_ref().map(Value::to_string)])),
                 Question::Membership(..) => Answer::Membership,
                 Question::Reviews(reviews) => {
                     self.asked.extend(reviews.iter().map(|review| review.body.clone()));
                     let answer = self.allowed.map(|is| format!(r#"{{"status":{{"allowed":{is}}}}}"#));
                     Answer::Reviews(reviews.iter().map(|_| answer.clone()).collect())
                 }
-                question @ (Question::Certs | Question::Signature { .. }) => {
-                    team::answer(&mut self.gateway, question, &jwks(&[Signer::team().jwk("team-1")]))
-                }
+                question => team::answer(&mut self.gateway, question, &jwks(&[Signer::team().jwk("team-1")])),
             });
         }
     }
@@ -127,15 +134,6 @@ impl End {
             Self::Sessions(_) => String::new(),
         }
     }
-}
-
-fn token(who: &str) -> String {
-    let mut claims = person();
-    merge(&mut claims, &json!({ "email": format!("{who}@example.com") }));
-    let part = |value: &Value| encode(value.to_string().as_bytes());
-    let input = format!("{}.{}", part(&json!({ "alg": "RS256", "kid": "team-1" })), part(&claims));
-    let signature = Signer::team().sign(&RSA_PKCS1_SHA256, &input);
-    format!("{input}.{}", encode(&signature))
 }
 
 #[test]
@@ -316,13 +314,16 @@ fn what_asks_for_no_session_is_refused_in_words() {
         (format!("PUT /.kube-access/sessions/{own}"), 404),
         (format!("GET /.kube-access/sessions/{own}/other"), 404),
         (format!("GET /.kube-access/sessions/{own}/cast/x"), 404),
-        ("GET /.kube-access".into(), 404),
+        (format!("GET /.kube-access/sessions/{own}/chunks/1"), 404),
+        (format!("POST /.kube-access/sessions/{own}/end"), 400),
     ] {
         let refusal = World::new().ask("bob", &request, "").unwrap_err();
         assert_eq!(refusal.status(), status, "{request}: {refusal}");
     }
-    let page = World::new().ask("bob", "GET /.kube-access/sessions", "\nsec-fetch-site:same-origin").unwrap_err();
-    assert_eq!(page.status(), 403, "no page may");
+    for headers in ["\nsec-fetch-site:same-site", "\nsec-fetch-site:cross-site", "\norigin:https://evil.test"] {
+        let page = World::new().ask("bob", "GET /.kube-access/sessions", headers).unwrap_err();
+        assert_eq!(page.status(), 403, "no page but the gateway's own may: {headers}");
+    }
     let mut off = World { gateway: Gateway::new(Ok(config()), MAP, Guards::default(), true), ..World::new() };
     assert!(off.ask("bob", "GET /.kube-access/sessions", "").unwrap_err().to_string().contains("sessions = true"));
 }

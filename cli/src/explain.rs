@@ -270,7 +270,7 @@ fn told(
 fn stage_of(refusal: &Refusal) -> Stage {
     #[allow(clippy::wildcard_enum_match_arm, reason = "whatever else is refused is refused when the head is made")]
     match refusal {
-        Refusal::Head(_) | Refusal::Reserved | Refusal::Misconfigured(_) => Stage::Request,
+        Refusal::Head(_) | Refusal::Misconfigured(_) => Stage::Request,
         Refusal::Unauthenticated(_) | Refusal::KeysUnavailable(_) => Stage::Token,
         Refusal::Identity(_) => Stage::Identity,
         Refusal::Target(_) => Stage::Target,

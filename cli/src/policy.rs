@@ -45,6 +45,7 @@ impl Policy {
             email_domains: &self.tables.email_domains,
             service_tokens: &self.tables.service_tokens,
             idp_groups: &self.tables.idp_groups,
+            granted: &self.tables.granted,
         }
     }
 

@@ -38,7 +38,6 @@ export function entranceChecks(door: Door, project: Project): Check[] {
     },
     { id: "doors", what: "The Worker has no door without Access", run: () => doors(project) },
     { id: "logs", what: "Cloudflare's logs and traces hold no arguments of exec", run: () => logs(project) },
-    { id: "bindings", what: "The Worker is bound to what identities.yaml needs", run: () => bindings(project) },
   ];
 }
 
@@ -168,15 +167,6 @@ async function doors({ workersDev, previewUrls }: Project): Promise<Outcome> {
     : failed(
         `wrangler.toml leaves ${open.join(" and ")} on: the Access application does not cover those addresses`,
         `Set ${open.map((name) => `${name} = false`).join(" and ")} in wrangler.toml, and run \`npm run deploy\`.`,
-      );
-}
-
-async function bindings({ missingBindings }: Project): Promise<Outcome> {
-  return missingBindings.length === 0
-    ? ok("wrangler.toml binds it")
-    : failed(
-        `a guard of identities.yaml has record or max_session, and wrangler.toml does not bind ${missingBindings.join(", ")}`,
-        "Set sessions = true in terraform.tfvars: `terraform -chdir=terraform apply && npm run deploy`.",
       );
 }
 

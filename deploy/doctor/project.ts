@@ -17,8 +17,10 @@ export interface Project {
   hasTraces: boolean;
   /** Whether KV entries may name callers whom identities.yaml does not. */
   hasKv: boolean;
-  /** What guards need and wrangler.toml does not bind. */
-  missingBindings: string[];
+  /** Namespaces of KV, buckets, Durable Objects and assets, by the names of their bindings. */
+  bound: string[];
+  /** Whether the Worker sees each request before assets are looked for. */
+  isWorkerFirst: boolean;
   policy: Policy;
 }
 
@@ -29,6 +31,7 @@ interface Config {
   preview_urls?: boolean;
   kv_namespaces?: { binding?: string }[];
   r2_buckets?: { binding?: string }[];
+  assets?: { binding?: string; run_worker_first?: unknown };
   durable_objects?: { bindings?: { name?: string }[] };
   observability?: { redact_query_string?: boolean; traces?: { enabled?: boolean } };
 }
@@ -46,11 +49,9 @@ export async function readProject(wranglerToml: string, identitiesYaml: string):
     throw new Error(`${identitiesYaml} has no list "identities"`);
   }
   const { vars = {}, kv_namespaces = [], observability = {} } = config;
-  const { r2_buckets = [], durable_objects = {} } = config;
-  const bound = [
-    ...r2_buckets.map(({ binding }) => binding),
-    ...(durable_objects.bindings ?? []).map(({ name }) => name),
-  ];
+  const { r2_buckets = [], durable_objects = {}, assets = {} } = config;
+  const objects = (durable_objects.bindings ?? []).map(({ name }) => name);
+  const bound = [...[...kv_namespaces, ...r2_buckets, assets].map(({ binding }) => binding), ...objects];
   const teamDomain = String(vars.ACCESS_TEAM_DOMAIN ?? "");
   return {
     teamDomain: URL.canParse(teamDomain) ? new URL(teamDomain) : undefined,
@@ -61,17 +62,11 @@ export async function readProject(wranglerToml: string, identitiesYaml: string):
     logsQueries: observability.redact_query_string !== true,
     // A later compatibility date switches them on by itself.
     hasTraces: observability.traces?.enabled !== false,
-    hasKv: kv_namespaces.some(({ binding }) => binding === "IDENTITIES"),
-    missingBindings: neededBindings(policy).filter((name) => !bound.includes(name)),
+    hasKv: bound.includes("IDENTITIES"),
+    bound: bound.filter((name) => name !== undefined),
+    isWorkerFirst: assets.run_worker_first === true,
     policy,
   };
-}
-
-/** What the Worker needs for streams that guards record or bound. */
-function neededBindings({ guards = [] }: Policy): string[] {
-  const records = guards.some(({ record }) => record !== undefined);
-  const bounds = records || guards.some(({ max_session }) => max_session !== undefined);
-  return [...(bounds ? ["SESSIONS", "ROLL"] : []), ...(records ? ["RECORDINGS"] : [])];
 }
 
 /** The entry for a caller, chosen as the Worker does: an exact address wins over its domain. */

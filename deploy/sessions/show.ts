@@ -1,4 +1,4 @@
-// One session's manifest, for people.
+// One session's manifest, for people: here as lines, and on the page as it is laid out there.
 
 import type { Manifest } from "./answers.ts";
 import { counted, moment, padded, shellWords, span, visible } from "./text.ts";
@@ -6,6 +6,13 @@ import { counted, moment, padded, shellWords, span, visible } from "./text.ts";
 const LABEL_WIDTH = 13;
 
 export function manifestInWords(manifest: Manifest, now: number): string {
+  return factsOf(manifest, now)
+    .map(([label, value]) => `${padded(`${label}:`, LABEL_WIDTH)}${visible(value)}`)
+    .join("\n");
+}
+
+/** What is known, each under its label. It may hold what somebody typed: `visible` is for whoever shows it. */
+export function factsOf(manifest: Manifest, now: number): [label: string, value: string][] {
   const { caller, target, bytes, sha256, chunks } = manifest;
   const streams = ["stdin", "stdout", "stderr"] as const;
   const recorded = chunks.reduce((sum, { size }) => sum + size, 0);
@@ -41,9 +48,7 @@ export function manifestInWords(manifest: Manifest, now: number): string {
     ["Audit ID", manifest.audit_id],
     ["Ray", manifest.ray],
   ];
-  return rows
-    .flatMap(([label, value]) => (value ? [`${padded(`${label}:`, LABEL_WIDTH)}${visible(value)}`] : []))
-    .join("\n");
+  return rows.flatMap(([label, value]) => (value ? [[label, value] as [string, string]] : []));
 }
 
 function listed(names: string[] | undefined): string | undefined {

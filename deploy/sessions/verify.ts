@@ -1,32 +1,20 @@
 // Whether a recording is what the gateway wrote. The manifest has the size and the SHA-256 of each chunk, and a chain in which
 // each link holds the one before: nothing can be edited, taken out, put in or moved without the chain ending in another value.
+// What is made of them is told by verdict.ts; here they are read.
 
 import { createHash } from "node:crypto";
 import { createReadStream } from "node:fs";
 import { readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
-import {
-  type Chunk,
-  castPath,
-  chunksOf,
-  chunksPath,
-  type Listed,
-  type Manifest,
-  manifestOf,
-  sessionPath,
-} from "./answers.ts";
+import { castPath, chunksOf, chunksPath, type Listed, type Manifest, manifestOf, sessionPath } from "./answers.ts";
 import { Failure } from "./failure.ts";
 import { type Kubectl, Refused } from "./kubectl.ts";
-import { counted, visible } from "./text.ts";
+import { counted } from "./text.ts";
+import { type Found, verdictOn } from "./verdict.ts";
 
 /** How many problems are told. */
 const SHOWN = 20;
 const MANIFEST = "manifest.json";
-
-/** A chunk as it was read. */
-interface Found extends Listed {
-  sha256: string;
-}
 
 /** Verifies what lies in the gateway's bucket; says in a sentence that it is as it was, or throws one that says what is not. */
 export async function verify(kubectl: Kubectl, id: string): Promise<string> {
@@ -133,60 +121,14 @@ async function digest(bytes: AsyncIterable<Uint8Array>): Promise<{ size: number;
   return { size, sha256: hash.digest("hex") };
 }
 
-function judged(manifest: Manifest, found: Found[]): string {
-  const problems = [...chainProblems(manifest), ...chunkProblems(manifest.chunks, found)];
+async function judged(manifest: Manifest, found: Found[]): Promise<string> {
+  const { problems, sentence } = await verdictOn(manifest, found);
   if (problems.length > 0) {
     const more = problems.length > SHOWN ? [`and ${problems.length - SHOWN} more`] : [];
     const title = `Session ${manifest.id} is not as the gateway wrote it:`;
     throw new Failure([title, ...problems.slice(0, SHOWN), ...more].join("\n  "));
   }
-  const last = manifest.chunks.at(-1);
-  if (!last) {
-    return "ok: 0 chunks, 0 bytes: nothing of this session was recorded";
-  }
-  const bytes = manifest.chunks.reduce((sum, { size }) => sum + size, 0);
-  return `ok: ${counted(manifest.chunks.length, "chunk")}, ${counted(bytes, "byte")}, chain ends in ${last.chain}`;
-}
-
-function chainProblems({ id, chunks }: Manifest): string[] {
-  return chunks.flatMap((chunk, index) => {
-    const before = chunks[index - 1];
-    const name = visible(chunk.name);
-    const link = `${before?.chain ?? id} ${chunk.name} ${chunk.size} ${chunk.sha256}`;
-    const isLinked = createHash("sha256").update(link).digest("hex") === chunk.chain;
-    return [
-      ...(isLinked ? [] : [`the chain breaks at chunk ${name}: the manifest was edited there, or just before it`]),
-      // The cast follows the names: in another order than this it would not be what was seen.
-      ...(before && before.name >= chunk.name ? [`chunk ${name} is out of order in the manifest`] : []),
-    ];
-  });
-}
-
-function chunkProblems(chunks: Chunk[], found: Found[]): string[] {
-  const byName = new Map(found.map((chunk) => [chunk.name, chunk]));
-  const names = new Set(chunks.map(({ name }) => name));
-  const wrong = chunks.flatMap((chunk) => {
-    const name = visible(chunk.name);
-    const actual = byName.get(chunk.name);
-    if (!actual) {
-      return [`chunk ${name} is missing`];
-    }
-    if (isSame(chunk, actual)) {
-      return [];
-    }
-    const origin = chunks.find((other) => isSame(other, actual));
-    return origin
-      ? [`chunk ${name} is out of order: it holds what was written as chunk ${visible(origin.name)}`]
-      : [
-          `chunk ${name} was edited: it had ${chunk.size} bytes and SHA-256 ${chunk.sha256}, and has ${actual.size} and ${actual.sha256}`,
-        ];
-  });
-  const added = found.filter(({ name }) => !names.has(name)).map(({ name }) => `chunk ${visible(name)} was added`);
-  return [...wrong, ...added];
-}
-
-function isSame(one: Found, other: Found): boolean {
-  return one.size === other.size && one.sha256 === other.sha256;
+  return `ok: ${sentence}`;
 }
 
 async function orFailure<Value>(reading: Promise<Value>): Promise<Value> {

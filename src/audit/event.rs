@@ -8,6 +8,7 @@ use serde::{Serialize, Serializer};
 
 use super::{Entry, MAX_OF_CLIENT, redact};
 use crate::caller::Caller;
+use crate::grant;
 use crate::identity::Identity;
 use crate::record::{cut, timestamp};
 use crate::refusal::Refusal;
@@ -111,6 +112,21 @@ impl<'a> Event<'a> {
                 ),
             ]),
         }
+    }
+}
+
+impl<'a> Event<'a> {
+    /// That of a grant which was given or taken back.
+    pub(super) fn of_change(entry: &Entry<'a>, verb: &'static str, id: &'a str) -> Self {
+        let reference = Texts([
+            ("resource", Cow::Borrowed("grants")),
+            ("namespace", Cow::Borrowed("")),
+            ("name", Cow::Borrowed(id)),
+            ("apiGroup", Cow::Borrowed(grant::GROUP)),
+            ("apiVersion", Cow::Borrowed("")),
+            ("subresource", Cow::Borrowed("")),
+        ]);
+        Self { level: "Request", verb: Cow::Borrowed(verb), object_ref: Some(reference), ..Self::of(entry) }
     }
 }
 

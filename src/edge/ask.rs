@@ -6,9 +6,9 @@ use wasm_bindgen::JsValue;
 use wasm_bindgen_futures::{JsFuture, future_to_promise};
 use worker::Context;
 
-use super::{ISOLATE, Isolate, UnderWay, Visit, log, message, rim, with_gateway};
+use super::{ISOLATE, Isolate, UnderWay, Visit, log, message, own, rim, with_gateway};
 use crate::answer;
-use crate::gateway::{Answer, Question, Unanswered};
+use crate::gateway::{Answer, Question, Review, Unanswered};
 use crate::identity::membership::{self, Person};
 use crate::keys::{FETCH_SECONDS, MAX_JWKS_BYTES};
 use crate::record::Record;
@@ -40,10 +40,11 @@ pub(super) async fn ask(
             let verdict = settled(rim::verify(&jwk, &signature, &input, request)).await?;
             Ok(Answer::Signature(verdict.is_ok_and(|verdict| verdict.is_truthy())))
         }
-        Question::Entry(key) => {
-            let found = rim::look(visit.env, &key, STORE_MILLISECONDS, request);
+        Question::Entries(keys) => {
+            let keys: Array = keys.iter().map(|key| JsValue::from_str(key)).collect();
+            let found = rim::look(visit.env, &keys, STORE_MILLISECONDS, request);
             let found = settled(found).await?.map_err(|_| Unanswered);
-            Ok(Answer::Entry(found.map(|text| text.as_string())))
+            Ok(Answer::Entries(found.map(|texts| Array::from(&texts).iter().map(|text| text.as_string()).collect())))
         }
         Question::Membership(person, url) => {
             let membership = membership(person, &url, visit, now, ctx);
@@ -51,11 +52,10 @@ pub(super) async fn ask(
             Ok(Answer::Membership)
         }
         Question::Reviews(reviews) => {
-            let url = format!("http://localhost{}", review::PATH);
-            let (bytes, milliseconds) = (review::MAX_BYTES, review::MILLISECONDS);
             let sent = Array::new();
-            for review in &reviews {
-                let sending = rim::review(visit.env, &url, &review.lines, &review.body, bytes, milliseconds, request);
+            for Review { method, target, lines, body, most } in &reviews {
+                let milliseconds = review::MILLISECONDS;
+                let sending = rim::review(visit.env, method, target, lines, body, *most, milliseconds, request);
                 let Ok(sending) = sending else { return Ok(Answer::Reviews(Vec::new())) };
                 sent.push(&sending.into());
             }
@@ -63,6 +63,11 @@ pub(super) async fn ask(
             let texts = texts.iter().flat_map(|texts| Array::from(texts).to_vec());
             Ok(Answer::Reviews(texts.map(|text| text.as_string()).collect()))
         }
+        Question::Body(bytes) => {
+            let text = settled(own::body(request, bytes)).await?;
+            Ok(Answer::Body(text.ok().and_then(|text| text.as_string()).ok_or(Unanswered)))
+        }
+        Question::Grants => Ok(Answer::Grants(own::kept(visit).await.map_err(|_| Unanswered))),
     }
 }
 

@@ -3,7 +3,7 @@
 
 import Worker from "./index.js";
 
-export { Roll, Session } from "./index.js";
+export { Grants, Roll, Session } from "./index.js";
 
 const { pass, settle } = Worker.prototype;
 

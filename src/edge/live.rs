@@ -233,7 +233,7 @@ impl Live {
                 let more = "more of your sessions is recorded than when this one began: begin it again";
                 standing::lost(caller, &plan.caller).or_else(|| is_recorded_more.then(|| more.to_owned()))
             }
-            Ok(Way::Sessions(_) | Way::Health) => None,
+            Ok(Way::Own(_)) => None,
             // Nobody can be asked: that takes nothing away yet.
             Err(refusal) if refusal.is_ours() => {
                 let is_long = confirmed.get() + UNKNOWN_SECONDS < received / 1000;

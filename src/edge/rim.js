@@ -199,18 +199,21 @@ export async function access(url, bytes, milliseconds, request) {
   return response.status === 200 ? read(response.body, bytes) : response.body?.cancel();
 }
 
-/** The text that the API server answers a request of the gateway's own with, or undefined unless it is 201. */
-export function review(env, url, lines, body, bytes, milliseconds, request) {
+/** The text that the API server answers a request of the gateway's own with, or undefined unless it comes with 200 or 201. */
+export function review(env, method, target, lines, body, bytes, milliseconds, request) {
   const headers = new Headers();
   eachLine(lines, 0, lines.length, (name, value) => headers.append(name, value));
-  const answer = env.KUBE_API.fetch(url, { method: "POST", headers, body, redirect: "manual" });
-  const text = answer.then((response) =>
-    response.status === 201 ? read(response.body, bytes) : response.body?.cancel(),
+  const init = { method, headers, body: method === "GET" ? undefined : body, redirect: "manual" };
+  const text = env.KUBE_API.fetch(`http://localhost${target}`, init).then((response) =>
+    response.status === 200 || response.status === 201 ? read(response.body, bytes) : response.body?.cancel(),
   );
-  return within(text, milliseconds, request);
+  return within(text, milliseconds, request).catch((error) => {
+    if (error.message === "gone") throw error;
+  });
 }
 
-async function read(body, bytes) {
+/** The text of a body, which comes cut, with at least one byte too many, where it has more than so many. */
+export async function read(body, bytes) {
   const decoder = new TextDecoder();
   let text = "";
   for await (const chunk of body ?? []) {
@@ -220,9 +223,13 @@ async function read(body, bytes) {
   return text;
 }
 
-/** The text under a key of Workers KV, null when there is none, as it was at most half a minute ago: the shortest `cacheTtl` that KV takes. */
-export function look(env, key, milliseconds, request) {
-  return within(env.IDENTITIES.get(key, { type: "text", cacheTtl: 30 }), milliseconds, request);
+/**
+ * The text under each of some keys of Workers KV, null where there is none, as it was at most half a minute ago: the shortest `cacheTtl`
+ * that KV takes.
+ */
+export function look(env, keys, milliseconds, request) {
+  const texts = keys.map((key) => env.IDENTITIES.get(key, { type: "text", cacheTtl: 30 }));
+  return within(Promise.all(texts), milliseconds, request);
 }
 
 /** RSASSA-PKCS1-v1_5 with SHA-256 (RS256). */

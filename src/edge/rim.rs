@@ -1,7 +1,7 @@
 //! The bindings of `rim.js`: what is cheaper in JavaScript than across the Wasm boundary. A call that throws is an error here,
 //! and never a trap.
 
-use js_sys::{Function, Promise, Uint8Array};
+use js_sys::{Array, Function, Promise, Uint8Array};
 use wasm_bindgen::prelude::*;
 use worker::worker_sys::web_sys::{AbortSignal, Request, Response};
 
@@ -48,7 +48,8 @@ extern "C" {
     #[wasm_bindgen(catch)]
     pub(super) fn review(
         env: &JsValue,
-        url: &str,
+        method: &str,
+        target: &str,
         lines: &str,
         body: &str,
         bytes: usize,
@@ -60,7 +61,7 @@ extern "C" {
     pub(super) fn within(promise: &Promise, milliseconds: u32, request: &Request) -> Result<Promise, JsValue>;
 
     #[wasm_bindgen(catch)]
-    pub(super) fn look(env: &JsValue, key: &str, milliseconds: u32, request: &Request) -> Result<Promise, JsValue>;
+    pub(super) fn look(env: &JsValue, keys: &Array, milliseconds: u32, request: &Request) -> Result<Promise, JsValue>;
 
     #[wasm_bindgen(catch)]
     pub(super) fn verify(jwk: &str, signature: &Uint8Array, input: &str, request: &Request)

@@ -5,7 +5,7 @@ use std::cell::RefCell;
 use worker::worker_sys::web_sys;
 use worker::{DurableObject, Env, State, durable_object};
 
-use super::{now, own};
+use super::{now, plain};
 use crate::session::roll;
 
 /// One for all streams, by the name `roll`: see [`roll::Roll`].
@@ -50,6 +50,6 @@ impl Roll {
             "list" => (200, streams.list(now).join("\n")),
             _ => (404, String::new()),
         };
-        own(&body, status, "text/plain; charset=utf-8", None)
+        plain(&body, status, "text/plain; charset=utf-8")
     }
 }

@@ -12,8 +12,9 @@ use worker::{DurableObject, Env, State, durable_object};
 
 use super::keep::recover;
 use super::live::{Live, admitted};
-use super::{Visit, Way, failure, own, refuse, rim, streams, text};
+use super::{Visit, Way, failure, plain, refuse, rim, streams, text};
 use crate::gateway::{Journey, Plan};
+use crate::own;
 use crate::refusal::Refusal;
 use crate::request::Request;
 use crate::session::end::By;
@@ -69,8 +70,8 @@ impl Session {
 
     fn manifest(&self) -> Result<web_sys::Response, JsValue> {
         match self.live() {
-            Some(live) => own(&live.manifest(), 200, "application/json", None),
-            None => own("", 404, "text/plain", None),
+            Some(live) => plain(&live.manifest(), 200, "application/json"),
+            None => plain("", 404, "text/plain"),
         }
     }
 
@@ -79,7 +80,7 @@ impl Session {
         if let Some(live) = &live {
             live.stop(By::Order, reason);
         }
-        own("", if live.is_some() { 200 } else { 404 }, "text/plain", None)
+        plain("", if live.is_some() { 200 } else { 404 }, "text/plain")
     }
 
     /// Opens the stream, or answers why not.
@@ -91,7 +92,7 @@ impl Session {
         let mut journey = Journey::default();
         let opened = match visit.walk(&asked, &mut journey, None).await {
             Ok(Way::Send(plan)) => self.relay(&visit, &asked, plan).await,
-            Ok(Way::Sessions(_) | Way::Health) => Err(Refusal::Reserved),
+            Ok(Way::Own(_)) => Err(own::Error::Unknown.into()),
             Err(refusal) => Err(refusal),
         };
         opened.or_else(|refusal| refuse(&asked, &journey, &refusal))

@@ -5,47 +5,40 @@ use wasm_bindgen::JsValue;
 use wasm_bindgen_futures::JsFuture;
 use worker::worker_sys::web_sys;
 
-use super::{Visit, head, own, streams, vars, with_gateway, write};
-use crate::audit::Entry;
+use super::{Visit, head, json, streams, vars};
 use crate::gateway::Journey;
+use crate::own::SUCCESS;
 use crate::refusal::Refusal;
-use crate::request::Request;
 use crate::session::own::{Call, Error, MANIFESTS, Query, chunks, manifest_key, page, user_key};
 
 /// How many names of a bucket are listed at once.
 const LOOKED_AT: u32 = 1000;
 
-pub(super) async fn serve(
+pub(super) async fn answer(
     call: &Call,
     visit: &Visit<'_>,
-    asked: &Request<'_>,
     journey: &Journey<'_>,
 ) -> Result<web_sys::Response, Refusal> {
-    let answer = match call {
-        Call::List(query) => json(&list(query, visit).await?),
-        Call::Manifest(id) => json(&manifest(id, visit).await?),
+    match call {
+        Call::List(query) => Ok(json(&list(query, visit).await?)?),
+        Call::Manifest(id) => Ok(json(&manifest(id, visit).await?)?),
         Call::Chunks(id) => {
             let found: Vec<String> = recorded(id, visit).await?.iter().map(Object::chunk).collect();
-            json(&format!("{{\"chunks\":[{}]}}\n", found.join(",")))
+            Ok(json(&format!("{{\"chunks\":[{}]}}\n", found.join(",")))?)
         }
-        Call::Cast(id) => cast(id, visit).await?,
+        Call::Chunk(id, name) => pieces(id, &[name], "application/octet-stream", visit),
+        Call::Cast(id) => cast(id, visit).await,
         Call::End(id, reason) => {
             let who = journey.caller().map_or("", |caller| caller.identity().user());
-            let given = if reason.is_empty() { String::new() } else { format!(": {reason}") };
-            let (status, _) = command(visit, id, "end", &format!("{who} ended it{given}")).await?;
+            let given = reason.as_deref().filter(|reason| !reason.is_empty()).map(|reason| format!(": {reason}"));
+            let (status, _) =
+                command(visit, id, "end", &format!("{who} ended it{}", given.unwrap_or_default())).await?;
             if status != 200 {
                 return Err(Error::Over(id.clone()).into());
             }
-            json(r#"{"kind":"Status","apiVersion":"v1","metadata":{},"status":"Success"}"#)
+            Ok(json(SUCCESS)?)
         }
-    }?;
-    let entry = Entry { request: asked, caller: journey.caller(), refusal: None };
-    write(asked, &with_gateway(visit.env, |gateway| gateway.records(&entry)), answer.status());
-    Ok(answer)
-}
-
-fn json(text: &str) -> Result<web_sys::Response, JsValue> {
-    own(text, 200, "application/json", None)
+    }
 }
 
 /// What lies in the bucket.
@@ -93,15 +86,24 @@ async fn manifest(id: &str, visit: &Visit<'_>) -> Result<String, Refusal> {
     }
 }
 
-async fn cast(id: &str, visit: &Visit<'_>) -> Result<Result<web_sys::Response, JsValue>, Refusal> {
+async fn cast(id: &str, visit: &Visit<'_>) -> Result<web_sys::Response, Refusal> {
     let found = recorded(id, visit).await?;
     if found.is_empty() {
         return Err(Error::NoSuch(id.to_owned()).into());
     }
-    let names: Array = found.iter().map(|item| JsValue::from_str(&item.name)).collect();
+    let names: Vec<&String> = found.iter().map(|item| &item.name).collect();
+    pieces(id, &names, "application/x-asciicast", visit)
+}
+
+/// Chunks of a recording, one after the other.
+fn pieces(id: &str, names: &[&String], kind: &str, visit: &Visit<'_>) -> Result<web_sys::Response, Refusal> {
+    if !vars::has_recordings(visit.env) {
+        return Err(Error::NoSuch(id.to_owned()).into());
+    }
+    let names: Array = names.iter().map(|name| JsValue::from_str(name)).collect();
     let body = streams::concatenate(visit.env, &chunks(id), &names);
-    let init = head(200, "application/x-asciicast", None)?;
-    Ok(web_sys::Response::new_with_opt_readable_stream_and_init(Some(&body), &init))
+    let init = head(200, kind, None)?;
+    Ok(web_sys::Response::new_with_opt_readable_stream_and_init(Some(&body), &init)?)
 }
 
 /// The chunks of a recording: a long one has more than are listed at once.

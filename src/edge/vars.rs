@@ -5,7 +5,7 @@ use wasm_bindgen::JsValue;
 
 use crate::config::{Config, ConfigError, Var, Vars};
 use crate::guard::Guards;
-use crate::identity::GRANTED;
+use crate::identity::COMPILED;
 
 /// What the variables configure, and whether Workers KV is bound.
 pub(super) fn read(env: &JsValue, guards: &Guards<'_>) -> (Result<Config, ConfigError>, bool) {
@@ -18,7 +18,9 @@ pub(super) fn read(env: &JsValue, guards: &Guards<'_>) -> (Result<Config, Config
         last_hop_key: var(env, "LAST_HOP_KEY"),
         has_kube_api: binding(env, "KUBE_API").is_some(),
         has_identities,
-        has_grants: GRANTED.len() > 1,
+        has_grants: COMPILED.has_granted(),
+        contact: var(env, "CONTACT"),
+        has_ledger: binding(env, "GRANTS").is_some(),
         max_streams: var(env, "MAX_STREAMS"),
         has_sessions: ["SESSIONS", "ROLL"].iter().all(|name| binding(env, name).is_some()),
         has_recordings: has_recordings(env),
@@ -31,6 +33,11 @@ pub(super) fn read(env: &JsValue, guards: &Guards<'_>) -> (Result<Config, Config
 /// Whether there is a bucket for recordings.
 pub(super) fn has_recordings(env: &JsValue) -> bool {
     binding(env, "RECORDINGS").is_some()
+}
+
+/// Whether there is a page.
+pub(super) fn has_page(env: &JsValue) -> bool {
+    binding(env, "ASSETS").is_some()
 }
 
 fn var(env: &JsValue, name: &str) -> Option<Var> {

@@ -6,10 +6,12 @@ use std::rc::Rc;
 use crate::caller::Caller;
 use crate::identity::membership::Person;
 use crate::keys::Key;
+use crate::own::Reply;
 use crate::record::Record;
 use crate::refusal::Refusal;
+use crate::review;
 use crate::session::Relay;
-use crate::session::own::Call;
+
 use crate::token::{Claims, Untrusted};
 use crate::upstream::Outgoing;
 
@@ -21,10 +23,12 @@ pub struct Journey<'a> {
     pub(super) key: Option<Rc<Key>>,
     pub(super) is_authentic: Option<bool>,
     pub(super) claims: Option<Claims>,
-    pub(super) entry: Option<Result<Option<String>, Unanswered>>,
+    pub(super) entries: Option<Found>,
     pub(super) has_membership: bool,
     pub(super) caller: Option<Rc<Caller>>,
     pub(super) reviews: Option<Vec<Option<String>>>,
+    pub(super) body: Option<Result<String, Unanswered>>,
+    pub(super) grants: Option<Result<String, Unanswered>>,
     pub(super) is_afresh: bool,
 }
 
@@ -33,10 +37,8 @@ pub struct Journey<'a> {
 pub enum Step<'r> {
     /// Send this to the cluster.
     Send(Plan<'r>),
-    /// Answer that the Worker runs.
-    Health,
-    /// Answer about sessions, whoever they belong to.
-    Sessions(Box<Call>),
+    /// Answer this, which is for the gateway itself.
+    Own(Box<Reply>),
     /// Refuse.
     Refuse(Refusal),
     /// Ask this, tell the journey, and step again.
@@ -57,22 +59,32 @@ pub enum Question {
         /// The signature's bytes.
         signature: Vec<u8>,
     },
-    /// The text under this key of Workers KV.
-    Entry(String),
+    /// The text under each of these keys of Workers KV.
+    Entries(Vec<String>),
     /// A person's identity: by a fetch of this URL as them, or by the one for the same person that is under way.
     /// [`enrol`](super::Gateway::enrol) takes what it brings.
     Membership(Person, String),
-    /// The API server's answers to these, by a POST to [`review::PATH`](crate::review::PATH) each.
+    /// The API server's answers to these.
     Reviews(Vec<Review>),
+    /// The body, of at most so many bytes.
+    Body(usize),
+    /// All grants that are kept: see [`held`](crate::grant::held).
+    Grants,
 }
 
 /// A request of the gateway's own, as the caller.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Review {
+    /// The method.
+    pub method: &'static str,
+    /// Path and query.
+    pub target: &'static str,
     /// The head's lines, `name:value`.
     pub lines: String,
-    /// The body, JSON in one line.
+    /// The body, JSON in one line; empty for none.
     pub body: String,
+    /// The longest answer that is read, in bytes.
+    pub most: usize,
 }
 
 /// The answer to the [`Question`] of the same name.
@@ -82,13 +94,20 @@ pub enum Answer {
     Certs,
     /// Whether it is.
     Signature(bool),
-    /// The text, where there is one.
-    Entry(Result<Option<String>, Unanswered>),
+    /// The texts.
+    Entries(Found),
     /// Whatever the fetch brought has been taken.
     Membership,
-    /// The text of each answer with status 201, in their order.
+    /// The text of each answer with status 200 or 201, in their order.
     Reviews(Vec<Option<String>>),
+    /// The text, unless it is longer or none.
+    Body(Result<String, Unanswered>),
+    /// The lines.
+    Grants(Result<String, Unanswered>),
 }
+
+/// What Workers KV has under some keys, in their order.
+pub type Found = Result<Vec<Option<String>>, Unanswered>;
 
 /// Whoever was asked did not answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -119,6 +138,12 @@ pub struct Plan<'r> {
     pub relay: Option<Box<Relay>>,
 }
 
+impl Default for Review {
+    fn default() -> Self {
+        Self { method: "GET", target: "/", lines: String::new(), body: String::new(), most: review::MAX_BYTES }
+    }
+}
+
 impl<E: Into<Refusal>> From<E> for Step<'_> {
     fn from(error: E) -> Self {
         Self::Refuse(error.into())
@@ -143,9 +168,11 @@ impl Journey<'_> {
         match answer {
             Answer::Certs => self.has_certs = true,
             Answer::Signature(is_authentic) => self.is_authentic = Some(is_authentic),
-            Answer::Entry(entry) => self.entry = Some(entry),
+            Answer::Entries(entries) => self.entries = Some(entries),
             Answer::Membership => self.has_membership = true,
             Answer::Reviews(reviews) => self.reviews = Some(reviews),
+            Answer::Body(body) => self.body = Some(body),
+            Answer::Grants(grants) => self.grants = Some(grants),
         }
     }
 }

@@ -7,12 +7,15 @@
 use chrono::DateTime;
 use thiserror::Error;
 
-use super::{ActAs, Given, Rule, name};
+use super::{ActAs, Given, IdentityMap, Rule, name};
 use crate::json::{self, Malformed, Object};
 use crate::token::{Claims, Subject};
 
 /// The longest entry that is read, in bytes.
 pub const MAX_ENTRY_BYTES: usize = 128 * 1024;
+
+/// What Workers KV takes for a key at most, in bytes.
+const MAX_KEY_BYTES: usize = 512;
 
 /// The most grants of one entry, those that have ended too.
 pub const MAX_GRANTS: usize = 100;
@@ -57,8 +60,15 @@ pub fn key(claims: &Claims) -> Option<String> {
         Subject::ServiceToken { client_id } => format!("service-token:{client_id}"),
         Subject::Nobody => return None,
     };
-    // What Workers KV takes for a key at most. Nobody can have written a longer one.
-    (key.len() <= 512).then_some(key)
+    // Nobody can have written a longer one.
+    (key.len() <= MAX_KEY_BYTES).then_some(key)
+}
+
+/// The key of what was granted through the gateway to whom this is the key of the entry. Nobody else writes it.
+#[must_use]
+pub fn grants_key(key: &str) -> Option<String> {
+    let key = ["grants:", key].concat();
+    (key.len() <= MAX_KEY_BYTES).then_some(key)
 }
 
 /// Reads an entry for these claims. `now` is in seconds since the Unix epoch.
@@ -77,16 +87,7 @@ pub fn read(text: &str, claims: &Claims, now: u64) -> Result<Verdict, EntryError
         return Ok(Verdict::Denied);
     }
     let list = fields.raw("grants")?;
-    let mut grants = match list.map(json::items) {
-        Some(items) => {
-            items.map_err(|_| EntryError("grants is no list"))?.into_iter().map(grant).collect::<Result<Vec<_>, _>>()?
-        }
-        None => Vec::new(),
-    };
-    if grants.len() > MAX_GRANTS {
-        return Err(EntryError("grants are too many"));
-    }
-    grants.retain(|grant| grant.expires > now);
+    let mut grants = list.map_or(Ok(Vec::new()), |list| grants(list, now))?;
     // What the entry gives ends with it.
     for grant in &mut grants {
         grant.expires = grant.expires.min(expires.unwrap_or(u64::MAX));
@@ -96,6 +97,36 @@ pub fn read(text: &str, claims: &Claims, now: u64) -> Result<Verdict, EntryError
         return Err(EntryError("it has neither user nor grants nor deny"));
     }
     Ok(Verdict::Stored(Stored { entry: given.map(|given| Given { expires, ..given }), grants }))
+}
+
+impl Stored {
+    /// Adds the grants that were given through the gateway: of the groups that the map lists for granting, as it lists them now.
+    pub fn add(&mut self, text: &str, map: &IdentityMap<'_>, now: u64) -> Result<(), EntryError> {
+        if text.len() > MAX_ENTRY_BYTES {
+            return Err(EntryError("it is too long"));
+        }
+        let entry = Object::read(text).map_err(|Malformed| EntryError("it is no JSON object"))?;
+        let fields = Fields { object: &entry, error: "a field is malformed, or there is no such field" };
+        fields.are_only(&["grants"])?;
+        for mut grant in grants(fields.raw("grants")?.unwrap_or_default(), now)? {
+            grant.groups.retain(|group| map.granted_groups().any(|listed| listed == group));
+            if !grant.groups.is_empty() {
+                self.grants.push(grant);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The grants of a list that have not ended.
+fn grants(list: &str, now: u64) -> Result<Vec<Grant>, EntryError> {
+    let items = json::items(list).map_err(|Malformed| EntryError("grants is no list"))?;
+    if items.len() > MAX_GRANTS {
+        return Err(EntryError("grants are too many"));
+    }
+    let mut grants = items.into_iter().map(grant).collect::<Result<Vec<_>, _>>()?;
+    grants.retain(|grant| grant.expires > now);
+    Ok(grants)
 }
 
 /// The fields of an object, with what is wrong where one cannot be read.
@@ -171,15 +202,15 @@ fn acting(act_as: &str) -> Result<ActAs, EntryError> {
     Ok(acting)
 }
 
-/// `reason` and `by` are for whoever reads the store.
+/// `given`, `reason` and `by` are for whoever reads the store.
 fn grant(grant: &str) -> Result<Grant, EntryError> {
-    let error = "a grant is no object of groups, expires, id, reason and by";
+    let error = "a grant is no object of groups, expires, id, given, reason and by";
     let object = Object::read(grant).map_err(|_| EntryError(error))?;
     let fields = Fields { object: &object, error };
-    fields.are_only(&["groups", "expires", "id", "reason", "by"])?;
+    fields.are_only(&["groups", "expires", "id", "given", "reason", "by"])?;
     let expires = moment(&fields.text("expires")?.ok_or(EntryError("a grant has no expires"))?)?;
     let (groups, id) = (fields.texts("groups")?, fields.text("id")?);
-    for name in ["reason", "by"] {
+    for name in ["given", "reason", "by"] {
         fields.text(name)?;
     }
     if groups.is_empty() || groups.len() > name::MAX_GROUPS {
@@ -197,7 +228,8 @@ fn check<T: AsRef<str>>(names: &[T], error: &'static str) -> Result<(), EntryErr
     names.iter().all(is_sound).then_some(()).ok_or(EntryError(error))
 }
 
-fn moment(text: &str) -> Result<u64, EntryError> {
+/// The seconds since the Unix epoch of a time by RFC 3339.
+pub(crate) fn moment(text: &str) -> Result<u64, EntryError> {
     let moment = DateTime::parse_from_rfc3339(text).ok().and_then(|moment| u64::try_from(moment.timestamp()).ok());
     moment.ok_or(EntryError("expires is no RFC 3339 time such as 2027-01-31T12:00:00Z"))
 }
@@ -373,6 +405,36 @@ mod tests {
         let many = vec![json!({"groups": ["x"], "expires": "2027-01-15T07:00:00Z"}); MAX_GRANTS + 1];
         assert!(read_for_alice(&json!({"user": "a", "grants": many})).is_err());
         assert!(read_for_alice(&json!({"user": "a", "grants": null})).is_ok());
+    }
+
+    #[test]
+    fn case_180_what_was_granted_through_the_gateway_counts_as_far_as_the_policy_lists_it_now() {
+        let map =
+            IdentityMap { emails: "alice@example.com\ta\town\n", granted: "\ton-call,sre", ..IdentityMap::default() };
+        let granted = |text: &str| {
+            let mut stored = Stored::default();
+            stored.add(text, &map, NOW)?;
+            Ok::<_, EntryError>(map.identify(&alice(), stored, &Membership::default(), NOW).unwrap().0)
+        };
+        let text = json!({"grants": [
+            {"id": "g-1", "groups": ["on-call", "admins"], "expires": "2027-01-15T09:00:00Z", "given": "2027-01-15T07:00:00Z", "reason": "r", "by": "b"},
+            {"id": "g-2", "groups": ["admins"], "expires": "2027-01-15T09:00:00Z"},
+            {"id": "g-3", "groups": ["sre"], "expires": "2027-01-15T08:00:00Z"},
+        ]});
+        let identity = granted(&text.to_string()).unwrap();
+        assert_eq!(identity.groups(), ["own", "on-call"]);
+        let sources: Vec<_> = identity.groups_with_sources().map(|(_, source)| source.clone()).collect();
+        assert_eq!((sources[0].rule, sources[0].expires), (Some(Rule::Email), None));
+        let granted_until = Some(NOW + 3600);
+        assert_eq!(
+            (sources[1].rule, sources[1].grant.as_deref(), sources[1].expires),
+            (None, Some("g-1"), granted_until)
+        );
+        for text in ["", "[]", "{}", r#"{"grants":{}}"#, r#"{"grants":[],"user":"root"}"#, r#"{"grants":[{}]}"#] {
+            assert!(granted(text).is_err(), "{text}");
+        }
+        assert_eq!(grants_key("email:alice@example.com").as_deref(), Some("grants:email:alice@example.com"));
+        assert_eq!(grants_key(&"x".repeat(MAX_KEY_BYTES)), None);
     }
 
     proptest! {

@@ -162,6 +162,7 @@ mod tests {
         email_domains: "",
         service_tokens: "",
         idp_groups: "g-1\t\t\ton-call\ng-2\tidp-1\tguest\n",
+        granted: "",
     };
 
     fn person() -> Person {

@@ -23,6 +23,7 @@ fn identify_in(map: &str, subject: &Value, provider: &Value, now: u64) -> Option
         email_domains: &tables.email_domains,
         service_tokens: &tables.service_tokens,
         idp_groups: &tables.idp_groups,
+        granted: &tables.granted,
     };
     let claims = claims(&config(), subject);
     let person = Person::of(&claims);

@@ -30,12 +30,18 @@ pub fn name(place: usize) -> String {
     format!("{place:05}")
 }
 
+/// Whether a text is the name of a chunk.
+#[must_use]
+pub fn is_name(text: &str) -> bool {
+    text.len() >= 5 && text.parse().is_ok_and(|place| name(place) == text)
+}
+
 /// Adds what went through, stdin, stdout and stderr as bytes and the digests that there are, and the chunks that are stored.
-pub(super) fn add(text: &mut String, id: &str, protocol: &str, counts: [(u64, Option<String>); 3], chunks: &[Chunk]) {
+pub(super) fn add(text: &mut String, id: &str, protocol: &str, counts: &[(u64, Option<String>); 3], chunks: &[Chunk]) {
     let names = ["stdin", "stdout", "stderr"];
-    let bytes = names.iter().zip(&counts).map(|(name, (bytes, _))| format!(r#""{name}":{bytes}"#));
+    let bytes = names.iter().zip(counts).map(|(name, (bytes, _))| format!(r#""{name}":{bytes}"#));
     let hashes =
-        names.iter().zip(&counts).filter_map(|(name, (_, hash))| Some(format!(r#""{name}":"{}""#, hash.as_ref()?)));
+        names.iter().zip(counts).filter_map(|(name, (_, hash))| Some(format!(r#""{name}":"{}""#, hash.as_ref()?)));
     let (bytes, hashes) = (bytes.collect::<Vec<_>>().join(","), hashes.collect::<Vec<_>>().join(","));
     let _ = write!(text, r#","protocol":{},"bytes":{{{bytes}}},"sha256":{{{hashes}}},"chunks":["#, quoted(protocol));
     let links = chain(id, chunks).zip(chunks).enumerate();

@@ -35,10 +35,12 @@ pub enum Call {
     Manifest(String),
     /// The chunks of its recording.
     Chunks(String),
+    /// A chunk of it, by its name.
+    Chunk(String, String),
     /// Its recording.
     Cast(String),
-    /// Its end, for a reason.
-    End(String, String),
+    /// Its end, for a reason; without one, for what the body says.
+    End(String, Option<String>),
 }
 
 /// Which sessions a list is to have.
@@ -108,12 +110,22 @@ pub fn read(head: &Head<'_>) -> Option<Result<Call, Error>> {
         (_, ["", id, ..]) if !id::is_one(id) => Err(Error::NoSuch(id.chars().take(64).collect())),
         ("GET", ["", id]) => Ok(Call::Manifest((*id).to_owned())),
         ("GET", ["", id, "chunks"]) => Ok(Call::Chunks((*id).to_owned())),
+        ("GET", ["", id, "chunks", name]) if manifest::is_name(name) => {
+            Ok(Call::Chunk((*id).to_owned(), (*name).to_owned()))
+        }
         ("GET", ["", id, "cast"]) => Ok(Call::Cast((*id).to_owned())),
-        ("DELETE", ["", id]) => Ok(Call::End((*id).to_owned(), reason(option("reason")))),
+        ("DELETE", ["", id]) => Ok(Call::End((*id).to_owned(), Some(reason(option("reason"))))),
+        ("POST", ["", id, "end"]) => Ok(Call::End((*id).to_owned(), None)),
         (_, [start, ..]) if !start.is_empty() => return None,
         _ => Err(Error::Unknown),
     };
     Some(call)
+}
+
+/// The reason that a body gives: `reason` of an object.
+#[must_use]
+pub fn reason_of(body: &str) -> String {
+    reason(Object::read(body).ok().and_then(|body| body.get("reason").ok().flatten()))
 }
 
 /// The reason that somebody gives, as it may stand on a terminal.
@@ -130,7 +142,7 @@ impl Call {
         let (verb, name) = match self {
             Self::List(query) if query.user.as_deref() == Some(user) => return None,
             Self::List(_) => ("list", ""),
-            Self::Manifest(id) | Self::Chunks(id) | Self::Cast(id) => ("get", id.as_str()),
+            Self::Manifest(id) | Self::Chunks(id) | Self::Chunk(id, _) | Self::Cast(id) => ("get", id.as_str()),
             Self::End(id, _) => ("delete", id.as_str()),
         };
         (!id::is_of(name, user)).then_some(Attributes {
@@ -150,7 +162,9 @@ impl Call {
             }
             Self::List(_) => Err(Error::Denied(user.to_owned(), "list")),
             Self::End(..) => Err(Error::Denied(user.to_owned(), "end")),
-            Self::Manifest(_) | Self::Chunks(_) | Self::Cast(_) => Err(Error::Denied(user.to_owned(), "see")),
+            Self::Manifest(_) | Self::Chunks(_) | Self::Chunk(..) | Self::Cast(_) => {
+                Err(Error::Denied(user.to_owned(), "see"))
+            }
         }
     }
 }

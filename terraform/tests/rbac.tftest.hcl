@@ -443,18 +443,65 @@ run "the_word_widens_users_and_leaves_groups_alone" {
   }
 }
 
-run "names_that_kv_entries_hand_out_are_added" {
+run "names_that_grants_hand_out_are_added" {
   module {
     source = "./modules/k8s"
   }
 
   variables {
-    grants = { users = ["carol"], groups = ["auditors"] }
+    grants = { users = ["carol"], groups = ["auditors", "developers"] }
   }
 
   assert {
     condition     = contains(output.impersonated.users, "carol") && contains(output.impersonated.groups, "auditors")
     error_message = "the names are missing"
+  }
+  assert {
+    condition = toset([
+      for rule in kubernetes_cluster_role_v1.this.rule : join(" ", concat(sort(rule.resources), sort(rule.api_groups), sort(rule.verbs), sort(rule.resource_names)))
+      if length(setintersection(rule.resources, ["users", "groups"])) > 0
+      ]) == toset([
+      "groups authentication.k8s.io impersonate:user-info auditors ci developers on-call platform-admins sre",
+      "users authentication.k8s.io impersonate:user-info bob breakglass carol ci-deployer contractor sso:alice@example.com",
+    ])
+    error_message = "the rules"
+  }
+}
+
+run "names_that_grants_hand_out_are_added_in_legacy_impersonation_too" {
+  module {
+    source = "./modules/k8s"
+  }
+
+  variables {
+    grants        = { groups = ["auditors"] }
+    impersonation = "legacy"
+  }
+
+  assert {
+    condition = toset([
+      for rule in kubernetes_cluster_role_v1.this.rule : join(" ", concat(sort(rule.resources), sort(rule.api_groups), sort(rule.verbs), sort(rule.resource_names)))
+      if contains(rule.resources, "groups")
+    ]) == toset(["groups  impersonate auditors ci developers on-call platform-admins sre"])
+    error_message = "the rule"
+  }
+}
+
+run "groups_that_grants_alone_hand_out_may_be_impersonated" {
+  module {
+    source = "./modules/k8s"
+  }
+
+  variables {
+    identities = [{ email = "alice@example.com", user = "alice" }]
+    grants     = { groups = ["on-call"] }
+  }
+
+  assert {
+    condition = one([
+      for rule in kubernetes_cluster_role_v1.this.rule : tolist(rule.resource_names) if contains(rule.resources, "groups")
+    ]) == tolist(["on-call"])
+    error_message = "groups"
   }
 }
 

@@ -40,6 +40,10 @@ run "the_defaults_make_no_cluster_no_kv_namespace_and_no_bucket" {
     error_message = "a bucket of recordings was planned without being asked for"
   }
   assert {
+    condition     = output.contact == ""
+    error_message = "a contact that nobody named"
+  }
+  assert {
     condition     = output.admin_kubeconfig == null
     error_message = "an administrator's kubeconfig came out for a cluster of one's own"
   }
@@ -68,8 +72,14 @@ run "the_shipped_map_needs_no_right_to_be_anybody" {
 
 run "outputs_are_what_deploy_bind_reads" {
   variables {
+    contact       = "the platform team, \"#platform\""
     identities_kv = true
     sessions      = true
+  }
+
+  assert {
+    condition     = output.contact == "the platform team, \"#platform\""
+    error_message = "contact"
   }
 
   assert {

@@ -32,6 +32,8 @@ export interface Visit {
 export interface Front extends Listening {
   visits: Visit[];
   session: Session;
+  /** Whose the session is: alice's, unless a test says otherwise. */
+  user: string;
   /** Takes away by what a browser tells that it is one, as one of 2020 would not say it. */
   isOldBrowser: boolean;
   reset(): void;
@@ -52,7 +54,7 @@ interface FrontOptions {
 
 export async function startFront({ cert, key, access, gateway }: FrontOptions): Promise<Front> {
   const server = createServer({ cert, key, requestTimeout: 0 });
-  const front = { visits: [] as Visit[], session: "device" as Session, isOldBrowser: false };
+  const front = { visits: [] as Visit[], session: "device" as Session, user: "alice", isOldBrowser: false };
 
   const begin = (request: IncomingMessage, isUpgrade: boolean): Visit => {
     const { method = "", url: target = "", rawHeaders: lines } = request;
@@ -65,7 +67,7 @@ export async function startFront({ cert, key, access, gateway }: FrontOptions): 
     if (front.session === "cookie" && !isLoggedIn(request)) {
       return undefined;
     }
-    const lines = edgeLines(request.rawHeaders, await access.mint("alice"), front.isOldBrowser);
+    const lines = edgeLines(request.rawHeaders, await access.mint(front.user), front.isOldBrowser);
     const { host, port } = gateway;
     const headers = isUpgrade ? [...lines, "Connection", "Upgrade", "Upgrade", "websocket"] : lines;
     const { method, url: path } = request;
@@ -143,6 +145,7 @@ export async function startFront({ cert, key, access, gateway }: FrontOptions): 
     reset: () => {
       front.visits = [];
       front.session = "device";
+      front.user = "alice";
       front.isOldBrowser = false;
     },
   });

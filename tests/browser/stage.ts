@@ -8,7 +8,9 @@ import type { IncomingMessage } from "node:http";
 import { request as httpsRequest } from "node:https";
 import type { Page } from "playwright-core";
 import { serverCertificate } from "../../dev/certificates.ts";
+import { buildPage } from "../../dev/page-build.ts";
 import { type Stack, startStack } from "../../dev/stack.ts";
+import { buildVariant } from "../../dev/variant.ts";
 import { type Received, type Recorder, startRecorder } from "../e2e/wire/recorder.ts";
 import { type Chromium, findChromium, startChromium } from "./chromium.ts";
 import { type Front, type Session, sessionCookie, startFront, type Visit } from "./front.ts";
@@ -54,7 +56,12 @@ export interface Stage {
   stop(): Promise<void>;
 }
 
-export async function startStage(): Promise<Stage> {
+export interface StageOptions {
+  /** The gateway has its page, and keeps grants. */
+  hasPage?: boolean;
+}
+
+export async function startStage({ hasPage = false }: StageOptions = {}): Promise<Stage> {
   findChromium(); // says what is missing before anything starts
   const { ca, cert, key } = serverCertificate(Object.values(hosts));
   const started: { stop(): Promise<void> }[] = [];
@@ -69,7 +76,7 @@ export async function startStage(): Promise<Stage> {
   };
   try {
     const upstream = await keep(startRecorder());
-    const stack = await keep(startStack({ upstream }));
+    const stack = await keep(startStack({ upstream, ...(hasPage && (await whatThePageNeeds())) }));
     const front = await keep(startFront({ cert, key, access: stack.access, gateway: stack.gateway }));
     const pages = await keep(startPages({ cert, key }));
     const chromium = await keep(
@@ -87,6 +94,13 @@ export async function startStage(): Promise<Stage> {
     await stop();
     throw error;
   }
+}
+
+async function whatThePageNeeds() {
+  const log = () => {};
+  const { dir: worker } = await buildVariant({ name: "page", guards: [], grants: ["on-call"] }, log);
+  const { dir: page } = await buildPage({ log });
+  return { worker, page, hasGrants: true, identities: {}, vars: { CONTACT: "the platform team" } };
 }
 
 type Parts = Pick<Stage, "upstream" | "front" | "pages" | "chromium" | "ca">;

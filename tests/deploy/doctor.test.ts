@@ -75,7 +75,7 @@ test("a deployment that is in order: every check is ok", async () => {
     [],
   );
   assert.equal(report.status, 0);
-  assert.equal(report.checks.length, 15);
+  assert.equal(report.checks.length, 16);
   assert.match(report.detail("identity"), /^user alice, group platform-admins/);
   assert.match(report.detail("watch"), /^an event of \/api\/v1\/namespaces after/);
   assert.match(report.detail("websocket"), /^port-forward to pod default\//);
@@ -101,7 +101,7 @@ test("a caller with few rights: what is forbidden is tried elsewhere", async () 
 test("without credentials, what a stranger can see is checked, and the rest is said to be unchecked", async () => {
   const report = await doctor(door.url);
   assert.deepEqual([report.result("access"), report.result("audience"), report.result("keys")], ["ok", "ok", "ok"]);
-  for (const id of ["cluster", "identity", "impersonation", "browsers", "watch", "websocket"]) {
+  for (const id of ["cluster", "identity", "impersonation", "browsers", "page", "watch", "websocket"]) {
     assert.equal(report.result(id), "not checked", id);
     assert.match(report.fix(id), /WARP.*CF_ACCESS_CLIENT_ID/);
   }
@@ -221,22 +221,27 @@ test("logs and traces that hold the arguments of exec", async () => {
   );
 });
 
-test("guards that need what wrangler.toml does not bind", async () => {
+test("guards and grants that need what wrangler.toml does not bind", async () => {
   const identities = join(dir, "recorded.yaml");
   await writeFile(
     identities,
     `identities:
   - { email: alice@example.com, user: alice, groups: [platform-admins, developers] }
 guards:
-  - { name: recorded, record: true }`,
+  - { name: recorded, record: true }
+grants: { groups: [on-call] }`,
   );
   const without = await doctor(door.url, { args: ["--identities", identities] });
-  assert.match(without.detail("bindings"), /does not bind SESSIONS, ROLL, RECORDINGS/);
-  assert.match(without.fix("bindings"), /^Set sessions = true/);
+  assert.match(
+    without.detail("bindings"),
+    /does not bind SESSIONS, ROLL, RECORDINGS.*does not bind IDENTITIES, GRANTS$/,
+  );
+  assert.match(without.fix("bindings"), /^Set sessions = true.*Set identities_kv = true/);
   const object = (name: string) => `[[durable_objects.bindings]]\nname = "${name}"\nclass_name = "${name}"\n`;
-  const config = await writeConfig("sessions.toml", {
-    more: `${object("SESSIONS")}${object("ROLL")}[[r2_buckets]]\nbinding = "RECORDINGS"\nbucket_name = "b"\n`,
-  });
+  const objects = ["SESSIONS", "ROLL", "GRANTS"].map(object).join("");
+  const stores =
+    '[[r2_buckets]]\nbinding = "RECORDINGS"\nbucket_name = "b"\n[[kv_namespaces]]\nbinding = "IDENTITIES"\nid = "0f"\n';
+  const config = await writeConfig("bound.toml", { more: objects + stores });
   const bound = await doctor(door.url, { config, args: ["--identities", identities] });
   assert.equal(bound.result("bindings"), "ok");
 });

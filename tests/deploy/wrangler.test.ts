@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
-import { copyFile, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { copyFile, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { delimiter, join, resolve } from "node:path";
 import { after, before, test } from "node:test";
@@ -68,6 +68,20 @@ test("the Worker is deployed byte for byte, bound to what Terraform made, and gi
   assert.ok(!text.includes(key), "no output holds the key");
 });
 
+test("the page goes along as it was built, and only the Worker serves it", async () => {
+  const { assets, bindings } = cloudflare.workers.get("kube-access") ?? {};
+  const page = join(root, "build/page");
+  const names = await readdir(page);
+  assert.ok(names.includes("index.html"), String(names));
+  const files = await Promise.all(names.map(async (name) => [`/${name}`, await readFile(join(page, name))]));
+  assert.deepEqual(assets?.files, Object.fromEntries(files));
+  assert.deepEqual(assets?.config, { html_handling: "none", not_found_handling: "none", run_worker_first: true });
+  assert.deepEqual(
+    bindings?.filter(({ type }) => type === "assets"),
+    [{ name: "ASSETS", type: "assets" }],
+  );
+});
+
 test("a second deployment changes nothing, and keeps the secret", async () => {
   const before = structuredClone(cloudflare.workers.get("kube-access")?.bindings);
   const { code, text } = await deploy();
@@ -76,30 +90,47 @@ test("a second deployment changes nothing, and keeps the secret", async () => {
   assert.deepEqual(cloudflare.workers.get("kube-access")?.bindings, before);
 });
 
-test("sessions are bound, made once, and unbound again without a word about their classes", async () => {
+test("sessions and grants are bound, made once, and unbound again without a word about their classes", async () => {
   const bound = () => {
     const { bindings = [] } = cloudflare.workers.get("kube-access") ?? {};
-    const ofSessions = bindings.filter(({ name }) => ["SESSIONS", "ROLL", "RECORDINGS"].includes(name));
-    return ofSessions.map(({ name, type, class_name, bucket_name }) => [name, type, class_name ?? bucket_name]).sort();
+    const names = [...ofSessions, ...ofGrants].map(([name]) => name);
+    return bindings
+      .filter(({ name }) => names.includes(name))
+      .map(({ name, type, class_name, bucket_name, namespace_id }) => [
+        name,
+        type,
+        class_name ?? bucket_name ?? namespace_id,
+      ])
+      .sort();
   };
-  const all = [
+  const kv = "0f2ac74b498b48028cb68387c421e279";
+  const ofSessions = [
     ["RECORDINGS", "r2_bucket", "kube-access-recordings"],
     ["ROLL", "durable_object_namespace", "Roll"],
     ["SESSIONS", "durable_object_namespace", "Session"],
   ];
+  const ofGrants = [
+    ["GRANTS", "durable_object_namespace", "Grants"],
+    ["IDENTITIES", "kv_namespace", kv],
+  ];
   const on = { ...outputs, recordings_bucket: "kube-access-recordings" };
+  const both = { ...on, identities_kv_id: kv };
   // wrangler sees whether it is there.
   await fetch(`${cloudflare.url}/accounts/${accountId}/r2/buckets`, {
     method: "POST",
     headers: { authorization: `Bearer ${cloudflare.apiToken}` },
     body: JSON.stringify({ name: on.recordings_bucket }),
   });
-  for (const [values, wanted] of [
-    [on, all],
-    [on, all],
-    [outputs, []],
-    [on, all],
-    [outputs, []],
+  const older = [["Session", "Roll"], "v1"];
+  const newer = [["Session", "Roll", "Grants"], "v2"];
+  for (const [values, wanted, there] of [
+    [on, ofSessions, older],
+    [on, ofSessions, older],
+    [outputs, [], older],
+    [on, ofSessions, older],
+    [both, [...ofGrants, ...ofSessions].sort(), newer],
+    [{ ...outputs, identities_kv_id: kv }, ofGrants, newer],
+    [outputs, [], newer],
   ] as const) {
     await made(values);
     const { code, text } = await deploy();
@@ -107,7 +138,7 @@ test("sessions are bound, made once, and unbound again without a word about thei
     assert.doesNotMatch(text, /WARNING/);
     assert.deepEqual(bound(), wanted);
     const { classes, migrationTag } = cloudflare.workers.get("kube-access") ?? {};
-    assert.deepEqual([classes, migrationTag], [["Session", "Roll"], "v1"]);
+    assert.deepEqual([classes, migrationTag], there);
   }
 });
 

@@ -69,6 +69,24 @@ test("a stranger is sent to the login page and does not reach the gateway", asyn
   assert.equal(received.length, 0);
 });
 
+test("whoever has the key of the login says who they are, and a cookie says so from then on", async () => {
+  const login = new URL(access.loginUrl);
+  const page = await call(login.pathname + login.search, {});
+  assert.deepEqual([page.status, page.headers["cache-control"]], [200, "no-store"]);
+  assert.match(page.body, /as=alice">alice</);
+  for (const path of [login.pathname, `${login.pathname}?key=guessed&as=alice`]) {
+    assert.deepEqual([(await call(path, {})).status, (await call(path, {})).headers["set-cookie"]], [403, undefined]);
+  }
+  assert.equal((await call(`${login.pathname}${login.search}&as=nobody`, {})).status, 404);
+  const answer = await call(`${login.pathname}${login.search}&as=bob`, {});
+  assert.deepEqual([answer.status, answer.headers.location], [302, "/.kube-access/"]);
+  const [cookie = ""] = answer.headers["set-cookie"] ?? [];
+  assert.match(cookie, /; HttpOnly; Secure; SameSite=Lax$/);
+  assert.equal(received.length, 0);
+  await call("/", { cookie: `other=1; ${cookie.split(";")[0]}` });
+  assert.equal(decodeJwt(assertionOf(theOnly(received).headers)).email, "bob@example.com");
+});
+
 test("a stranger's upgrade is turned away as well", async () => {
   const answer = await upgrade("/echo", "Bearer guessed");
   assert.match(answer, /^HTTP\/1\.1 302 Found\r\n/);

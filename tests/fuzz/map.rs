@@ -21,6 +21,7 @@ pub(crate) fn compile(yaml: &str) -> Result<(), TestCaseError> {
         email_domains: &tables.email_domains,
         service_tokens: &tables.service_tokens,
         idp_groups: &tables.idp_groups,
+        granted: &tables.granted,
     };
     for (table, about) in [
         (&tables.emails, person as fn(&str) -> Value),

@@ -18,6 +18,7 @@ const MAP: IdentityMap<'static> = IdentityMap {
     email_domains: "",
     service_tokens: "",
     idp_groups: "g-1\t\t\ton-call\ng-2\tidp-1\tguest\tguests\n",
+    granted: "",
 };
 
 /// A guard takes away and never breaks kubectl: discovery and the reviews of oneself stay open; what holds for everybody holds for

@@ -76,6 +76,7 @@ test("the outputs are Cloudflare's own", async () => {
   assert.equal(outputs.vpc_service_id.value, made("connectivity/directory/services").service_id);
   assert.equal(outputs.identities_kv_id.value, made("storage/kv/namespaces").id);
   assert.equal(outputs.recordings_bucket.value, made("r2/buckets").name);
+  assert.equal(outputs.contact.value, "the platform team");
   assert.deepEqual(
     Object.values<{ sensitive: boolean }>(outputs).filter(({ sensitive }) => sensitive),
     [],
@@ -394,17 +395,7 @@ test("the roles for people say what they allow, of the gateway's own resources, 
   assert.deepEqual(await rules("kube-access:granter"), [
     { apiGroups, resources: ["grants"], verbs: ["create", "get", "list", "delete"] },
   ]);
-  const resourceAttributes = { group: "kube-access.dev", resource: "sessions", verb: "list" };
-  const review = {
-    apiVersion: "authorization.k8s.io/v1",
-    kind: "SelfSubjectAccessReview",
-    spec: { resourceAttributes },
-  };
-  const path = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews";
-  const mayList = async () => {
-    const answer = await kubectl(cluster, ["create", "--raw", path, "-f", "-", "--as=alice"], JSON.stringify(review));
-    return JSON.parse(answer).status.allowed;
-  };
+  const mayList = () => isAllowed(["--as=alice"], { resource: "sessions", verb: "list" });
   assert.equal(await mayList(), false);
   const bind = ["create", "clusterrolebinding", "auditors", "--clusterrole=kube-access:auditor", "--user=alice"];
   await kubectl(cluster, bind);
@@ -412,6 +403,58 @@ test("the roles for people say what they allow, of the gateway's own resources, 
   // The API server learns of a binding a moment after it has it.
   await until("the binding's effect", 30_000, mayList);
 });
+
+test("docs/policy.md's two ways to let people give groups are what the API server takes them for", async (t) => {
+  const docs = await readFile(join(import.meta.dirname, "../../docs/policy.md"), "utf8");
+  const [, forAll = ""] =
+    /^kubectl (create clusterrolebinding \S+ --clusterrole=kube-access:granter .*)$/m.exec(docs) ?? [];
+  const [, forOne = ""] = /^```yaml\n(apiVersion: rbac\..*?)^```/ms.exec(docs) ?? [];
+  await kubectl(cluster, forAll.split(" "));
+  await kubectl(cluster, ["apply", "-f", "-"], forOne);
+  t.after(async () => {
+    await kubectl(cluster, ["delete", "clusterrolebinding", forAll.split(" ")[2] ?? ""]);
+    await kubectl(cluster, ["delete", "-f", "-"], forOne);
+  });
+  const may = (group: string, verb: string, name?: string) =>
+    isAllowed(["--as=somebody", `--as-group=${group}`], { resource: "grants", verb, ...(name && { name }) });
+  await until(
+    "the bindings' effect",
+    30_000,
+    async () => (await may("leads", "list")) && (await may("seniors", "list")),
+  );
+  for (const [group, verb, name, allowed] of [
+    ["leads", "create", "on-call", true],
+    ["leads", "create", "whatever-else", true],
+    ["leads", "get", "on-call", true],
+    ["leads", "delete", "on-call", true],
+    ["leads", "update", "on-call", false],
+    ["seniors", "create", "on-call", true],
+    ["seniors", "get", "on-call", true],
+    ["seniors", "delete", "on-call", true],
+    ["seniors", "create", "whatever-else", false],
+    ["seniors", "delete", "whatever-else", false],
+    ["seniors", "create", undefined, false],
+    ["developers", "list", undefined, false],
+    ["developers", "create", "on-call", false],
+  ] as const) {
+    assert.equal(await may(group, verb, name), allowed, [group, verb, name].join(" "));
+  }
+});
+
+/** What the API server says of a resource of the gateway's own. */
+async function isAllowed(
+  as: string[],
+  attributes: { resource: string; verb: string; name?: string },
+): Promise<boolean> {
+  const review = {
+    apiVersion: "authorization.k8s.io/v1",
+    kind: "SelfSubjectAccessReview",
+    spec: { resourceAttributes: { group: "kube-access.dev", ...attributes } },
+  };
+  const path = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews";
+  const answer = await kubectl(cluster, ["create", "--raw", path, "-f", "-", ...as], JSON.stringify(review));
+  return JSON.parse(answer).status.allowed;
+}
 
 test("case 126, 127: the guarded last hop carries what is signed by the key that was made, as the same account", async () => {
   await lastHop?.stop();
@@ -487,6 +530,7 @@ async function variables(): Promise<object> {
     team_domain: "https://acme.cloudflareaccess.com",
     hostname: "kube.example.com",
     machines_hostname: "kube-ci.example.com",
+    contact: "the platform team",
     identities_file: "tests/identities.yaml",
     identities_kv: true,
     sessions: true,

@@ -2,12 +2,15 @@
 // and which host names lead to it.
 
 import type { IncomingMessage } from "node:http";
+import type { AssetStore } from "./cloudflare-assets.ts";
 import { ApiError } from "./cloudflare-error.ts";
 
 /** A deployed Worker. */
 export interface Deployed {
   /** The modules, byte for byte, by name. */
   modules: Record<string, Buffer>;
+  /** Its Static Assets, byte for byte, by path, and how they are served. */
+  assets?: { files: Record<string, Buffer>; config: object } | undefined;
   /** As wrangler sends them; of a secret, its text. */
   bindings: { type: string; name: string; [field: string]: unknown }[];
   /** The classes of Durable Objects that there are, and the tag of the migration that came last. */
@@ -18,7 +21,7 @@ export interface Deployed {
 }
 
 /** Answers what is below /accounts/ACCOUNT/workers/; `undefined` for a route that it does not know. */
-export function workersApi(workers: Map<string, Deployed>, dnsRecords: Set<string>) {
+export function workersApi(workers: Map<string, Deployed>, dnsRecords: Set<string>, assets: AssetStore) {
   /** Another Worker that a host name leads to. */
   const other = (name: string, hostname: string) =>
     [...workers].find(([one, { domains }]) => one !== name && domains.some((domain) => domain.hostname === hostname));
@@ -39,6 +42,9 @@ export function workersApi(workers: Map<string, Deployed>, dnsRecords: Set<strin
     if (domain) {
       return customDomain(domain, request.method ?? "");
     }
+    if (path === "workers/assets/upload") {
+      return assets.receive(request);
+    }
     const [, kind = "", name = "", rest = ""] =
       /^workers\/(scripts|services|workers|tails\/by-consumer)\/([^/?]+)\/?(.*)$/.exec(path) ?? [];
     const worker = workers.get(name);
@@ -58,7 +64,7 @@ export function workersApi(workers: Map<string, Deployed>, dnsRecords: Set<strin
         workers.delete(name);
         return null;
       case "PUT scripts/":
-        workers.set(name, { ...(await upload(request, worker)), domains: worker?.domains ?? [] });
+        workers.set(name, { ...(await upload(request, worker, assets)), domains: worker?.domains ?? [] });
         return {
           id: name,
           startup_time_ms: 5,
@@ -68,8 +74,10 @@ export function workersApi(workers: Map<string, Deployed>, dnsRecords: Set<strin
           mutable_pipeline_id: "1",
         };
       case "POST scripts/versions":
-        workers.set(name, { ...(await upload(request, worker)), domains: required(worker).domains });
+        workers.set(name, { ...(await upload(request, worker, assets)), domains: required(worker).domains });
         return { id: "2", startup_time_ms: 5, resources: { script: { etag: "2" } } };
+      case "POST scripts/assets-upload-session":
+        return assets.begin((await json(request)) as Parameters<AssetStore["begin"]>[0]);
       case "POST scripts/deployments":
       case "PATCH scripts/script-settings":
         return { id: "2" };
@@ -136,10 +144,15 @@ function required(worker: Deployed | undefined, code: 10007 | 10090 = 10090): De
 
 interface Metadata {
   bindings: Deployed["bindings"];
+  assets?: { jwt: string; config: object };
   migrations?: { new_tag: string; steps: { new_sqlite_classes?: string[]; deleted_classes?: string[] }[] };
 }
 
-async function upload(request: IncomingMessage, former: Deployed | undefined): Promise<Omit<Deployed, "domains">> {
+async function upload(
+  request: IncomingMessage,
+  former: Deployed | undefined,
+  store: AssetStore,
+): Promise<Omit<Deployed, "domains">> {
   const headers = { "content-type": request.headers["content-type"] ?? "" };
   const form = await new Response(Buffer.concat(await request.toArray()), { headers }).formData();
   const modules: Deployed["modules"] = {};
@@ -170,7 +183,9 @@ async function upload(request: IncomingMessage, former: Deployed | undefined): P
       );
     }
   }
-  return { modules, bindings, classes: [...classes], migrationTag: migrations?.new_tag ?? former?.migrationTag };
+  const assets = metadata.assets && { files: store.filesOf(metadata.assets.jwt), config: metadata.assets.config };
+  const migrationTag = migrations?.new_tag ?? former?.migrationTag;
+  return { modules, assets, bindings, classes: [...classes], migrationTag };
 }
 
 async function json(request: IncomingMessage): Promise<unknown> {

@@ -4,6 +4,7 @@
 import { randomBytes } from "node:crypto";
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
 import { listen } from "../../dev/listen.ts";
+import { AssetStore } from "./cloudflare-assets.ts";
 import { type Collection, collectionsOf, type Fields, type Refusal } from "./cloudflare-collections.ts";
 import { ApiError } from "./cloudflare-error.ts";
 import { type Deployed, workersApi } from "./cloudflare-workers.ts";
@@ -35,7 +36,8 @@ export async function startCloudflare(accountId: string): Promise<Cloudflare> {
   const dnsRecords = new Set<string>();
   const filled = new Set<string>();
   const locks = new Map<string, unknown[]>();
-  const ofWorkers = workersApi(workers, dnsRecords);
+  const assets = new AssetStore();
+  const ofWorkers = workersApi(workers, dnsRecords, assets);
   let warpDuration: string | undefined;
   let isConnected = async (_: string) => false;
   const objects = new Map<string, Map<string, Fields>>();
@@ -56,11 +58,14 @@ export async function startCloudflare(accountId: string): Promise<Cloudflare> {
   });
 
   const answer = async (request: IncomingMessage): Promise<unknown> => {
-    if (request.headers.authorization !== `Bearer ${apiToken}`) {
-      throw new ApiError(403, "Authentication error");
-    }
     const path = new URL(request.url ?? "", "http://api").pathname.replace(/^\/client\/v4/, "");
     const inAccount = `/accounts/${accountId}/`;
+    const token = request.headers.authorization?.replace(/^Bearer /, "") ?? "";
+    // Assets are uploaded by a token of their own.
+    const isKnown = path === `${inAccount}workers/assets/upload` ? assets.isToken(token) : token === apiToken;
+    if (!isKnown) {
+      throw new ApiError(403, "Authentication error");
+    }
     if (!path.startsWith(inAccount)) {
       throw new ApiError(404, `no such account: ${path}`);
     }

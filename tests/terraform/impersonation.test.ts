@@ -11,6 +11,7 @@ import { type ApiResources, apiResources, apiResourcesFile } from "../../dev/api
 import { type Cluster, startCluster } from "../../dev/cluster.ts";
 import { openWorkspace, terraform, type Workspace } from "../../dev/terraform-workspace.ts";
 import { ADMIN, denied, identities, policies, Stolen } from "../e2e/cluster/stolen.ts";
+import { until } from "../e2e/cluster/until.ts";
 import { type Cloudflare, startCloudflare } from "./cloudflare.ts";
 import { kubectl, removeReadyMadeAccount } from "./controllers.ts";
 
@@ -18,6 +19,9 @@ const accountId = "0123456789abcdef0123456789abcdef";
 const namespace = "kube-access";
 const streams = ["virtualmachineinstances/portforward", "virtualmachineinstances/vnc"];
 const custom = { "cert-manager.io": ["certificates", "certificates/status"], "subresources.kubevirt.io": streams };
+
+/** Names that no entry has, and that are given for a time. */
+const grants = { users: ["released"], groups: ["on-call-for-a-time"] };
 
 const compared: Record<string, Guard[]> = {
   ...policies,
@@ -53,7 +57,10 @@ after(async () => {
 for (const [name, guards] of Object.entries(compared)) {
   test(`case 131: ${name}: the cluster holds to it as the module says, and a second plan has nothing to do`, async () => {
     await applied(guards, "constrained");
-    assert.deepEqual(await made("impersonator"), expanded(identityRules({ identities, guards }, "constrained")));
+    assert.deepEqual(
+      await made("impersonator"),
+      expanded(identityRules({ identities, guards, grants }, "constrained")),
+    );
     assert.deepEqual(await made("actions"), expanded(actionRules({ identities, guards }, custom)));
   });
 }
@@ -63,7 +70,7 @@ test("the older kind knows no actions, and there is a way there and back, withou
   const there = await applied([], "legacy");
   const [modified, destroyed] = ["kubernetes_cluster_role_v1.this: Modifications complete", "actions[0]: Destroying"];
   assert.ok(there.includes(modified) && there.indexOf(modified) < there.indexOf(destroyed), there);
-  assert.deepEqual(await made("impersonator"), expanded(identityRules({ identities }, "legacy")));
+  assert.deepEqual(await made("impersonator"), expanded(identityRules({ identities, grants }, "legacy")));
   const roles = await kubectl(cluster, ["get", "clusterroles,clusterrolebindings", "-o", "name"]);
   assert.doesNotMatch(roles, /kube-access-actions/);
   const { status, text } = await (await steal()).ask("/api/v1/pods", {}, ADMIN);
@@ -72,6 +79,21 @@ test("the older kind knows no actions, and there is a way there and back, withou
   const [created, changed] = ["binding_v1.actions[0]: Creation complete", "kubernetes_cluster_role_v1.this: Modifying"];
   assert.ok(back.includes(created) && back.indexOf(created) < back.indexOf(changed), back);
 });
+
+for (const impersonation of ["legacy", "constrained"] as const) {
+  test(`the ${impersonation} kind lets the account be who is given for a time, and nobody else`, async () => {
+    await applied([], impersonation);
+    const thief = await steal();
+    // The API server learns of a rule a moment after it has it.
+    await until(
+      "the rule's effect",
+      30_000,
+      async () => (await thief.ask("/version", {}, given("on-call-for-a-time"))).status === 200,
+    );
+    const { status, text } = await thief.ask("/version", {}, given("on-call-for-ever"));
+    assert.equal(status, 403, text);
+  });
+}
 
 test("the catalogue has every resource that the local cluster serves", async () => {
   const catalogue: ApiResources = JSON.parse(await readFile(apiResourcesFile, "utf8"));
@@ -96,10 +118,15 @@ for (const name of Object.keys(denied)) {
   });
 }
 
+/** Somebody of the map in a group that no entry has. */
+function given(group: string): Record<string, string> {
+  return { ...ADMIN, "Impersonate-Group": group };
+}
+
 /** What `terraform apply` says. */
 async function applied(guards: Guard[], impersonation: Impersonation): Promise<string> {
   // JSON is YAML.
-  await writeFile(join(workspace.dir, "policy.yaml"), JSON.stringify({ identities, guards }));
+  await writeFile(join(workspace.dir, "policy.yaml"), JSON.stringify({ identities, guards, grants }));
   await writeFile(join(workspace.dir, "terraform.tfvars.json"), JSON.stringify(await variables(impersonation)));
   const said = await run("apply", "-auto-approve", "-no-color");
   await run("plan", "-detailed-exitcode");
@@ -122,6 +149,7 @@ async function variables(impersonation: Impersonation): Promise<object> {
     impersonation,
     custom_resources: custom,
     sessions: true, // for the guards that record or bound
+    identities_kv: true, // for the grants
   };
 }
 

@@ -54,6 +54,11 @@ const root: Module = {
     { identities_file: "recorded.yaml", sessions: true },
     { identities_file: "bounded.yaml", sessions: true },
     { impersonation: "legacy" },
+    ...["", "the platform team, #platform", 'Ops <ops@example.com>, "24/7"', "équipe 平台 🛟", "é".repeat(200)].map(
+      (contact) => ({
+        contact,
+      }),
+    ),
   ],
   refusals: [
     ...[
@@ -62,6 +67,12 @@ const root: Module = {
       "https://acme.example.com",
       "<TEAM_DOMAIN>",
     ].map((team_domain) => ({ values: { team_domain }, says: 'must be "https://<team>.cloudflareaccess.com"' })),
+    ...["a".repeat(201), "the platform\nteam", "team\u2028", "team\t", "\u001b[31mteam", "te\u202eam", null].map(
+      (contact) => ({
+        values: { contact },
+        says: "contact must be one line of at most 200 printable characters",
+      }),
+    ),
     { values: { zone_id: "example.com" }, says: "zone_id must be the zone's 32 hexadecimal digits" },
     { values: { identities_file: "missing.yaml" }, says: "identities_file does not exist" },
     { values: { identities_file: "list.yaml" }, says: 'must be YAML with a list named "identities"' },

@@ -19,11 +19,13 @@ const bindings: Bindings = {
   teamDomain: "https://acme.cloudflareaccess.com",
   auds: [aud],
   vpcServiceId: "0194b1e8-7b0c-7d4a-9f3e-1f6a3f6f5d10",
+  contact: undefined,
   kvNamespaceId: undefined,
   recordingsBucket: undefined,
 };
 const withSessions: Bindings = { ...bindings, recordingsBucket: "kube-access-recordings" };
 const withKv: Bindings = { ...bindings, kvNamespaceId: "0f2ac74b498b48028cb68387c421e279" };
+const withBoth: Bindings = { ...withKv, recordingsBucket: withSessions.recordingsBucket };
 
 const sample = `# The Worker.
 name = "something-else"   # its name
@@ -52,6 +54,15 @@ binding = "KUBE_API"
 # binding = "IDENTITIES"
 # id = "<KV_NAMESPACE_ID>"
 
+# What writes them down.
+# [[durable_objects.bindings]]
+# name = "GRANTS"
+# class_name = "Grants"
+
+# [[migrations]]
+# tag = "v1"
+# new_sqlite_classes = ["Grants"]
+
 [env.staging.vars]
 ACCESS_AUD = "staging"
 `;
@@ -79,10 +90,92 @@ describe("bind", () => {
     const bound = bind(sample, withKv);
     const block = `without a deploy.\n[[kv_namespaces]]\nbinding = "IDENTITIES"\nid = "${withKv.kvNamespaceId}"\n\n`;
     assert.ok(bound.includes(block), bound);
+    const object =
+      '\n# What writes them down.\n[[durable_objects.bindings]]\nname = "GRANTS"\nclass_name = "Grants"\n\n';
+    assert.ok(bound.includes(`${object}[[migrations]]\ntag = "v1"\n`), bound);
+    assert.equal(bound.split("\n").length, sample.split("\n").length);
     const back = bind(bound, bindings);
     assert.match(back, /\n# \[\[kv_namespaces\]\]\n# binding = "IDENTITIES"\n# id = "0f2a/);
+    assert.match(
+      back,
+      /\n# \[\[durable_objects\.bindings\]\]\n# name = "GRANTS"\n# class_name = "Grants"\n\n\[\[migrations\]\]\n/,
+    );
     assert.equal(bind(back, withKv), bound);
   });
+
+  test("brings what grants need into force, and takes it out again but for the class", async () => {
+    const own = await readFile(join(root, "wrangler.toml"), "utf8");
+    const grants = (tag: string) => ({ tag, new_sqlite_classes: ["Grants"] });
+    // The migrations of the file as it is shipped have an order, which stays.
+    const both = [{ tag: "v1", new_sqlite_classes: ["Session", "Roll"] }, grants("v2")];
+    for (const [toml, migrations] of [
+      [own, both],
+      [own.replaceAll("\n", "\r\n"), both],
+      [sample, [grants("v1")]],
+      ["", [grants("v1")]],
+    ] as const) {
+      const bound = bind(toml, withKv);
+      assert.equal(bind(bound, withKv), bound);
+      const config = await readAsWranglerDoes(bound);
+      assert.deepEqual(config.durable_objects.bindings, [{ name: "GRANTS", class_name: "Grants" }]);
+      assert.deepEqual(config.kv_namespaces, [{ binding: "IDENTITIES", id: withKv.kvNamespaceId }]);
+      assert.deepEqual(config.migrations, migrations);
+      const back = bind(bound, bindings);
+      const without = await readAsWranglerDoes(back);
+      assert.deepEqual([without.durable_objects.bindings, without.kv_namespaces], [[], []]);
+      assert.deepEqual(without.migrations, migrations);
+      assert.equal(bind(back, withKv), bound);
+    }
+  });
+
+  for (const end of ["\n", "\r\n"]) {
+    test(`sessions and grants come and go each by itself, with line ends ${JSON.stringify(end)}`, async () => {
+      const own = (await readFile(join(root, "wrangler.toml"), "utf8")).replaceAll("\n", end);
+      // As it was before there were grants.
+      const earlier = ["durable_objects.bindings", "migrations"].reduce((text, array) => {
+        const ofGrants = (block: string) => block.startsWith(`# [[${array}]]`) && block.includes('"Grants"');
+        return text
+          .split(end + end)
+          .filter((block) => !ofGrants(block))
+          .join(end + end);
+      }, own);
+      assert.doesNotMatch(earlier, /"Grants"|"v2"/);
+      assert.match(earlier, /"Session"/);
+      for (const toml of [own, earlier, bind(earlier, withSessions), "", bind("", withSessions)]) {
+        const both = bind(toml, withBoth);
+        assert.equal(bind(both, withBoth), both);
+        const config = await readAsWranglerDoes(both);
+        assert.deepEqual(config.durable_objects.bindings.map(({ name }) => name).sort(), [
+          "GRANTS",
+          "ROLL",
+          "SESSIONS",
+        ]);
+        assert.deepEqual(config.migrations, [
+          { tag: "v1", new_sqlite_classes: ["Session", "Roll"] },
+          { tag: "v2", new_sqlite_classes: ["Grants"] },
+        ]);
+        for (const steps of [
+          [withSessions, withBoth],
+          [withKv, withBoth],
+          [withBoth, withKv, bindings, withSessions, withBoth],
+          [withBoth, bindings, withKv, withBoth],
+        ]) {
+          // What Cloudflare was told stays as it was, and what is new comes after it.
+          let told: Config["migrations"] = [];
+          let text = toml;
+          for (const wanted of steps) {
+            text = bind(text, wanted);
+            const { migrations } = await readAsWranglerDoes(text);
+            assert.deepEqual(migrations.slice(0, told.length), told);
+            told = migrations;
+          }
+          assert.equal((await readAsWranglerDoes(text)).durable_objects.bindings.length, 3);
+          const classes = told.flatMap(({ new_sqlite_classes }) => new_sqlite_classes);
+          assert.deepEqual(classes.sort(), ["Grants", "Roll", "Session"]);
+        }
+      }
+    });
+  }
 
   test("brings what sessions need into force, and takes it out again but for the classes", async () => {
     const own = await readFile(join(root, "wrangler.toml"), "utf8");
@@ -148,6 +241,12 @@ bucket_name = "backups"`;
         assert.deepEqual(names.sort(), ["COUNTER", "ROLL", "SESSIONS"]);
         const buckets = config.r2_buckets.map(({ bucket_name }) => bucket_name);
         assert.deepEqual(buckets.sort(), ["backups", "kube-access-recordings"]);
+        const both = bind(bound, withBoth);
+        assert.equal(bind(both, withBoth), both);
+        const grants = (tag: string) => ({ tag, new_sqlite_classes: ["Grants"] });
+        assert.deepEqual((await readAsWranglerDoes(both)).migrations, [...config.migrations, grants("v3")]);
+        const alone = await readAsWranglerDoes(bind(before, withKv));
+        assert.deepEqual(alone.migrations, [config.migrations[0], grants("v2")]);
         const back = await readAsWranglerDoes(bind(bound, bindings));
         assert.deepEqual(back.durable_objects.bindings, [{ name: "COUNTER", class_name: "Counter" }]);
         assert.deepEqual(back.r2_buckets, [{ binding: "BACKUPS", bucket_name: "backups" }]);
@@ -264,6 +363,26 @@ bucket_name = "backups"`;
     }
   });
 
+  for (const written of ['""', "''", '"somebody else"', "'''them'''"]) {
+    test(`CONTACT = ${written} becomes whom Terraform says, and stays where it says nobody`, async () => {
+      const toml = `# The Worker.\n[vars] # all of them\nCONTACT = ${written} # whom to ask\n`;
+      for (const contact of ["the platform team, #platform", 'Ops <ops@example.com>, "24/7" \\o/', "équipe 平台"]) {
+        const bound = bind(toml, { ...bindings, contact });
+        assert.ok(bound.includes(`\nCONTACT = ${JSON.stringify(contact)} # whom to ask\n`), bound);
+        assert.equal((await readAsWranglerDoes(bound)).vars.CONTACT, contact);
+        assert.equal(bind(bound, { ...bindings, contact }), bound);
+        assert.equal(bind(bound, bindings), bound);
+      }
+      assert.ok(bind(toml, bindings).includes(`CONTACT = ${written} # whom to ask`));
+    });
+  }
+
+  test("without CONTACT in the file, and without one in Terraform, there is none", async () => {
+    assert.doesNotMatch(bind("", bindings), /CONTACT/);
+    const { vars } = await readAsWranglerDoes(bind("", { ...bindings, contact: "#platform" }));
+    assert.equal(vars.CONTACT, "#platform");
+  });
+
   test("routes that are Terraform's already stay as they are written, and others are refused", () => {
     const written = 'routes = [\n  # ours\n  { custom_domain = true, pattern = "kube.example.com" },\n]\n';
     assert.ok(bind(written, bindings).startsWith(written));
@@ -315,8 +434,12 @@ remote = true
         .replace("<VPC_SERVICE_ID>", bindings.vpcServiceId)
         .replace("# inline", ["# inline", ...top].join(end));
       assert.equal(bind(toml, bindings), wanted);
-      const brought = `[[kv_namespaces]]${end}binding = "IDENTITIES"${end}id = "${withKv.kvNamespaceId}"${end}`;
-      assert.equal(bind(toml, withKv), `${wanted.trimEnd()}${end}${end}${brought}`);
+      const brought = [
+        ["[[durable_objects.bindings]]", 'name = "GRANTS"', 'class_name = "Grants"'],
+        ["[[migrations]]", 'tag = "v1"', 'new_sqlite_classes = ["Grants"]'],
+        ["[[kv_namespaces]]", 'binding = "IDENTITIES"', `id = "${withKv.kvNamespaceId}"`],
+      ].flatMap((lines) => [...lines, ""]);
+      assert.equal(bind(toml, withKv), [wanted.trimEnd(), "", ...brought].join(end));
     }
   });
 
@@ -351,7 +474,12 @@ vpc_services = [{ binding = "KUBE_API", service_id = "s" }]
       const toml = `[durable_objects]\nbindings = [${entry}]\n`;
       assert.throws(() => bind(toml, withSessions), /sets durable_objects\.bindings in one line/);
     }
-    assert.throws(() => bind('migrations = [{ tag = "a" }]\n', withSessions), /sets migrations in one line/);
+    for (const wanted of [withSessions, withKv]) {
+      const toml = 'migrations = [{ tag = "a" }]\n';
+      assert.throws(() => bind(toml, wanted), /sets migrations in one line/);
+      const own = '# [[migrations]]\n# tag = "v1"\n# new_sqlite_classes = ["Session", "Grants"]\n';
+      assert.throws(() => bind(toml + own, wanted), /sets migrations in one line/);
+    }
     assert.throws(() => bind('name = "a"\nmain = b\n', bindings), /^Error: wrangler\.toml, line 2: /);
   });
 });
@@ -370,6 +498,12 @@ describe("outputs", () => {
     assert.deepEqual(toBindings(outputs), bindings);
     assert.deepEqual(toBindings({ ...outputs, identities_kv_id: { value: null } }), bindings);
     assert.deepEqual(toBindings({ ...outputs, identities_kv_id: { value: withKv.kvNamespaceId } }), withKv);
+  });
+
+  test("a contact that is empty is none", () => {
+    const contact = "the platform team, #platform";
+    assert.deepEqual(toBindings({ ...outputs, contact: { value: contact } }), { ...bindings, contact });
+    assert.deepEqual(toBindings({ ...outputs, contact: { value: "" } }), bindings);
   });
 
   test("the machines' host name and audience come after the people's, and a zone with both", () => {

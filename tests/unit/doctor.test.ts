@@ -5,10 +5,12 @@ import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { after, before, describe, test } from "node:test";
+import { bindingChecks } from "../../deploy/doctor/bindings.ts";
 import { callerChecks } from "../../deploy/doctor/caller.ts";
 import type { Check, Outcome } from "../../deploy/doctor/check.ts";
 import type { Answer, Door, Question } from "../../deploy/doctor/door.ts";
 import { entranceChecks } from "../../deploy/doctor/entrance.ts";
+import { pageChecks } from "../../deploy/doctor/page.ts";
 import { type Project, readProject } from "../../deploy/doctor/project.ts";
 import { remedyFor } from "../../deploy/doctor/refusals.ts";
 import { excesses, missingActions } from "../../deploy/doctor/rights.ts";
@@ -68,31 +70,70 @@ describe("wrangler.toml", () => {
   });
 
   const objects = ["SESSIONS", "ROLL"];
-  for (const [guard, bound, missing] of [
-    ["record: true", [], [...objects, "RECORDINGS"]],
-    ["record: input, max_session: 4h", objects, ["RECORDINGS"]],
-    ["record: true", [...objects, "RECORDINGS"], []],
-    ["max_session: 4h", ["RECORDINGS"], objects],
-    ["max_session: 4h", objects, []],
-    ["allow: read-only", [], []],
-    ["allow: read-only", [...objects, "RECORDINGS"], []],
+  const written: Record<string, string> = {
+    RECORDINGS: '[[r2_buckets]]\nbinding = "RECORDINGS"\nbucket_name = "b"\n',
+    IDENTITIES: '[[kv_namespaces]]\nbinding = "IDENTITIES"\nid = "0f"\n',
+  };
+  const page = '[assets]\ndirectory = "build/page"\nbinding = "ASSETS"\nrun_worker_first = true\n';
+  const [sessions, kv] = [
+    /^Set sessions = true.*apply && npm run deploy/,
+    /^Set identities_kv = true.*apply && npm run deploy/,
+  ];
+  for (const [policy, bound, missing, fix] of [
+    ["guards: [{ name: g, record: true }]", [], [...objects, "RECORDINGS"], sessions],
+    ["guards: [{ name: g, record: input, max_session: 4h }]", objects, ["RECORDINGS"], sessions],
+    ["guards: [{ name: g, record: true }]", [...objects, "RECORDINGS"], [], sessions],
+    ["guards: [{ name: g, max_session: 4h }]", ["RECORDINGS"], objects, sessions],
+    ["guards: [{ name: g, max_session: 4h }]", objects, [], sessions],
+    ["guards: [{ name: g, allow: read-only }]", [], [], sessions],
+    ["guards: [{ name: g, allow: read-only }]", [...objects, "RECORDINGS"], [], sessions],
+    ["grants: { groups: [on-call] }", [], ["IDENTITIES", "GRANTS"], kv],
+    ["grants: { groups: [on-call], users: [carol] }", ["IDENTITIES"], ["GRANTS"], kv],
+    ["grants: { groups: [on-call] }", ["GRANTS"], ["IDENTITIES"], kv],
+    ["grants: { groups: [on-call] }", ["IDENTITIES", "GRANTS"], [], kv],
+    ["grants: { users: [carol] }", [], ["IDENTITIES"], kv],
+    ["grants: { users: [carol] }", ["IDENTITIES"], [], kv],
+    ["grants: { groups: [] }", [], [], kv],
+    ["grants: {}", [], [], kv],
   ] as const) {
-    test(`a guard with ${guard}, and ${bound.join(", ") || "nothing"} bound: what is missing is named`, async () => {
-      const identities = join(dir, "identities.yaml");
-      await writeFile(identities, `identities: []\nguards: [{ name: g, ${guard} }]\n`);
-      const toml = bound.map((name) =>
-        name === "RECORDINGS"
-          ? '[[r2_buckets]]\nbinding = "RECORDINGS"\nbucket_name = "b"\n'
-          : `[[durable_objects.bindings]]\nname = "${name}"\nclass_name = "C"\n`,
+    test(`${policy}, and ${bound.join(", ") || "nothing"} bound: what is missing is named`, async () => {
+      const toml = bound.map(
+        (name) => written[name] ?? `[[durable_objects.bindings]]\nname = "${name}"\nclass_name = "C"\n`,
       );
-      const checks = entranceChecks(noDoor, await project(toml.join(""), identities));
-      const { result, detail, fix = "" } = await outcome(checks, "bindings");
-      assert.equal(result, missing.length === 0 ? "ok" : "failed");
+      const found = await bindings(page + toml.join(""), policy);
+      assert.equal(found.result, missing.length === 0 ? "ok" : "failed");
       if (missing.length > 0) {
-        assert.ok(detail.endsWith(`does not bind ${missing.join(", ")}`), detail);
-        assert.match(fix, /^Set sessions = true.*terraform apply && npm run deploy/);
+        assert.ok(found.detail.endsWith(`does not bind ${missing.join(", ")}`), found.detail);
+        assert.match(found.fix ?? "", fix);
       }
     });
+  }
+
+  test("the page's files are bound, and served by the Worker alone", async () => {
+    assert.equal((await bindings(shipped, "")).result, "ok");
+    const without = await bindings("", "");
+    assert.match(without.detail, /^the page .* does not bind ASSETS$/);
+    assert.match(without.fix ?? "", /^Take \[assets\] over.*npm run deploy/);
+    for (const other of ["false", '["/.kube-access/*"]']) {
+      const some = await bindings(page.replace(/(?<=run_worker_first = ).*/, other), "");
+      assert.match(some.detail, /without the Worker, to people whom no entry names$/);
+      assert.match(some.fix ?? "", /^Say run_worker_first = true/);
+    }
+  });
+
+  test("all that is missing is told at once", async () => {
+    const { detail, fix } = await bindings("", "guards: [{ name: g, max_session: 4h }]\ngrants: { groups: [on-call] }");
+    assert.deepEqual(
+      detail.split("; ").map((gap) => gap.replace(/.* does not bind /, "")),
+      ["SESSIONS, ROLL", "IDENTITIES, GRANTS", "ASSETS"],
+    );
+    assert.match(fix ?? "", /sessions = true.*identities_kv = true.*\[assets\]/);
+  });
+
+  async function bindings(toml: string, policy: string): Promise<Outcome> {
+    const identities = join(dir, "identities.yaml");
+    await writeFile(identities, `identities: []\n${policy}\n`);
+    return outcome(bindingChecks(await project(toml, identities)), "bindings");
   }
 
   async function project(toml: string, identities = join(root, "identities.yaml")): Promise<Project> {
@@ -154,6 +195,58 @@ describe("browsers", () => {
     const ask = async (_: string, { headers = {} }: Question) => ({ headers: {}, ...answer(headers) });
     return outcome(callerChecks({ ask } as unknown as Door, {} as Project), "browsers");
   }
+});
+
+describe("the page", () => {
+  const html = { "content-type": "text/html; charset=utf-8" };
+  const guarded = {
+    ...html,
+    "content-security-policy": "default-src 'none'; script-src 'self'; frame-ancestors 'none'",
+  };
+  const about = (answer: Partial<Answer>): Promise<Outcome> => {
+    const ask = async (path: string, { headers = {} }: Question) => {
+      assert.deepEqual([path, headers.accept], ["/.kube-access/", "text/html"]);
+      return { status: 200, headers: {}, text: "<!doctype html>", ...answer };
+    };
+    return outcome(pageChecks({ ask, url: new URL("https://kube.example.com") } as unknown as Door), "page");
+  };
+
+  test("is where people look for it", async () => {
+    const { result, detail } = await about({ headers: guarded });
+    assert.equal(result, "ok");
+    assert.match(detail, /https:\/\/kube\.example\.com\/\.kube-access\/$/);
+  });
+
+  test("is missing in an old Worker, and where something else is answered", async () => {
+    for (const answer of [
+      { status: 404, text: '{"kind":"Status","message":"there is no such path"}' },
+      { headers: { "content-type": "application/json" }, text: '{"gitVersion":"v1.37.2"}' },
+      { text: "ok" },
+    ]) {
+      const { result, fix } = await about(answer);
+      assert.equal(result, "failed");
+      assert.match(fix ?? "", /\[assets\].*npm run deploy/);
+    }
+  });
+
+  test("that fails says what the gateway says of it", async () => {
+    const { detail, fix } = await about({ status: 502, text: "the tunnel to the cluster is down" });
+    assert.match(detail, /answered 502: the tunnel/);
+    assert.match(fix ?? "", /^Look at the pods/);
+  });
+
+  test("does not arrive with fewer guards than it was sent with", async () => {
+    const loose = { ...html, "content-security-policy": "default-src *" };
+    for (const [headers, wrong] of [
+      [html, /without its Content-Security-Policy$/],
+      [loose, /under another Content-Security-Policy: default-src \*$/],
+    ] as const) {
+      const { result, detail, fix } = await about({ headers });
+      assert.equal(result, "failed");
+      assert.match(detail, wrong);
+      assert.match(fix ?? "", /Transform Rules/);
+    }
+  });
 });
 
 describe("what the account may do as somebody", () => {

@@ -38,7 +38,7 @@ export const impersonation: Impersonation =
   IMPERSONATIONS.find((mode) => mode === process.env.IMPERSONATION) ?? IMPERSONATIONS[0];
 
 export interface SiteOptions {
-  /** A policy of its own, whose guards may record and bound streams. */
+  /** A policy of its own, whose guards may record and bound streams, and which may list groups for granting. */
   variant?: Variant;
 }
 
@@ -62,6 +62,7 @@ export async function startSite(
       upstream: cluster.proxy,
       vars: { LOG_LEVEL: "debug", ENABLE_K8S_LOGGING: "true", ...vars },
       ...(built && { worker: built.dir, hasSessions: true }),
+      ...(variant?.grants && { hasGrants: true, identities: {} }),
     });
     const { access } = stack;
     const kubectlProxy = lastHop === "guarded" ? await cluster.addLastHop("kubectl-proxy") : cluster.proxy;

@@ -87,6 +87,10 @@ export interface StageOptions {
   hasClock?: boolean;
   /** Binds what recorded and bounded streams need. */
   hasSessions?: boolean;
+  /** Binds the object that keeps grants; needs `identities`. */
+  hasGrants?: boolean;
+  /** Where the page is; without it no assets are bound. */
+  page?: string;
 }
 
 export async function startStage(options: StageOptions = {}): Promise<Stage> {
@@ -108,6 +112,8 @@ export async function startStage(options: StageOptions = {}): Promise<Stage> {
     vars: options.vars ?? {},
     ...(options.identities && { identities: options.identities }),
     ...(options.hasSessions && { hasSessions: true }),
+    ...(options.hasGrants && { hasGrants: true }),
+    ...(options.page && { page: options.page }),
     ...(options.worker && { worker: options.worker }),
     ...(clock && { worker: clock.dir }),
   }).catch(async (error) => {

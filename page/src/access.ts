@@ -1,0 +1,60 @@
+// The first view: who one is, how one connects, what one may do.
+
+import type { Me } from "./api.ts";
+import { countdown } from "./clock.ts";
+import { connectSection } from "./connect.ts";
+import { h, name } from "./dom.ts";
+import type { Place } from "./place.ts";
+import { RightsSection } from "./rights.ts";
+import { say } from "./say.ts";
+import type { Failed, View } from "./view.ts";
+import { whoSection } from "./who.ts";
+import { moment, ruleInWords, whyInWords } from "./words.ts";
+
+export function accessView(me: Me, signal: AbortSignal, failed: Failed): View {
+  const rights = new RightsSection(me, signal, failed);
+  const connect = connectSection(me);
+  const element = h(
+    "div",
+    { class: "access" },
+    greeting(me, signal),
+    h("div", { class: "columns" }, connect, whoSection(me, signal)),
+    rights.element,
+  );
+  let isFirst = true;
+  const goTo = (next: Place): boolean => {
+    if (next.view !== "access") {
+      return false;
+    }
+    if (next.part === "rights") {
+      void rights.show(next.namespace);
+    }
+    const section = next.part === "rights" ? rights.element : next.part === "connect" ? connect : undefined;
+    // Choosing a namespace leaves one where one is; coming by a link does not.
+    if (section && (isFirst || next.namespace === undefined)) {
+      section.scrollIntoView();
+    }
+    isFirst = false;
+    return true;
+  };
+  return { element, goTo };
+}
+
+function greeting(me: Me, signal: AbortSignal): HTMLElement {
+  const address = me.email ?? me.serviceToken;
+  const over = () => say("Your session has ended: reload the page to log in again.");
+  return h(
+    "header",
+    { class: "greeting" },
+    h("h1", {}, "You are ", name(me.user)),
+    h(
+      "p",
+      {},
+      address !== undefined && name(address),
+      address !== undefined && ", ",
+      `${ruleInWords(me)}. This session ends at ${moment(me.until, Date.now())}, in `,
+      countdown(me.until, "no time", signal, over),
+      `: ${whyInWords(me.why)}.`,
+    ),
+  );
+}
