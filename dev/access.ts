@@ -16,6 +16,7 @@ import type { Certs, CertsFault } from "./access-certs.ts";
 import { ANY_NUMBER_OF_LINES, Forwarder, MAX_HEAD_BYTES } from "./access-forward.ts";
 import type { AccessUser } from "./access-keys.ts";
 import { Login } from "./access-login.ts";
+import type { ManagedOAuth } from "./access-oauth.ts";
 import { serverCertificate } from "./certificates.ts";
 import { listen } from "./listen.ts";
 
@@ -29,6 +30,8 @@ export interface AccessOptions {
   teamDomain: string;
   users: AccessUser[];
   port?: number;
+  /** Managed OAuth, for whoever has no WARP: strangers are answered 401, and told where tokens come from. */
+  hasOAuth?: boolean;
 }
 
 /**
@@ -53,6 +56,8 @@ export interface Access {
   session(user: string): string;
   /** The service token of a program, as its headers carry it. */
   serviceToken(user: string): { id: string; secret: string };
+  /** The authorization server, where managed OAuth is on. */
+  oauth?: ManagedOAuth;
   /** Where somebody with a browser logs in. It has a key, and is for nobody else to see. */
   loginUrl: string;
   /** From now on a user's tokens are good for so many seconds: in Access, how long a session still lasts. */
@@ -101,12 +106,22 @@ export async function startAccess(options: AccessOptions): Promise<Access> {
   };
   const admit = async (request: IncomingMessage): Promise<string[] | undefined> => {
     const session = bearerToken(request) ?? Login.sessionOf(request) ?? "";
-    const user = sessions.get(session) ?? ofServiceToken(request) ?? (await ofPerson(request));
+    const user =
+      sessions.get(session) ??
+      ofServiceToken(request) ??
+      (await ofPerson(request)) ??
+      (await oauth?.userOf(bearerToken(request) ?? ""));
     return user && edgeHeaders(request, user, await tokenOf(user));
   };
   const login = new Login(sessions);
+  let oauth: ManagedOAuth | undefined;
   server.on("request", async (request, response) => {
     const answer = login.answer(request);
+    if (oauth && request.url === oauth.metadata) {
+      const metadata = { resource: url, authorization_servers: [oauth.issuer] };
+      response.writeHead(200, { "content-type": "application/json" }).end(JSON.stringify(metadata));
+      return;
+    }
     if (answer) {
       response.writeHead(answer.status, answer.headers).end(answer.body);
       return;
@@ -115,7 +130,7 @@ export async function startAccess(options: AccessOptions): Promise<Access> {
     if (headers) {
       forwarder.request(request, response, headers);
     } else {
-      const { status, headers } = turnAway(request, teamDomain, aud);
+      const { status, headers } = turnAway(request, teamDomain, aud, oauth);
       response.writeHead(status, headers).end();
     }
   });
@@ -125,13 +140,18 @@ export async function startAccess(options: AccessOptions): Promise<Access> {
     if (headers) {
       forwarder.upgrade(request, socket, head, headers);
     } else {
-      const { status, headers } = turnAway(request, teamDomain, aud);
+      const { status, headers } = turnAway(request, teamDomain, aud, oauth);
       const lines = Object.entries({ ...headers, connection: "close" }).map(([name, value]) => `${name}: ${value}\r\n`);
       socket.end(`HTTP/1.1 ${status} ${STATUS_CODES[status]}\r\n${lines.join("")}\r\n`);
     }
   });
 
   const listening = await listen(server, options.port);
+  const url = `https://${listening.host}:${listening.port}`;
+  if (options.hasOAuth) {
+    const { startManagedOAuth } = await import("./access-oauth.ts");
+    oauth = await startManagedOAuth(url, users);
+  }
   const dir = await mkdtemp(join(tmpdir(), "kube-access-edge-"));
   const caFile = join(dir, "ca.crt");
   await writeFile(caFile, ca);
@@ -144,7 +164,8 @@ export async function startAccess(options: AccessOptions): Promise<Access> {
     return user;
   };
   return {
-    url: `https://${listening.host}:${listening.port}`,
+    url,
+    ...(oauth && { oauth }),
     caFile,
     ca,
     certs,
@@ -164,6 +185,7 @@ export async function startAccess(options: AccessOptions): Promise<Access> {
     fault: (mode) => certs.fault(mode),
     certsRequests: () => certs.requests(),
     stop: async () => {
+      await oauth?.stop();
       forwarder.stop();
       await listening.stop();
       await rm(dir, { recursive: true, force: true });
@@ -180,7 +202,11 @@ function turnAway(
   request: IncomingMessage,
   teamDomain: string,
   aud: string,
+  oauth: ManagedOAuth | undefined,
 ): { status: number; headers: Record<string, string> } {
+  if (oauth) {
+    return { status: 401, headers: { "www-authenticate": oauth.challenge, "content-length": "0" } };
+  }
   if (request.headers["x-requested-with"] === "XMLHttpRequest") {
     return { status: 401, headers: { "content-length": "0" } };
   }

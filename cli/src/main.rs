@@ -17,6 +17,7 @@ mod forward;
 mod grants;
 mod host;
 mod kubectl;
+mod login;
 mod place;
 mod policy;
 mod run;
@@ -40,6 +41,12 @@ struct Cli {
 enum Command {
     /// Writes cluster, user and context into the kubeconfig, and shows what changes first
     Setup(setup::Setup),
+    /// Logs in by a browser (Access's managed OAuth): for machines without WARP
+    Login(login::Login),
+    /// Prints the token of that login: kubectl runs this by itself
+    Token(login::Token),
+    /// Forgets that login
+    Logout(login::Logout),
     /// Runs a program with a way to the gateway: for CI, and machines without WARP
     Run(run::Run),
     /// Keeps a way to the gateway open, for programs that are started by others
@@ -100,6 +107,9 @@ fn main() -> ExitCode {
 fn run(cli: &Cli) -> Result<u8, Failure> {
     match &cli.command {
         Command::Setup(setup) => setup::run(setup).map(|()| 0),
+        Command::Login(login) => wait(login::login(login)).map(|()| 0),
+        Command::Token(token) => login::token(token, |waiting| wait(waiting.renew())).map(|()| 0),
+        Command::Logout(logout) => wait(login::logout(logout)).map(|()| 0),
         Command::Run(run) => wait(run::run(run)),
         Command::Connect(connect) => wait(run::connect(connect)),
         Command::Whoami { kubectl, whoami } => whoami::run(kubectl, whoami).map(|()| 0),

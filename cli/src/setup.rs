@@ -221,9 +221,17 @@ fn commands(
     let mut user = words(&["config", "set-credentials", name]);
     if setup.login {
         let program = env::current_exe().because("the path of this program")?;
+        // kubectl before 1.30 has no option for what v1 demands; the version before does not demand it.
+        let is_known = Kubectl::plain(&setup.kubectl).text(&["config", "set-credentials", "--help"], None);
+        if is_known?.contains("--exec-interactive-mode") {
+            user.extend(words(&[
+                "--exec-api-version=client.authentication.k8s.io/v1",
+                "--exec-interactive-mode=IfAvailable",
+            ]));
+        } else {
+            user.push("--exec-api-version=client.authentication.k8s.io/v1beta1".to_owned());
+        }
         user.extend(words(&[
-            "--exec-api-version=client.authentication.k8s.io/v1",
-            "--exec-interactive-mode=IfAvailable",
             // An absolute path: programs with windows are started without the shell's.
             &format!("--exec-command={}", path_text(&program)?),
             "--exec-arg=token",
