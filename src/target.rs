@@ -246,6 +246,7 @@ fn decode_segment(segment: &str) -> Option<Cow<'_, str>> {
 }
 
 /// Percent-decodes. Nothing, if an escape is none.
+#[must_use]
 pub fn unescape(text: &str) -> Option<Vec<u8>> {
     let mut decoded = Vec::with_capacity(text.len());
     let mut bytes = text.bytes();

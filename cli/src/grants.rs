@@ -18,6 +18,8 @@ const LONGEST: i64 = 30 * 86_400;
 #[derive(Debug, Args)]
 #[command(after_long_help = GRANT_EXAMPLES)]
 pub(crate) struct Grant {
+    #[command(flatten)]
+    kubectl: Kubectl,
     /// An email address, or the client ID of a service token
     #[arg(value_name = "WHO")]
     who: String,
@@ -45,6 +47,8 @@ The gateway sees a change everywhere within a minute. Who may give a group is fo
 
 #[derive(Debug, Args)]
 pub(crate) struct Revoke {
+    #[command(flatten)]
+    kubectl: Kubectl,
     /// As `grant` and `grants` print it
     #[arg(value_name = "ID", value_parser = id)]
     id: String,
@@ -52,6 +56,8 @@ pub(crate) struct Revoke {
 
 #[derive(Debug, Args)]
 pub(crate) struct Grants {
+    #[command(flatten)]
+    kubectl: Kubectl,
     /// `json` for programs
     #[arg(short, long, value_name = "FORMAT", value_parser = ["json"])]
     output: Option<String>,
@@ -89,7 +95,7 @@ struct Grantable {
 }
 
 /// Gives groups to somebody.
-pub(crate) fn grant(kubectl: &Kubectl, grant: &Grant) -> Result<(), Failure> {
+pub(crate) fn grant(grant: &Grant) -> Result<(), Failure> {
     let expires = now()?.checked_add(grant.seconds).and_then(|end| DateTime::from_timestamp(end, 0));
     let expires = expires.ok_or_else(|| Failure::usage("--for: a time until 30 days from now was expected"))?;
     let key = if grant.who.contains('@') { "email" } else { "serviceToken" };
@@ -97,7 +103,7 @@ pub(crate) fn grant(kubectl: &Kubectl, grant: &Grant) -> Result<(), Failure> {
         key: grant.who, "groups": grant.groups, "reason": grant.reason,
         "expires": expires.to_rfc3339_opts(SecondsFormat::Secs, true),
     });
-    let answer = kubectl.post(PATH, &body)?;
+    let answer = grant.kubectl.post(PATH, &body)?;
     if grant.output.is_some() {
         println!("{}", visible_json(&answer));
         return Ok(());
@@ -116,8 +122,8 @@ pub(crate) fn grant(kubectl: &Kubectl, grant: &Grant) -> Result<(), Failure> {
 }
 
 /// Takes a grant back.
-pub(crate) fn revoke(kubectl: &Kubectl, revoke: &Revoke) -> Result<(), Failure> {
-    let answer = kubectl.post(&format!("{PATH}/{}/end", revoke.id), &json!({}))?;
+pub(crate) fn revoke(revoke: &Revoke) -> Result<(), Failure> {
+    let answer = revoke.kubectl.delete(&format!("{PATH}/{}", revoke.id))?;
     println!(
         "{}",
         succeeded(&read(answer, "the gateway's answer")?, &format!("The grant {} was taken back.", revoke.id))?
@@ -127,8 +133,8 @@ pub(crate) fn revoke(kubectl: &Kubectl, revoke: &Revoke) -> Result<(), Failure> 
 }
 
 /// Which grants hold.
-pub(crate) fn list(kubectl: &Kubectl, grants: &Grants) -> Result<(), Failure> {
-    let answer = kubectl.get(PATH)?;
+pub(crate) fn list(grants: &Grants) -> Result<(), Failure> {
+    let answer = grants.kubectl.get(PATH)?;
     if grants.output.is_some() {
         println!("{}", visible_json(&answer));
         return Ok(());

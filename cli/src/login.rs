@@ -42,7 +42,7 @@ const LIFETIME: u64 = 300;
 const VERSIONS: [&str; 2] = ["client.authentication.k8s.io/v1", "client.authentication.k8s.io/v1beta1"];
 
 /// How long somebody may take to log in.
-const PATIENCE: Duration = Duration::from_secs(300);
+const PATIENCE: Duration = Duration::from_mins(5);
 
 #[derive(Debug, Args)]
 pub(crate) struct Login {

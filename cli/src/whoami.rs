@@ -26,9 +26,14 @@ const VERBS: [(&str, &str); 8] = [
 
 #[derive(Debug, Args)]
 pub(crate) struct Whoami {
+    #[command(flatten)]
+    kubectl: Kubectl,
     /// The namespace whose rights are shown
     #[arg(short, long, value_name = "NAMESPACE", default_value = "default")]
     namespace: String,
+    /// Every resource that a rule of RBAC names, and not only the usual ones
+    #[arg(long)]
+    all: bool,
     /// `json` for programs
     #[arg(short, long, value_name = "FORMAT", value_parser = ["json"])]
     output: Option<String>,
@@ -91,9 +96,12 @@ struct Rights {
 }
 
 #[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
 struct Row {
     group: String,
     resource: String,
+    #[serde(default)]
+    is_usual: bool,
     verbs: serde_json::Map<String, Value>,
 }
 
@@ -105,17 +113,17 @@ struct Wildcard {
 }
 
 /// Asks, and prints.
-pub(crate) fn run(kubectl: &Kubectl, whoami: &Whoami) -> Result<(), Failure> {
-    let answer = kubectl.get(&format!("{PATH}?namespace={}", encode(&whoami.namespace)))?;
+pub(crate) fn run(whoami: &Whoami) -> Result<(), Failure> {
+    let answer = whoami.kubectl.get(&format!("{PATH}?namespace={}", encode(&whoami.namespace)))?;
     if whoami.output.is_some() {
         println!("{}", visible_json(&answer));
     } else {
-        println!("{}", in_words(&read(answer, "the gateway's answer")?));
+        println!("{}", in_words(&read(answer, "the gateway's answer")?, whoami.all));
     }
     Ok(())
 }
 
-fn in_words(me: &Me) -> String {
+fn in_words(me: &Me, has_all: bool) -> String {
     let name = match (&me.email, &me.service_token) {
         (Some(email), _) => format!("{} ({email})", me.user),
         (None, Some(token)) => format!("{} (service token {token})", me.user),
@@ -155,7 +163,7 @@ fn in_words(me: &Me) -> String {
     if let Some(contact) = &me.contact {
         lines.push(labelled("Ask", &visible(contact)));
     }
-    lines.extend(me.rights.as_ref().map(rights_in_words));
+    lines.extend(me.rights.as_ref().map(|rights| rights_in_words(rights, has_all)));
     lines.join("\n")
 }
 
@@ -175,11 +183,11 @@ fn guard_in_words(guard: &Guard) -> String {
     if effects.is_empty() { guard.name.clone() } else { format!("{}: {}", guard.name, effects.join(", ")) }
 }
 
-fn rights_in_words(rights: &Rights) -> String {
+fn rights_in_words(rights: &Rights, has_all: bool) -> String {
     let rows: Vec<Vec<String>> = rights
         .rows
         .iter()
-        .filter(|row| !row.verbs.is_empty())
+        .filter(|row| !row.verbs.is_empty() && (row.is_usual || has_all))
         .map(|row| {
             let name =
                 if row.group.is_empty() { row.resource.clone() } else { format!("{}.{}", row.resource, row.group) };
@@ -243,7 +251,7 @@ mod tests {
                 "wildcards": [{"verbs": ["*"], "groups": ["*"], "resources": ["*"]}]},
             "features": {"sessions": true}, "contact": "the platform team",
         });
-        let words = in_words(&read(answer, "the gateway's answer").unwrap());
+        let words = in_words(&read(answer, "the gateway's answer").unwrap(), false);
         for part in [
             "User:         alice (alice@example.com)",
             "Groups:       developers, by email",

@@ -126,7 +126,6 @@ impl<'p> Bench<'p> {
     }
 
     /// The line, to its end. `now` is in seconds since the Unix epoch.
-    #[allow(clippy::wildcard_enum_match_arm, reason = "what is not sent is the gateway's own to answer")]
     pub(crate) fn rule<'r, 'a>(
         &mut self,
         request: &'r Request<'a>,
@@ -146,7 +145,7 @@ impl<'p> Bench<'p> {
                         None => return Ruling::Own,
                     }
                 }
-                _ => return Ruling::Own,
+                Step::Own(_) => return Ruling::Own,
             }
         }
         Ruling::Own
