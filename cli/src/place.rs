@@ -5,7 +5,7 @@ use std::fs::{self, DirBuilder};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
-use tempfile::NamedTempFile;
+use tempfile::{NamedTempFile, TempDir};
 
 use crate::failure::{Because, Failure};
 
@@ -44,6 +44,15 @@ pub(crate) fn make_private(folder: &Path) -> io::Result<()> {
     builder.create(folder)
 }
 
+/// A folder that its owner alone may read, and that goes away with the value.
+pub(crate) fn passing() -> Result<TempDir, Failure> {
+    let mut builder = tempfile::Builder::new();
+    builder.prefix("kube-access-");
+    #[cfg(unix)]
+    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o700));
+    builder.tempdir().because("a private folder")
+}
+
 /// Removes a file, if it is there.
 pub(crate) fn remove(path: &Path) -> Result<(), Failure> {
     match fs::remove_file(path) {
@@ -51,5 +60,24 @@ pub(crate) fn remove(path: &Path) -> Result<(), Failure> {
             Err(Failure::new(format!("{}: {error}", path.display())))
         }
         _ => Ok(()),
+    }
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    #[test]
+    fn what_is_kept_is_for_its_owner_alone_whatever_is_above_it() {
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        let dir = passing().unwrap();
+        let file = dir.path().join("a").join("b").join("c");
+        write_private(&file, b"secret").unwrap();
+        assert_eq!((mode(dir.path()), mode(&dir.path().join("a")), mode(&file)), (0o700, 0o700, 0o600));
+        remove(&file).unwrap();
+        remove(&file).unwrap();
+        assert!(!file.exists());
     }
 }

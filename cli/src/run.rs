@@ -7,13 +7,13 @@ use std::path::PathBuf;
 use std::process::ExitStatus;
 
 use clap::Args;
-use tempfile::TempDir;
 use tokio::process::Command;
 
 use crate::failure::{Because, Failure};
 use crate::forward::credential::VARIABLES;
 use crate::forward::{Forwarder, Way};
 use crate::host::Host;
+use crate::place;
 use crate::signals::Signals;
 use crate::standing::{Credentials, Standing, create_private};
 use crate::text::shell_words;
@@ -73,7 +73,7 @@ Examples:
 pub(crate) async fn run(run: &Run) -> Result<u8, Failure> {
     let credentials = Credentials::make()?;
     let forwarder = Forwarder::start(&run.host, &run.way, &credentials, 0).await?;
-    let dir = TempDir::with_prefix("kube-access-").because("a private folder")?;
+    let dir = place::passing()?;
     let file = dir.path().join("kubeconfig");
     let config = credentials.kubeconfig(run.host.authority(), forwarder.port, run.way.namespace.as_deref());
     create_private(&file, &config).because(file.display())?;
@@ -107,7 +107,7 @@ pub(crate) async fn connect(connect: &Connect) -> Result<u8, Failure> {
     let credentials = standing.map_or_else(Credentials::make, Ok)?;
     let forwarder = Forwarder::start(&connect.host, &connect.way, &credentials, connect.port).await?;
     let mut signals = Signals::listen()?;
-    let dir = TempDir::with_prefix("kube-access-").because("a private folder")?;
+    let dir = place::passing()?;
     let file = connect.write.clone().unwrap_or_else(|| dir.path().join("kubeconfig"));
     let config = credentials.kubeconfig(connect.host.authority(), forwarder.port, connect.way.namespace.as_deref());
     create_private(&file, &config).map_err(|error| {

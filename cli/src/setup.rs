@@ -13,11 +13,12 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use clap::Args;
 use serde_json::Value;
 use similar::TextDiff;
-use tempfile::{NamedTempFile, TempDir};
+use tempfile::NamedTempFile;
 
 use crate::failure::{Because, Failure};
 use crate::host::Host;
 use crate::kubectl::Kubectl;
+use crate::place;
 use crate::standing::Standing;
 use crate::text::visible;
 
@@ -107,7 +108,7 @@ struct File {
 
 /// Writes the context.
 pub(crate) fn run(setup: &Setup) -> Result<(), Failure> {
-    let dir = TempDir::with_prefix("kube-access-").because("a private folder")?;
+    let dir = place::passing()?;
     let files = copies(&paths(setup)?, dir.path())?;
     let kubectl = Kubectl::plain(&setup.kubectl);
     let standing = if setup.service_token { Some(Standing::make(&setup.host)?) } else { None };

@@ -13,7 +13,7 @@ use crate::failure::{Because, Failure};
 use crate::host::Host;
 use crate::upstream::{is_login, is_safe};
 
-/// The scope by which OpenID servers give refresh tokens.
+/// The scope by which servers of `OpenID` give refresh tokens.
 const OFFLINE: &str = "offline_access";
 
 /// An authorization server, for one resource.
@@ -159,7 +159,7 @@ pub(super) async fn revoke(kept: &Kept, refresh: &str) -> Result<(), Failure> {
     Err(Failure::new(format!("{endpoint} answers {}", response.status().as_u16())))
 }
 
-/// Where a server describes itself: RFC 8414 section 3.1, and the older place of OpenID servers.
+/// Where a server describes itself: RFC 8414 section 3.1, and the older place of `OpenID`.
 fn addresses(issuer: &str) -> Result<[String; 2], Failure> {
     demand_safe(issuer)?;
     let uri: Uri = issuer.parse().because(issuer)?;
