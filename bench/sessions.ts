@@ -6,6 +6,7 @@ import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { startCluster } from "../dev/cluster.ts";
 import { bucketElsewhere } from "./bucket.ts";
+import { farFrom } from "./far.ts";
 import { cpuMicroseconds } from "./http.ts";
 import type { WebSocketLoad, WebSocketResult } from "./load-websocket.ts";
 import { buildRecording, MAP, type Recording, type Subject, startRecording, subjects } from "./recorded.ts";
@@ -18,7 +19,10 @@ import { type Address, startWorkerd } from "./workerd.ts";
 
 const POD = "/api/v1/namespaces/default/pods/web";
 const SHELL = "/api/v1/namespaces/default/pods/shell";
+const HELLO = `${SHELL}/exec?command=echo&command=hello&stdout=true`;
 const HANDSHAKES = 5;
+/** How far the client of the rows with a distance is: few are nearer to Cloudflare. */
+const FAR_MS = 10;
 const BYTES = 50_000_000;
 const MEBIBYTES = BYTES / 1024 ** 2;
 
@@ -42,7 +46,7 @@ export const sessionWorks: Work[] = [
       },
     ],
     isSlow: true,
-    open: (stage) => inCluster(stage, (ask) => handshake(ask, `${SHELL}/exec?command=echo&command=hello&stdout=true`)),
+    open: (stage) => inCluster(stage, (ask) => handshake(ask, HELLO)),
   },
   {
     name: "sessions-echo",
@@ -71,6 +75,34 @@ export const sessionWorks: Work[] = [
     ],
     isSlow: true,
     open: (stage) => inCluster(stage, (ask) => echo(stage, ask, `${SHELL}/exec?command=cat`)),
+  },
+  {
+    name: "sessions-handshake-far",
+    subjects,
+    figures: [
+      {
+        title: `the same, ${FAR_MS} ms away: recorded exec: until its first byte`,
+        unit: "ms",
+        digits: 2,
+        goals: { native: { atMost: 1.3 } },
+      },
+    ],
+    isSlow: true,
+    open: (stage) => inCluster(stage, (ask) => handshake(ask, HELLO), FAR_MS),
+  },
+  {
+    name: "sessions-echo-far",
+    subjects,
+    figures: [
+      {
+        title: `the same, ${FAR_MS} ms away: a keystroke and its echo: p50`,
+        unit: "ms",
+        digits: 2,
+        goals: { native: { atMost: 1.2 } },
+      },
+    ],
+    isSlow: true,
+    open: (stage) => inCluster(stage, (ask) => echo(stage, ask, `${SHELL}/exec?command=cat`), FAR_MS),
   },
   throughput("sessions-throughput", "recorded exec: stdout, 50 MB at a time", ""),
   throughput("sessions-throughput-tty", "recorded terminal: 50 MB at a time", "&tty=true"),
@@ -118,8 +150,8 @@ async function echoAndRelay(stage: Stage): Promise<Opened> {
   };
 }
 
-/** The same in front of a real API server and node. */
-async function inCluster(stage: Stage, measure: (ask: Ask) => Promise<number[]>): Promise<Opened> {
+/** The same in front of a real API server and node, with a client that may be so many milliseconds away. */
+async function inCluster(stage: Stage, measure: (ask: Ask) => Promise<number[]>, farMs = 0): Promise<Opened> {
   const dir = await mkdtemp(join(tmpdir(), "kube-access-bench-"));
   const identities = join(dir, "identities.yaml");
   await writeFile(identities, MAP);
@@ -129,7 +161,7 @@ async function inCluster(stage: Stage, measure: (ask: Ask) => Promise<number[]>)
     await rm(dir, { recursive: true });
   };
   try {
-    const opened = await measuring(stage, measure, cluster.proxy);
+    const opened = await measuring(stage, measure, cluster.proxy, farMs);
     return { measure: opened.measure, close: () => opened.close().finally(stop) };
   } catch (error) {
     await stop();
@@ -162,6 +194,7 @@ async function measuring(
   stage: Stage,
   measure: (ask: Ask, recording: Recording) => Promise<number[]>,
   upstream?: Address,
+  farMs = 0,
 ): Promise<Required<Opened>> {
   const built = await buildRecording();
   // What is behind the cluster's last hop is no bucket.
@@ -176,12 +209,14 @@ async function measuring(
       }
       recording ??= await startRecording(stage, worker, upstream);
       const { host, port, upgrade, settle } = recording;
+      const way = farMs > 0 ? await farFrom({ host, port }, farMs) : undefined;
       const ask: Ask = async (path, work) => {
-        const result = await stage.webSocket({ host, port, request: upgrade(subject as Subject, path), work });
+        const request = upgrade(subject as Subject, path);
+        const result = await stage.webSocket({ ...(way ?? { host, port }), request, work });
         await settle();
         return result;
       };
-      return measure(ask, recording);
+      return measure(ask, recording).finally(() => way?.stop());
     },
     close: async () => {
       await recording?.stop();

@@ -1,8 +1,7 @@
 // Servers on the loopback address.
 
 import { once } from "node:events";
-import type { Server } from "node:http";
-import type { AddressInfo, Socket } from "node:net";
+import type { AddressInfo, Server, Socket } from "node:net";
 
 export interface Listening {
   host: string;

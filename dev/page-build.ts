@@ -35,7 +35,8 @@ export async function buildPage({
   dir = join(root, "build/page"),
 }: PageBuildOptions = {}): Promise<BuiltPage> {
   const page = { dir };
-  const stamp = join(dir, ".inputs.sha256");
+  // Beside the files: all that lies among them is uploaded.
+  const stamp = `${dir}.sha256`;
   const inputs = await hashOfInputs();
   const isCurrent = existsSync(stamp) && (await readFile(stamp, "utf8")) === inputs;
   if (isCurrent && [...PAGE_FILES, ...PLAYER_FILES].every((name) => existsSync(join(dir, name)))) {
@@ -44,6 +45,7 @@ export async function buildPage({
   }
   log("building the page");
   await rm(stamp, { force: true });
+  await rm(dir, { recursive: true, force: true });
   await mkdir(dir, { recursive: true });
   const common = { bundle: true, minify: true, legalComments: "none", logLevel: "silent" } as const;
   const script = { ...common, format: "esm", target: "es2022", absWorkingDir: root } as const;

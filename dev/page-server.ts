@@ -85,6 +85,15 @@ export async function startPageServer({
       response.writeHead(status, { ...PAGE_HEADERS, "content-type": TYPES[".html"], "set-cookie": cookie }).end(html);
     } else if (pathname.startsWith(ASSETS)) {
       await file(pathname.slice(ASSETS.length), response);
+    } else if (
+      method !== "GET" &&
+      (headers.origin !== `http://${headers.host}` || headers["sec-fetch-site"] !== "same-origin")
+    ) {
+      // As the Worker has it: a change comes from the page itself.
+      response.writeHead(403, { "content-type": "application/json" });
+      response.end(
+        JSON.stringify({ kind: "Status", status: "Failure", message: "another page asked for this", code: 403 }),
+      );
     } else {
       const body = await textOf(request);
       const { status, ...answer } = await gateway.answer(stateOf(headers.cookie), { method, target, headers, body });

@@ -30,7 +30,10 @@ const root = resolve(import.meta.dirname, "..");
 const { port } = readOptions();
 const log = progress();
 let timer: NodeJS.Timeout | undefined;
-const dir = await mkdtemp(join(tmpdir(), "kube-access-page-"));
+/** One build after the other, and none that outlives its folder. */
+let building: Promise<unknown> = Promise.resolve();
+const folder = await mkdtemp(join(tmpdir(), "kube-access-page-"));
+const dir = join(folder, "page");
 const stopping = Promise.withResolvers<void>();
 for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
   process.on(signal, () => stopping.resolve());
@@ -47,19 +50,20 @@ try {
   for (const watcher of watchers) {
     watcher.close();
   }
-  await server.stop();
+  clearTimeout(timer);
+  await Promise.all([server.stop(), building]);
 } catch (error) {
   console.error((error as Error).message);
   process.exitCode = 1;
 } finally {
-  await rm(dir, { recursive: true, force: true });
+  await rm(folder, { recursive: true, force: true });
 }
 
 /** An editor writes a file in several steps, and several files at once. */
 function rebuildSoon(): void {
   clearTimeout(timer);
   timer = setTimeout(() => {
-    buildPage({ log, dir }).catch((error: Error) => console.error(error.message));
+    building = building.then(() => buildPage({ log, dir })).catch((error: Error) => console.error(error.message));
   }, SETTLED_MS);
 }
 

@@ -41,23 +41,25 @@ pub enum Reach {
 /// Lets a request for the gateway itself pass: a program's, that of its own page, and whoever opens the page.
 ///
 /// `Sec-Fetch-Site` says where a request comes from (Fetch Metadata): `none` is the address bar. What a workload shows through
-/// `…/proxy/` has an origin of its own, and so comes from another site.
+/// `…/proxy/` has an origin of its own, and so comes from another site; but where a proxy on the caller's own machine shows it, it shares
+/// that proxy's origin with whatever else comes that way, so no browser is served there.
 pub fn check_own(request: &Request<'_>, reach: Reach) -> Result<(), Error> {
     let head = &request.head;
     let site = head.header("sec-fetch-site");
     let is_from_own = match site {
         None => !is_marked(head),
+        Some(_) if is_by_local_proxy(head) => false,
         Some("same-origin") => true,
         Some("none") => reach != Reach::Change,
         Some(_) => false,
     };
     let is_opened = || {
         let of = |name| head.header(name).unwrap_or_default();
-        reach == Reach::Document && of("sec-fetch-mode") == "navigate" && of("sec-fetch-dest") == "document"
+        let is_page = of("sec-fetch-mode") == "navigate" && of("sec-fetch-dest") == "document";
+        reach == Reach::Document && is_page && !is_by_local_proxy(head)
     };
     let is_asked_before = head.headers().iter().any(|(name, _)| name.starts_with("access-control-request-"));
-    // The page that a proxy on the caller's own machine serves has that proxy's origin.
-    let is_foreign = head.header("origin").is_some_and(|origin| !is_own(origin, head)) && !is_by_local_proxy(head);
+    let is_foreign = head.header("origin").is_some_and(|origin| !is_own(origin, head));
     let is_served = (is_from_own || is_opened()) && !is_asked_before && !is_foreign && !request.is_upgrade();
     // Chromium, Firefox and Safari name the origin with every POST.
     let is_named =
@@ -227,12 +229,20 @@ mod tests {
     }
 
     #[test]
-    fn case_154_the_page_by_way_of_a_proxy_on_the_callers_machine_has_the_proxys_origin() {
-        let by_proxy = "\nx-forwarded-for:127.0.0.1, 192.0.2.7\norigin:http://127.0.0.1:8001";
-        let site = |site: &str| format!("{by_proxy}\nsec-fetch-site:{site}");
-        assert!(is_served("POST", Reach::Change, &site("same-origin")));
-        assert!(!is_served("POST", Reach::Change, &site("cross-site")));
-        assert!(!is_served("GET", Reach::Data, &site("cross-site")));
+    fn case_154_what_a_proxy_on_the_callers_machine_shows_has_nothing_of_the_gateways_own() {
+        let by_proxy = |more: &str| format!("\nx-forwarded-for:127.0.0.1, 192.0.2.7{more}");
+        let opened = "\nsec-fetch-site:none\nsec-fetch-mode:navigate\nsec-fetch-dest:document";
+        for (method, reach, headers, expected) in [
+            ("GET", Data, "", true),
+            ("POST", Change, "", true),
+            ("GET", Document, opened, false),
+            ("GET", Data, "\nsec-fetch-site:same-origin", false),
+            ("POST", Change, "\nsec-fetch-site:same-origin\norigin:http://127.0.0.1:8001", false),
+            ("POST", Change, "\nsec-fetch-site:same-origin\norigin:https://kube.example.com", false),
+            ("POST", Change, "\norigin:http://127.0.0.1:8001", false),
+        ] {
+            assert_eq!(is_served(method, reach, &by_proxy(headers)), expected, "{method} {reach:?} {headers}");
+        }
     }
 
     #[test]

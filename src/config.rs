@@ -261,7 +261,12 @@ fn parse_count(value: Option<&Var>) -> Result<usize, ConfigError> {
 fn parse_contact(value: Option<&Var>) -> Result<String, ConfigError> {
     let remedy = "set it to who is asked for access, such as \"the platform team, #platform\": one line of at most 200 characters";
     let error = |problem| ConfigError { variable: "CONTACT", problem, remedy };
-    let contact = text(value).map_err(error)?.unwrap_or_default();
+    // An address may stand in angle brackets: a placeholder is nothing else.
+    let is_placeholder = |text: &str| text.starts_with('<') && text.ends_with('>');
+    let contact = match value {
+        Some(Var::Text(text)) if !is_placeholder(text.trim()) => text.trim(),
+        value => text(value).map_err(error)?.unwrap_or_default(),
+    };
     let is_line = contact.chars().count() <= 200 && !contact.contains(char::is_control);
     is_line.then(|| contact.to_owned()).ok_or(error("malformed"))
 }
@@ -350,6 +355,9 @@ mod tests {
         assert_eq!(config.features, Features { sessions: true, recordings: true, grants: true });
         let without_store = Config::parse(&Vars { has_ledger: true, ..vars() }).unwrap();
         assert_eq!(without_store.features, Features::default(), "grants are kept in Workers KV too");
+        for (given, read) in [("Ops <ops@example.com>", "Ops <ops@example.com>"), (" <CONTACT> ", ""), ("", "")] {
+            assert_eq!(Config::parse(&Vars { contact: var(given), ..vars() }).unwrap().contact, read);
+        }
         let long = "x".repeat(201);
         for contact in ["a\nb", "a\u{7f}b", &long] {
             assert_eq!(Config::parse(&Vars { contact: var(contact), ..vars() }).unwrap_err().variable, "CONTACT");

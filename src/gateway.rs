@@ -276,7 +276,8 @@ impl<'m> Gateway<'m> {
     /// A request of the gateway's own: its head, as that of the caller.
     fn ask(&self, request: &Request<'_>, caller: &Caller, index: usize, review: Review) -> Review {
         let audit_id = format!("{}-{index}", request.head.audit_id);
-        let mut lines = format!("Accept:application/json\nContent-Type:application/json\nAudit-ID:{audit_id}\n");
+        let accept = review.accept;
+        let mut lines = format!("Accept:{accept}\nContent-Type:application/json\nAudit-ID:{audit_id}\n");
         if let Some(signature) = self.sign(request, review.method, review.target, &audit_id, caller) {
             lines.extend([signature::HEADER, ":", &signature, "\n"]);
         }

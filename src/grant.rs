@@ -9,10 +9,10 @@ use chrono::SecondsFormat;
 use serde::Serialize;
 
 use crate::head::Head;
-use crate::identity::entry::{MAX_GRANTS, moment};
+use crate::identity::entry::{MAX_ENTRY_BYTES, MAX_GRANTS, moment};
 use crate::identity::{Identity, IdentityMap, name};
 use crate::json::{self, Object};
-use crate::record::{open, timestamp};
+use crate::record::{cut, open, timestamp};
 use crate::review::{self, Attributes};
 use crate::rights;
 use crate::target;
@@ -26,8 +26,8 @@ pub const GROUP: &str = "kube-access.dev";
 /// How long a grant may last, in seconds.
 const MAX_SECONDS: u64 = 30 * 86_400;
 
-/// The longest reason, in bytes.
-const MAX_REASON_BYTES: usize = 200;
+/// The longest reason, in characters.
+const MAX_REASON: usize = 200;
 
 /// The most groups of one grant: the API server is asked about each.
 const MAX_GROUPS: usize = 16;
@@ -197,16 +197,16 @@ impl Wish {
             return Err(malformed("groups are 1 to 16"));
         }
         if let Some(group) = groups.iter().find(|group| !map.granted_groups().any(|listed| listed == **group)) {
-            return Err(Error::NotListed(printable(group, name::MAX_NAME_BYTES)));
+            return Err(Error::NotListed(printable(cut(group, name::MAX_NAME_BYTES))));
         }
         let late = "expires is a time by RFC 3339, such as 2027-01-31T12:00:00Z, from a minute to 30 days from now";
         let expires = text("expires")?.and_then(|expires| moment(&expires).ok()).ok_or(malformed(late))?;
         if !(now + 60..=now + MAX_SECONDS).contains(&expires) {
             return Err(malformed(late));
         }
-        let reason = printable(&text("reason")?.unwrap_or_default(), MAX_REASON_BYTES);
-        if reason.is_empty() {
-            return Err(malformed("it takes a reason, which whoever looks at it later will read"));
+        let reason = printable(&text("reason")?.unwrap_or_default());
+        if !(1..=MAX_REASON).contains(&reason.chars().count()) {
+            return Err(malformed("it takes a reason of at most 200 characters, for whoever looks at it later"));
         }
         Ok(Self { to, groups, expires, reason })
     }
@@ -263,10 +263,8 @@ fn address(text: &str) -> Option<String> {
 }
 
 /// A text as it may stand on a terminal and in a log.
-fn printable(text: &str, bytes: usize) -> String {
-    let mut text = text.replace(char::is_control, " ");
-    text.truncate(text.floor_char_boundary(bytes));
-    text.trim().to_owned()
+fn printable(text: &str) -> String {
+    text.replace(char::is_control, " ").trim().to_owned()
 }
 
 /// Reads what the object keeps, a line for each person: the key of their entry TAB their grants. Those that have ended are left out.
@@ -299,7 +297,11 @@ pub fn give(held: &[Held<'_>], to: &str, json: &str) -> Result<Change, Error> {
     if own.len() > MAX_GRANTS {
         return Err(Error::TooMany("100 for this caller".to_owned()));
     }
-    Ok(Change { gives: true, ..Change::of(to, &own) })
+    let change = Change { gives: true, ..Change::of(to, &own) };
+    if change.text.len() > MAX_ENTRY_BYTES {
+        return Err(Error::TooMany("as many as are read for this caller".to_owned()));
+    }
+    Ok(change)
 }
 
 /// What the object writes to take one back.

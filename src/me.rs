@@ -28,7 +28,7 @@ pub struct Answers<'a> {
     pub version: Option<&'a str>,
     /// The review of what the caller may do.
     pub rights: Option<&'a str>,
-    /// The namespaces; `Err` with a sentence where they were not asked for.
+    /// The namespaces, as a table; `Err` with a sentence where they were not asked for.
     pub namespaces: Result<Option<&'a str>, &'a str>,
 }
 
@@ -172,9 +172,13 @@ impl<'a> Namespaces<'a> {
 
     fn parse(answer: &str) -> Result<Self, Malformed> {
         let list = Object::read(answer)?;
-        let items = json::items(list.raw("items")?.ok_or(Malformed)?)?;
-        let name = |item| Object::read(item)?.need::<Object<'_>>("metadata")?.need("name");
-        let names = items.into_iter().map(name).collect::<Result<_, _>>()?;
+        let rows = json::items(list.raw("rows")?.ok_or(Malformed)?)?;
+        // The first column of every table is the name.
+        let name = |row| {
+            let cells = json::items(Object::read(row)?.raw("cells")?.ok_or(Malformed)?)?;
+            json::value(cells.first().ok_or(Malformed)?)
+        };
+        let names = rows.into_iter().map(name).collect::<Result<_, _>>()?;
         let more: String = list.need::<Object<'_>>("metadata")?.get("continue")?.unwrap_or_default();
         let is_complete = more.is_empty();
         Ok(Self {

@@ -1,6 +1,6 @@
 //! The gateway's own paths, under `/.kube-access`: nothing below them goes to the cluster, but for what the gateway asks it as the caller.
 
-use crate::browser::Reach;
+use crate::browser::{self, Reach};
 use crate::grant;
 use crate::head::Head;
 use crate::me;
@@ -109,7 +109,8 @@ pub enum Reply {
 pub fn read(head: &Head<'_>) -> Option<Result<Call, Error>> {
     let (path, query) = target::split(head.target);
     let is_read = matches!(head.method, "GET" | "HEAD");
-    if matches!(path, "/" | RESERVED) && wants_page(head) {
+    // Through a proxy on the caller's own machine `/` is the API server's, as ever.
+    if matches!(path, "/" | RESERVED) && wants_page(head) && !browser::is_by_local_proxy(head) {
         return Some(Ok(Call::Root));
     }
     path.strip_prefix(RESERVED).filter(|rest| rest.is_empty() || rest.starts_with('/'))?;

@@ -117,7 +117,11 @@ fn a_caller_is_told_of_themselves_by_three_requests_at_most() {
     let started: Vec<&str> = world.asked.iter().map(|asked| asked.split(' ').nth(1).unwrap()).collect();
     assert_eq!(
         started,
-        ["/version", "/apis/authorization.k8s.io/v1/selfsubjectrulesreviews", "/api/v1/namespaces?limit=500"]
+        [
+            "/version",
+            "/apis/authorization.k8s.io/v1/selfsubjectrulesreviews",
+            "/api/v1/namespaces?limit=500&includeObject=None"
+        ]
     );
     assert!(world.asked[1].contains(r#""namespace":"team-a""#));
 }

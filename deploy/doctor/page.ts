@@ -18,7 +18,8 @@ export function pageChecks(door: Door): Check[] {
 }
 
 async function page(door: Door, signal: AbortSignal): Promise<Outcome> {
-  const answer = await door.ask(PATH, { headers: { accept: "text/html" }, signal });
+  // Not as a browser asks, for whom a refusal would be a page too.
+  const answer = await door.ask(PATH, { signal });
   const { status, headers } = answer;
   const type = headers["content-type"] ?? "";
   if (status === 404 || (status === 200 && !type.startsWith("text/html"))) {

@@ -51,7 +51,7 @@ export class SampleGateway {
 
   async answer(state: State, asked: Asked): Promise<Answer> {
     if (state === "slow") {
-      await new Promise((resolve) => setTimeout(resolve, this.#slowMs));
+      await new Promise((resolve) => setTimeout(resolve, this.#slowMs).unref());
     }
     if (state === "expired") {
       const location = "https://team.cloudflareaccess.com/cdn-cgi/access/login/kube.example.com";

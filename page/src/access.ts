@@ -6,13 +6,12 @@ import { connectSection } from "./connect.ts";
 import { h, name } from "./dom.ts";
 import type { Place } from "./place.ts";
 import { RightsSection } from "./rights.ts";
-import { say } from "./say.ts";
 import type { Failed, View } from "./view.ts";
 import { whoSection } from "./who.ts";
 import { moment, ruleInWords, whyInWords } from "./words.ts";
 
-export function accessView(me: Me, signal: AbortSignal, failed: Failed): View {
-  const rights = new RightsSection(me, signal, failed);
+export function accessView(me: Me, asked: string | undefined, signal: AbortSignal, failed: Failed): View {
+  const rights = new RightsSection(me, asked, signal, failed);
   const connect = connectSection(me);
   const element = h(
     "div",
@@ -26,7 +25,7 @@ export function accessView(me: Me, signal: AbortSignal, failed: Failed): View {
     if (next.view !== "access") {
       return false;
     }
-    if (next.part === "rights") {
+    if (next.part !== "connect") {
       void rights.show(next.namespace);
     }
     const section = next.part === "rights" ? rights.element : next.part === "connect" ? connect : undefined;
@@ -42,7 +41,6 @@ export function accessView(me: Me, signal: AbortSignal, failed: Failed): View {
 
 function greeting(me: Me, signal: AbortSignal): HTMLElement {
   const address = me.email ?? me.serviceToken;
-  const over = () => say("Your session has ended: reload the page to log in again.");
   return h(
     "header",
     { class: "greeting" },
@@ -53,7 +51,7 @@ function greeting(me: Me, signal: AbortSignal): HTMLElement {
       address !== undefined && name(address),
       address !== undefined && ", ",
       `${ruleInWords(me)}. This session ends at ${moment(me.until, Date.now())}, in `,
-      countdown(me.until, "no time", signal, over),
+      countdown(me.until, "no time", signal),
       `: ${whyInWords(me.why)}.`,
     ),
   );

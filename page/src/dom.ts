@@ -7,8 +7,9 @@ export type Child = Node | string | undefined | false;
 type Value = string | number | boolean | undefined | ((event: Event) => void);
 
 const SVG = "http://www.w3.org/2000/svg";
-/** Names of Kubernetes have at most 253 characters. */
-const LONGEST_NAME = 300;
+/** How much of a text is shown, by its kind: names of Kubernetes have at most 253 characters, a request's path and query 16 KiB. */
+const LONGEST: Record<string, number> = { name: 300, command: 300, text: 1_500 };
+const LONGEST_OF_ALL = 20_000;
 
 /** An element. A property `onclick` is a listener, `true` an empty attribute; what is `false` or left out is not there. */
 export function h<Tag extends keyof HTMLElementTagNameMap>(
@@ -35,7 +36,8 @@ export function isThere(child: Child): child is Node | string {
 /** A name, a sentence or a number that somebody else chose. */
 export function name(text: string, kind = "name"): HTMLElement {
   const shown = visible(text);
-  return h("bdi", { class: kind }, shown.length > LONGEST_NAME ? `${shown.slice(0, LONGEST_NAME)}…` : shown);
+  const longest = LONGEST[kind] ?? LONGEST_OF_ALL;
+  return h("bdi", { class: kind }, shown.length > longest ? `${shown.slice(0, longest)}…` : shown);
 }
 
 /** Names, with a comma between them. */

@@ -26,45 +26,50 @@ const HOURS = [1, 4, 8];
 const DELAY = "The gateway knows it everywhere within a minute.";
 
 export function grantsView(me: Me, signal: AbortSignal, failed: Failed): View {
-  const form = h("div", { class: "giving" }, comingPart("Asking what you may give.", 6));
-  const list = h("div", { class: "part" }, comingPart("Asking what is given.", 4));
-  const scope = h("span", { class: "scope" });
-
-  const load = async (isFirst: boolean) => {
+  // Replaced as a whole by what comes, so that nothing moves.
+  const body = h("div", { class: "replaced" }, comingPart("Asking what is given.", 8));
+  const load = async () => {
     try {
       const answer = (await getJson(grantsPath, signal)) as Grants;
-      scope.textContent =
-        answer.scope === "own"
-          ? " You see what was given to you: the rest is for those who may give."
-          : " You see all that is given.";
-      if (isFirst) {
-        form.replaceChildren(givingPart(answer.groups, signal, failed, () => load(false)));
+      const list = h("div", { class: "part" }, givenPart(me, answer, signal, again));
+      async function again() {
+        const next = (await getJson(grantsPath, signal)) as Grants;
+        list.replaceChildren(givenPart(me, next, signal, again));
       }
-      list.replaceChildren(givenPart(me, answer, signal, () => load(false)));
+      const whose =
+        answer.scope === "own"
+          ? "What was given to you: the rest is for those who may give."
+          : "All that is given now.";
+      body.replaceChildren(
+        h(
+          "div",
+          { class: "columns" },
+          givingPart(answer.groups, signal, failed, again),
+          h(
+            "section",
+            { "aria-labelledby": "given" },
+            h("h2", { id: "given" }, "Given"),
+            h("p", { class: "aside" }, whose),
+            list,
+          ),
+        ),
+      );
     } catch (error) {
       if (error instanceof Expired) {
         failed(error);
       } else if (!signal.aborted) {
-        if (isFirst) {
-          form.replaceChildren(h("h2", {}, "Give"), emptyPart("Not known."));
-        }
-        list.replaceChildren(failurePart(error as Error, () => void load(true)));
+        body.replaceChildren(failurePart(error as Error, () => void load()));
       }
     }
   };
-  void load(true);
+  void load();
   return {
     element: h(
       "div",
       { class: "grants" },
       h("h1", {}, "Grants"),
-      h("p", { class: "lead" }, "Groups for a time, beside those of the policy. They end by themselves.", scope),
-      h(
-        "div",
-        { class: "columns" },
-        form,
-        h("section", { "aria-labelledby": "given" }, h("h2", { id: "given" }, "Given"), list),
-      ),
+      h("p", { class: "lead" }, "Groups for a time, beside those of the policy. They end by themselves."),
+      body,
     ),
   };
 }
@@ -82,9 +87,9 @@ function givingPart(
       groups.length === 0
         ? "The policy lists no group for granting (grants.groups in identities.yaml)."
         : `The cluster's RBAC lets you give none of ${groups.length === 1 ? "the one group" : `the ${groups.length} groups`} that the policy lists. It takes the ClusterRole kube-access:granter, bound to you.`;
-    return h("section", { "aria-labelledby": "give" }, title, emptyPart(why));
+    return h("section", { class: "giving", "aria-labelledby": "give" }, title, emptyPart(why));
   }
-  return h("section", { "aria-labelledby": "give" }, title, givingForm(may, signal, failed, onGiven));
+  return h("section", { class: "giving", "aria-labelledby": "give" }, title, givingForm(may, signal, failed, onGiven));
 }
 
 function givingForm(may: Grantable[], signal: AbortSignal, failed: Failed, onGiven: () => Promise<void>): HTMLElement {
@@ -160,7 +165,8 @@ function givingForm(may: Grantable[], signal: AbortSignal, failed: Failed, onGiv
       const { note } = (await postJson(grantsPath, wanted)) as Grant;
       who.value = "";
       reason.value = "";
-      await onGiven();
+      // That it was given stands, whether or not the list can be had.
+      await onGiven().catch(() => {});
       const receiver = wanted.email ?? wanted.serviceToken ?? "";
       say(
         [`${receiver} has ${listed(wanted.groups)} until ${moment(wanted.expires, Date.now())}.`, note, DELAY]
@@ -297,12 +303,12 @@ function grantPart(
   if (mayTake) {
     const take = async () => {
       if (await takeBack(grant, receiver)) {
-        await again();
+        await again().catch(() => {});
         const next = document.querySelector<HTMLElement>(".given button") ?? document.getElementById("who");
         next?.focus();
       }
     };
-    const label = `Take ${listed(grant.groups)} back from ${receiver}`;
+    const label = `Take back ${listed(grant.groups)} from ${receiver}`;
     row.append(
       h("button", { type: "button", class: "danger", "aria-label": label, onclick: () => void take() }, "Take back"),
     );

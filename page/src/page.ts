@@ -4,14 +4,18 @@
 import { accessView } from "./access.ts";
 import { type Me, mePath } from "./api.ts";
 import { getJson } from "./client.ts";
+import { everySecond } from "./clock.ts";
 import { focusOn, h, name } from "./dom.ts";
 import { grantsView } from "./grants.ts";
 import { href, type Place, placeOf, titleOf } from "./place.ts";
-import { hush } from "./say.ts";
+import { hush, say } from "./say.ts";
 import { sessionView } from "./session.ts";
 import { sessionsView } from "./sessions.ts";
 import { failureView, offView } from "./states.ts";
 import type { View } from "./view.ts";
+
+/** How long before its end a session is said to end. */
+const WARNED_MS = 5 * 60_000;
 
 const main = document.querySelector("main") as HTMLElement;
 const nav = document.querySelector("nav") as HTMLElement;
@@ -23,16 +27,20 @@ await start();
 async function start(): Promise<void> {
   try {
     const place = placeOf(location.hash);
-    const me = (await getJson(mePath(place.view === "access" ? place.namespace : undefined))) as Me;
+    const namespace = place.view === "access" ? place.namespace : undefined;
+    const me = (await getJson(mePath(namespace))) as Me;
     showNavigation(me);
-    show(me, placeOf(location.hash), true);
-    window.addEventListener("hashchange", () => show(me, placeOf(location.hash), false));
+    tellOfItsEnd(Date.parse(me.until));
+    show(me, namespace, true);
+    window.addEventListener("hashchange", () => show(me, namespace, false));
   } catch (error) {
     fill(failureView(error as Error));
   }
 }
 
-function show(me: Me, place: Place, isFirst: boolean): void {
+/** Shows what the address says. `asked` is the namespace that `me` was asked for with. */
+function show(me: Me, asked: string | undefined, isFirst: boolean): void {
+  const place = placeOf(location.hash);
   hush();
   for (const link of nav.querySelectorAll("a")) {
     const isHere = link.getAttribute("href") === href({ view: place.view === "session" ? "sessions" : place.view });
@@ -49,7 +57,7 @@ function show(me: Me, place: Place, isFirst: boolean): void {
   }
   shown?.leave.abort();
   const leave = new AbortController();
-  const view = viewOf(me, place, leave.signal);
+  const view = viewOf(me, asked, place, leave.signal);
   shown = { place, view, leave };
   fill(view.element);
   if (!isFirst) {
@@ -59,7 +67,7 @@ function show(me: Me, place: Place, isFirst: boolean): void {
   view.goTo?.(place);
 }
 
-function viewOf(me: Me, place: Place, signal: AbortSignal): View {
+function viewOf(me: Me, asked: string | undefined, place: Place, signal: AbortSignal): View {
   const failed = (error: Error) => {
     shown?.leave.abort();
     fill(failureView(error));
@@ -67,7 +75,7 @@ function viewOf(me: Me, place: Place, signal: AbortSignal): View {
   };
   switch (place.view) {
     case "access":
-      return accessView(me, signal, failed);
+      return accessView(me, asked, signal, failed);
     case "sessions":
       return me.features.sessions ? sessionsView(me, place, signal, failed) : offView("sessions");
     case "session":
@@ -75,6 +83,22 @@ function viewOf(me: Me, place: Place, signal: AbortSignal): View {
     case "grants":
       return me.features.grants ? grantsView(me, signal, failed) : offView("grants");
   }
+}
+
+/** Wherever one is on the page: some time before the session ends, and when it has. */
+function tellOfItsEnd(end: number): void {
+  const done = new AbortController();
+  let before = end - Date.now();
+  everySecond(done.signal, () => {
+    const left = end - Date.now();
+    if (left <= 0) {
+      say("Your session has ended: reload the page to log in again.");
+      done.abort();
+    } else if (left <= WARNED_MS && before > WARNED_MS) {
+      say("Your session ends in 5 minutes.");
+    }
+    before = left;
+  });
 }
 
 function showNavigation({ features, cluster }: Me): void {

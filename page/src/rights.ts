@@ -17,14 +17,15 @@ export class RightsSection {
   readonly #signal: AbortSignal;
   readonly #body = h("div", { class: "rights-body" });
   readonly #field: HTMLSelectElement | HTMLInputElement;
-  #shown: string;
-  #asked: AbortController | undefined;
+  /** The namespace that was asked for; none, where the gateway chose one. */
+  #asked: string | undefined;
+  #asking: AbortController | undefined;
 
-  constructor(me: Me, signal: AbortSignal, failed: Failed) {
+  constructor(me: Me, asked: string | undefined, signal: AbortSignal, failed: Failed) {
     this.#me = me;
     this.#signal = signal;
     this.#failed = failed;
-    this.#shown = me.rights.namespace;
+    this.#asked = asked;
     const { field, form } = this.#chooser();
     this.#field = field;
     this.element = h(
@@ -37,30 +38,35 @@ export class RightsSection {
   }
 
   /** Asks for another namespace. What is there stays until the answer has come, so that nothing moves meanwhile. */
-  async show(namespace = this.#me.rights.namespace): Promise<void> {
-    if (namespace === this.#shown) {
+  async show(namespace: string | undefined): Promise<void> {
+    if (namespace === this.#asked) {
       return;
     }
-    this.#shown = namespace;
-    this.#field.value = namespace;
-    this.#asked?.abort();
-    const asked = new AbortController();
-    this.#asked = asked;
-    const signal = AbortSignal.any([asked.signal, this.#signal]);
+    this.#asked = namespace;
+    this.#field.value = namespace ?? this.#field.value;
+    this.#asking?.abort();
+    const asking = new AbortController();
+    this.#asking = asking;
+    const signal = AbortSignal.any([asking.signal, this.#signal]);
     this.#body.setAttribute("aria-busy", "true");
     try {
       const { rights } = (await getJson(mePath(namespace), signal)) as Me;
+      this.#field.value = rights.namespace;
       this.#body.replaceChildren(...rightsParts(rights));
       say(rightsInWords(rights));
     } catch (error) {
       if (error instanceof Expired) {
         this.#failed(error);
       } else if (!signal.aborted) {
-        this.#shown = "";
-        this.#body.replaceChildren(failurePart(error as Error, () => void this.show(namespace)));
+        const again = () => {
+          // It is not there yet, and may be asked for as if it were another.
+          this.#asked = "";
+          void this.show(namespace);
+        };
+        this.#body.replaceChildren(failurePart(error as Error, again));
       }
     }
-    if (this.#asked === asked) {
+    if (this.#asking === asking) {
       this.#body.removeAttribute("aria-busy");
     }
   }

@@ -17,6 +17,9 @@ import { bytes, moment } from "./words.ts";
 /** Up to here a recording is verified without being asked for. */
 const VERIFIED_AT_ONCE_BYTES = 8 << 20;
 
+/** How many problems are told. */
+const PROBLEMS_SHOWN = 20;
+
 /** Told above, or of no use to whoever reads the rest. */
 const TOLD_ELSEWHERE = ["State", "Started", "Lasted", "Chunks", "Chain ends", "User", "Pod", "Command"];
 
@@ -26,7 +29,7 @@ type SessionPlace = Extract<Place, { view: "session" }>;
 
 export function sessionView(me: Me, { id }: SessionPlace, signal: AbortSignal, failed: Failed): View {
   const back = h("a", { href: href({ view: "sessions" }), class: "back" }, icon("back"), "Sessions");
-  const body = h("div", {}, h("h1", {}, "Session"), comingPart("Asking for the session.", 8));
+  const body = h("div", { class: "replaced" }, h("h1", {}, "Session"), comingPart("Asking for the session.", 8));
   const load = async () => {
     try {
       const manifest = manifestOf(await getJson(sessionPath(id), signal), "the manifest");
@@ -101,9 +104,7 @@ function parts(
       h(
         "div",
         { class: "beside" },
-        ...(me.features.recordings && state === "ended" && manifest.chunks.length > 0
-          ? [verdictPart(manifest, signal, failed)]
-          : []),
+        me.features.recordings && state === "ended" && verdictPart(manifest, signal, failed),
         manifestPart(manifest),
       ),
     ),
@@ -203,7 +204,7 @@ function verdictPart(manifest: Manifest, signal: AbortSignal, failed: Failed): H
           ? h("p", { class: "aside" }, name(sentence, "all"))
           : h(
               "ul",
-              { class: "problems" },
+              { class: "problems", tabindex: 0, "aria-label": "What is wrong" },
               ...problems.slice(0, PROBLEMS_SHOWN).map((problem) => h("li", {}, name(problem, "all"))),
             ),
         ...(problems.length > PROBLEMS_SHOWN ? [h("p", {}, `And ${problems.length - PROBLEMS_SHOWN} more.`)] : []),
@@ -228,6 +229,3 @@ function verdictPart(manifest: Manifest, signal: AbortSignal, failed: Failed): H
   }
   return h("section", { class: "verdict", "aria-labelledby": "verdict" }, h("h2", { id: "verdict" }, "Verdict"), body);
 }
-
-/** How many problems are told. */
-const PROBLEMS_SHOWN = 20;

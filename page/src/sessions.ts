@@ -20,17 +20,17 @@ const PAGES_AT_ONCE = 5;
 type SessionsPlace = Extract<Place, { view: "sessions" }>;
 
 export function sessionsView(me: Me, place: SessionsPlace, signal: AbortSignal, failed: Failed): View {
-  const list = new List(me, place.search ?? {}, signal, failed);
-  const isSearch = Object.keys(place.search ?? {}).length > 0;
+  const search = place.search ?? {};
+  const list = new List(me, search, signal, failed);
   const element = h(
     "div",
     { class: "sessions" },
     h("h1", {}, "Sessions"),
-    h("p", { class: "lead" }, "exec, attach and port-forward that a guard has recorded or bounded. ", list.scope),
-    searchForm(place.search ?? {}),
-    ...list.elements,
+    h("p", { class: "lead" }, "exec, attach and port-forward that a guard has recorded or bounded."),
+    searchForm(search),
+    list.element,
   );
-  void list.begin(isSearch);
+  void list.begin(Object.keys(search).length > 0);
   return { element };
 }
 
@@ -73,78 +73,84 @@ function searchForm(search: Search): HTMLElement {
   );
 }
 
+/** Replaced as a whole by what comes: nothing that stays lies below it, and could move. */
 class List {
-  readonly scope = h("span", { class: "scope" });
-  readonly elements: HTMLElement[];
+  readonly element = h("div", { class: "results replaced" }, comingPart("Asking for sessions.", 8));
   readonly #me: Me;
   readonly #search: Search;
   readonly #signal: AbortSignal;
   readonly #failed: Failed;
-  readonly #live = h("div", { class: "part" });
-  readonly #ended = h("div", { class: "part" });
-  readonly #more = h("div", { class: "more" });
+  #ended = h("div", { class: "part" });
+  #more = h("div", { class: "more" });
 
   constructor(me: Me, search: Search, signal: AbortSignal, failed: Failed) {
     this.#me = me;
     this.#search = search;
     this.#signal = signal;
     this.#failed = failed;
-    const refresh = h("button", { type: "button", class: "quiet", onclick: () => void this.begin(true) }, "Refresh");
-    this.elements = [
-      h(
-        "section",
-        { "aria-labelledby": "live" },
-        h("div", { class: "heading" }, h("h2", { id: "live" }, "Going on now"), refresh),
-        this.#live,
-      ),
-      h("section", { "aria-labelledby": "ended" }, h("h2", { id: "ended" }, "Ended"), this.#ended, this.#more),
-    ];
-    this.#live.append(comingPart("Asking for sessions.", 1));
-    this.#ended.append(comingPart("", 6));
   }
 
   /** Asks for the first page, in which those that go on are. */
   async begin(isTold: boolean): Promise<void> {
-    await this.#ask(undefined, ({ sessions, scope }, pages) => {
-      this.scope.textContent =
-        scope === "own" ? "You see your own: those of others are for auditors." : "You see everybody's.";
-      const live = sessions.filter(({ state }) => state === "live");
-      const ended = sessions.filter(({ state }) => state === "ended");
-      const isSearch = Object.keys(this.#search).length > 0;
-      this.#live.replaceChildren(
-        live.length > 0
-          ? this.#rows(live)
-          : emptyPart(isSearch ? "None that match." : "Nobody is in a pod by way of a guard."),
-      );
-      this.#ended.replaceChildren(
-        ended.length > 0
-          ? this.#rows(ended)
-          : emptyPart(
-              isSearch ? "None that match. Names are matched whole." : "None yet. They appear here when they end.",
-            ),
-      );
+    await this.#ask(undefined, (page) => {
+      const live = page.sessions.filter(({ state }) => state === "live");
+      const ended = page.sessions.filter(({ state }) => state === "ended");
+      this.element.replaceChildren(...this.#parts(page, live, ended));
       if (isTold) {
-        say(`${live.length} going on, ${ended.length}${pages.cursor === undefined ? "" : " or more"} ended.`);
+        say(`${live.length} going on, ${ended.length}${page.cursor === undefined ? "" : " or more"} ended.`);
       }
     });
   }
 
+  #parts({ scope, cursor }: Page, live: Summary[], ended: Summary[]): HTMLElement[] {
+    const isSearch = Object.keys(this.#search).length > 0;
+    const noneLive = isSearch ? "None that match." : "Nobody is in a pod by way of a guard.";
+    const noneEnded = isSearch
+      ? "None that match. Names are matched whole."
+      : "None yet. They appear here when they end.";
+    this.#ended = h("div", { class: "part" }, ended.length > 0 ? this.#rows(ended) : emptyPart(noneEnded));
+    this.#more = h("div", { class: "more" });
+    this.#offer(cursor);
+    const refresh = h("button", { type: "button", class: "quiet", onclick: () => void this.begin(true) }, "Refresh");
+    return [
+      h(
+        "section",
+        { "aria-labelledby": "live" },
+        h("div", { class: "heading" }, h("h2", { id: "live" }, "Going on now"), refresh),
+        h("div", { class: "part" }, live.length > 0 ? this.#rows(live) : emptyPart(noneLive)),
+      ),
+      h("section", { "aria-labelledby": "ended" }, h("h2", { id: "ended" }, "Ended"), this.#ended, this.#more),
+      h(
+        "p",
+        { class: "aside" },
+        scope === "own" ? "These are your own: those of others are for auditors." : "These are everybody's.",
+      ),
+    ];
+  }
+
   async #goOn(cursor: string): Promise<void> {
-    await this.#ask(cursor, ({ sessions }) => {
-      const list = this.#ended.querySelector("ol");
+    await this.#ask(cursor, ({ sessions, cursor: next }) => {
       const rows = sessions.map((session) => this.#row(session));
+      const list = this.#ended.querySelector("ol");
       if (list) {
         list.append(...rows);
       } else if (rows.length > 0) {
-        this.#ended.replaceChildren(this.#rows(sessions));
+        this.#ended.replaceChildren(h("ol", { class: "list" }, ...rows));
       }
-      // Where the button was that had the focus.
-      rows[0]?.querySelector("a")?.focus({ preventScroll: true });
+      this.#offer(next);
+      // The button that had the focus is another one now, or none.
+      (rows[0]?.querySelector("a") ?? this.#more.querySelector("button"))?.focus({ preventScroll: true });
       say(sessions.length === 0 ? "None among these." : `${sessions.length} more.`);
     });
   }
 
-  async #ask(from: string | undefined, use: (page: Page, last: { cursor?: string }) => void): Promise<void> {
+  #offer(cursor: string | undefined): void {
+    const button =
+      cursor !== undefined && h("button", { type: "button", onclick: () => void this.#goOn(cursor) }, "Older sessions");
+    this.#more.replaceChildren(...(button ? [button] : []));
+  }
+
+  async #ask(from: string | undefined, use: (page: Page) => void): Promise<void> {
     try {
       let page = pageOf(await this.#page(from));
       const { sessions } = page;
@@ -152,13 +158,7 @@ class List {
         page = pageOf(await this.#page(page.cursor));
         sessions.push(...page.sessions);
       }
-      use({ ...page, sessions }, page);
-      const { cursor } = page;
-      this.#more.replaceChildren(
-        ...(cursor === undefined
-          ? []
-          : [h("button", { type: "button", onclick: () => void this.#goOn(cursor) }, "Older sessions")]),
-      );
+      use({ ...page, sessions });
     } catch (error) {
       if (this.#signal.aborted) {
         return;
@@ -166,8 +166,7 @@ class List {
       if (error instanceof Expired) {
         this.#failed(error);
       } else if (from === undefined) {
-        this.#live.replaceChildren(emptyPart("Not known."));
-        this.#ended.replaceChildren(failurePart(error as Error, () => void this.begin(true)));
+        this.element.replaceChildren(failurePart(error as Error, () => void this.begin(true)));
       } else {
         this.#more.replaceChildren(failurePart(error as Error, () => void this.#goOn(from)));
       }
@@ -192,7 +191,7 @@ class List {
     end.addEventListener("click", async () => {
       if (await endSession(session)) {
         await this.begin(false);
-        document.getElementById("live")?.closest("section")?.querySelector<HTMLElement>("a, button")?.focus();
+        this.element.querySelector<HTMLElement>("button")?.focus();
       }
     });
     return h(

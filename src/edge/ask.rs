@@ -53,7 +53,7 @@ pub(super) async fn ask(
         }
         Question::Reviews(reviews) => {
             let sent = Array::new();
-            for Review { method, target, lines, body, most } in &reviews {
+            for Review { method, target, lines, body, most, .. } in &reviews {
                 let milliseconds = review::MILLISECONDS;
                 let sending = rim::review(visit.env, method, target, lines, body, *most, milliseconds, request);
                 let Ok(sending) = sending else { return Ok(Answer::Reviews(Vec::new())) };

@@ -31,9 +31,10 @@ extern "C" {
     pub(super) fn change(state: &JsValue, env: &JsValue, decide: &JsValue) -> Promise;
 }
 
-/// What the page may do in a browser: what it brings itself.
+/// What the page may do in a browser: what it brings itself. Text becomes HTML by its player's policy alone: see `dev/page-player.ts`.
 const OF_PAGE: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; font-src 'self'; \
-    connect-src 'self'; form-action 'none'; base-uri 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'";
+    connect-src 'self'; form-action 'none'; base-uri 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; \
+    trusted-types asciinema-player";
 
 /// What the answer to a stranger may do.
 const OF_STRANGERS: &str =

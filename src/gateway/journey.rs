@@ -79,6 +79,8 @@ pub struct Review {
     pub method: &'static str,
     /// Path and query.
     pub target: &'static str,
+    /// The form in which the answer is wanted.
+    pub accept: &'static str,
     /// The head's lines, `name:value`.
     pub lines: String,
     /// The body, JSON in one line; empty for none.
@@ -140,7 +142,8 @@ pub struct Plan<'r> {
 
 impl Default for Review {
     fn default() -> Self {
-        Self { method: "GET", target: "/", lines: String::new(), body: String::new(), most: review::MAX_BYTES }
+        let (lines, body) = (String::new(), String::new());
+        Self { method: "GET", target: "/", accept: "application/json", lines, body, most: review::MAX_BYTES }
     }
 }
 

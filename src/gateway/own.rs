@@ -17,8 +17,11 @@ use crate::target::Target;
 
 const VERSION: &str = "/version";
 
-/// As many as are told, with no more of each than its name takes.
-const NAMESPACES: &str = "/api/v1/namespaces?limit=500";
+/// As many as are told, each as a row without its object.
+const NAMESPACES: &str = "/api/v1/namespaces?limit=500&includeObject=None";
+
+/// The form in which kubectl has its tables (Kubernetes, "Receiving resources as Tables").
+const AS_TABLE: &str = "application/json;as=Table;v=v1;g=meta.k8s.io";
 
 impl Gateway<'_> {
     /// What becomes of a request for the gateway itself, from everybody who enters.
@@ -73,7 +76,8 @@ impl Gateway<'_> {
             let version = Review { target: VERSION, ..Review::default() };
             let body = rights::body(namespace);
             let rights = Review { method: "POST", target: rights::PATH, body, most, ..Review::default() };
-            let namespaces = guarded.is_ok().then(|| Review { target: NAMESPACES, most, ..Review::default() });
+            let namespaces =
+                guarded.is_ok().then(|| Review { target: NAMESPACES, accept: AS_TABLE, most, ..Review::default() });
             let asked = [Some(version), Some(rights), namespaces].into_iter().flatten().enumerate();
             let asked = asked.map(|(index, review)| self.ask(request, caller, index, review));
             return Err(Step::Ask(Question::Reviews(asked.collect())));

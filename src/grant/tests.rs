@@ -57,6 +57,7 @@ fn whatever_is_not_in_order_gives_nothing() {
         ("expires", json!(1_800_003_600)),
         ("expires", Value::Null),
         ("reason", json!("  ")),
+        ("reason", json!("x".repeat(201))),
         ("reason", Value::Null),
         ("by", json!("alice")),
     ] {
@@ -103,6 +104,9 @@ fn what_somebody_may_hold_is_bounded() {
     let own = format!("email:b\t{{\"grants\":[{}]}}", many(MAX_GRANTS));
     assert!(matches!(give(&held(&own, NOW), "email:b", &new), Err(Error::TooMany(_))));
     assert!(give(&held(&own, NOW), "email:c", &new).is_ok());
+    let long = format!(r#"{{"id":"g-x","groups":["{}"],"expires":"2027-01-16T08:00:00Z"}}"#, "x".repeat(70_000));
+    let one = format!("email:b\t{{\"grants\":[{long}]}}");
+    assert!(matches!(give(&held(&one, NOW), "email:b", &long), Err(Error::TooMany(_))), "nobody could read both");
     let all = format!("email:b\t{{\"grants\":[{}]}}", many(MAX_IN_ALL));
     assert!(matches!(give(&held(&all, NOW), "email:c", &new), Err(Error::TooMany(_))));
 }

@@ -21,7 +21,7 @@ fn me(answers: Answers<'_>) -> Value {
 
 #[test]
 fn somebody_is_told_who_they_are_by_which_entry_and_until_when() {
-    let namespaces = r#"{"metadata":{},"items":[{"metadata":{"name":"default"}},{"metadata":{"name":"team-a"}}]}"#;
+    let namespaces = r#"{"metadata":{},"rows":[{"cells":["default","Active","9d"]},{"cells":["team-a"]}]}"#;
     let me =
         me(Answers { version: Some(r#"{"gitVersion":"v1.37.2"}"#), rights: None, namespaces: Ok(Some(namespaces)) });
     assert_eq!(
@@ -66,7 +66,9 @@ fn a_list_of_namespaces_that_is_cut_or_none_says_so() {
     for (answer, count) in [
         (None, 0),
         (Some("no JSON"), 0),
-        (Some(r#"{"items":[{"metadata":{"name":"a"}}],"metadata":{"continue":"x"}}"#), 1),
+        (Some(r#"{"rows":[{"cells":[]}],"metadata":{}}"#), 0),
+        (Some(r#"{"rows":[{"cells":[7]}],"metadata":{}}"#), 0),
+        (Some(r#"{"rows":[{"cells":["a"]}],"metadata":{"continue":"x"}}"#), 1),
     ] {
         let me = me(Answers { version: None, rights: None, namespaces: Ok(answer) });
         assert_eq!(me["namespaces"]["names"].as_array().unwrap().len(), count);

@@ -14,6 +14,7 @@ fn each_path_of_the_gateway_itself_is_read_and_none_of_the_clusters() {
         ("GET", "/", html, Some(Call::Root)),
         ("GET", "/?x=1", html, Some(Call::Root)),
         ("GET", "/", "\naccept:*/*", None),
+        ("GET", "/", "\naccept:text/html\nx-forwarded-for:127.0.0.1", None),
         ("POST", "/", html, None),
         ("GET", "/api", html, None),
         ("GET", "/.kube-accessories", html, None),

@@ -1,9 +1,14 @@
 // The gateway's own page, in a browser: for alice it works; for a page of somebody else's there is nothing to read, to change, or to frame.
 
 import assert from "node:assert/strict";
+import { once } from "node:events";
+import type { IncomingMessage } from "node:http";
+import { request as httpsRequest } from "node:https";
 import { after, before, test } from "node:test";
 import type { Grants } from "../../page/src/api.ts";
 import type { Received } from "../e2e/wire/recorder.ts";
+import { accept, binary, offer, Peer } from "../e2e/wire/websocket.ts";
+import { Wire } from "../e2e/wire/wire.ts";
 import { valuesOf } from "./front.ts";
 import { canary, hosts, inPage, kube, leave, type Stage, sessions, startStage, workload } from "./stage.ts";
 
@@ -29,6 +34,14 @@ function inAnHour(): string {
 /** The API server lets alice do everything, and answers a workload with what that says. */
 async function cluster(request: Received): Promise<void> {
   const { target } = request;
+  if (request.values("upgrade").length > 0) {
+    const peer = accept(request, "v5.channel.k8s.io");
+    peer.send(binary, "\x01hello from the pod\r\n");
+    peer.send(binary, `\x03${JSON.stringify({ metadata: {}, status: "Success" })}`);
+    peer.close(1000);
+    await peer.closed();
+    return;
+  }
   const json = (status: string, body: object) =>
     request.answer(status, ["Content-Type: application/json"], JSON.stringify(body));
   if (target.includes("/proxy/")) {
@@ -42,7 +55,7 @@ async function cluster(request: Received): Promise<void> {
     return json("201 Created", { status: { incomplete: false, resourceRules: [all], nonResourceRules: [] } });
   }
   if (target.startsWith("/api/v1/namespaces")) {
-    return json("200 OK", { metadata: {}, items: [{ metadata: { name: "default" } }] });
+    return json("200 OK", { metadata: {}, rows: [{ cells: ["default"] }] });
   }
   return json("200 OK", { gitVersion: "v1.37.2", data: canary });
 }
@@ -88,6 +101,21 @@ test("alice opens the host by its name, and sees who she is, what she may do and
   }
 });
 
+test("with an empty cache the page shows something within a second", async () => {
+  const paints: number[] = [];
+  // The best of five: what a busy machine adds is not the page's.
+  for (let time = 0; time < 5; time++) {
+    await reset();
+    const tab = await stage.chromium.tab();
+    const devtools = await stage.chromium.context.newCDPSession(tab);
+    await devtools.send("Network.clearBrowserCache");
+    await tab.goto(home);
+    await tab.getByText("platform-admins").first().waitFor();
+    paints.push(Number(await inPage(tab, "() => performance.getEntriesByName('first-contentful-paint')[0].startTime")));
+  }
+  assert.ok(Math.min(...paints) < 1000, `first contentful paint after ${paints.map(Math.round).join(", ")} ms`);
+});
+
 test("alice gives bob a group and takes it back, by hand", async () => {
   await reset();
   const tab = await stage.chromium.tab();
@@ -95,7 +123,7 @@ test("alice gives bob a group and takes it back, by hand", async () => {
   await tab.getByLabel("Address").fill("bob@example.com");
   await tab.getByLabel("Reason").fill("INC-7");
   await tab.getByRole("button", { name: "Give" }).click();
-  const take = tab.getByRole("button", { name: /Take on-call back from bob@example\.com/ });
+  const take = tab.getByRole("button", { name: /Take back on-call from bob@example\.com/ });
   await take.waitFor();
   const [grant] = await given();
   assert.deepEqual(
@@ -114,6 +142,31 @@ test("alice gives bob a group and takes it back, by hand", async () => {
   await tab.getByRole("button", { name: "Take it back" }).click();
   await take.waitFor({ state: "detached" });
   assert.deepEqual(await given(), []);
+});
+
+test("alice sees what was recorded of her, plays it, and reads that it is what the gateway wrote", async () => {
+  await reset();
+  const exec = "/api/v1/namespaces/default/pods/shell/exec?command=sh&stdout=true&stdin=true&tty=true";
+  const { host, port } = stage.front;
+  const offered = offer("v5.channel.k8s.io").map((line) => line.split(": ") as [string, string]);
+  const request = httpsRequest({
+    ...{ host, port, path: exec, ca: stage.ca, agent: false, servername: hosts.kube },
+    headers: { ...Object.fromEntries(offered), host: hosts.kube },
+  });
+  request.end();
+  const [answer] = (await once(request, "upgrade")) as [IncomingMessage];
+  const client = new Peer(new Wire(answer.socket), true);
+  await client.closed();
+  client.close(1000);
+  const tab = await stage.chromium.tab();
+  const wrong: string[] = [];
+  tab.on("console", (message) => message.type() === "error" && wrong.push(message.text()));
+  await tab.goto(`${home}#sessions`);
+  await tab.getByRole("link", { name: "default/shell" }).first().click();
+  await tab.getByText("It is what the gateway wrote").waitFor();
+  await tab.getByRole("button", { name: /Play the recording/ }).click();
+  await tab.getByText("hello from the pod").first().waitFor();
+  assert.deepEqual(wrong, []);
 });
 
 test("a stranger sees whom to ask and what to send, and nothing else", async () => {

@@ -7,6 +7,7 @@ import { once } from "node:events";
 import type { IncomingMessage } from "node:http";
 import { request as httpsRequest } from "node:https";
 import type { Page } from "playwright-core";
+import type { Guard } from "../../deploy/impersonation.ts";
 import { serverCertificate } from "../../dev/certificates.ts";
 import { buildPage } from "../../dev/page-build.ts";
 import { type Stack, startStack } from "../../dev/stack.ts";
@@ -57,7 +58,7 @@ export interface Stage {
 }
 
 export interface StageOptions {
-  /** The gateway has its page, and keeps grants. */
+  /** The gateway has its page, keeps grants, and records what alice does in pods. */
   hasPage?: boolean;
 }
 
@@ -98,9 +99,10 @@ export async function startStage({ hasPage = false }: StageOptions = {}): Promis
 
 async function whatThePageNeeds() {
   const log = () => {};
-  const { dir: worker } = await buildVariant({ name: "page", guards: [], grants: ["on-call"] }, log);
+  const guards: Guard[] = [{ name: "recorded", for: { users: ["alice"] }, record: true }];
+  const { dir: worker } = await buildVariant({ name: "page", guards, grants: ["on-call"] }, log);
   const { dir: page } = await buildPage({ log });
-  return { worker, page, hasGrants: true, identities: {}, vars: { CONTACT: "the platform team" } };
+  return { worker, page, hasGrants: true, hasSessions: true, identities: {}, vars: { CONTACT: "the platform team" } };
 }
 
 type Parts = Pick<Stage, "upstream" | "front" | "pages" | "chromium" | "ca">;

@@ -20,6 +20,7 @@ import { serverCertificate } from "../../dev/certificates.ts";
 import { type Cluster, startCluster } from "../../dev/cluster.ts";
 import { run } from "../../dev/command.ts";
 import { type Listening, listen } from "../../dev/listen.ts";
+import { buildPage } from "../../dev/page-build.ts";
 import { type Stack, startStack } from "../../dev/stack.ts";
 import { localApplication } from "../../dev/users.ts";
 
@@ -45,7 +46,8 @@ before(async () => {
   dir = await mkdtemp(join(tmpdir(), "kube-access-doctor-"));
   await buildWorker({ log: () => {} });
   cluster = await startCluster({ log: () => {}, auditLog: false });
-  stack = await startStack({ upstream: cluster.proxy });
+  const page = await buildPage({ log: () => {} });
+  stack = await startStack({ upstream: cluster.proxy, page: page.dir });
   const server = createHttpServer((request, response) => answerOddly(request, response));
   server.on("upgrade", (_, socket) => socket.end("HTTP/1.1 400 Bad Request\r\nContent-Length: 9\r\n\r\nno socket"));
   oddServer = await listen(server);
@@ -199,6 +201,12 @@ test("the team's keys: an error, no JSON, no connection, no answer", async () =>
     stack.access.fault("none");
     assert.match(report.detail("keys"), detail, fault);
   }
+});
+
+test("a deployed Worker without its page", async () => {
+  const report = await doctor(oddDoor.url, as("alice", odd));
+  assert.match(report.detail("page"), /was answered 404: this gateway has no page/);
+  assert.match(report.fix("page"), /\[assets\].*npm run deploy/);
 });
 
 test("doors beside the host name", async () => {

@@ -204,8 +204,8 @@ describe("the page", () => {
     "content-security-policy": "default-src 'none'; script-src 'self'; frame-ancestors 'none'",
   };
   const about = (answer: Partial<Answer>): Promise<Outcome> => {
-    const ask = async (path: string, { headers = {} }: Question) => {
-      assert.deepEqual([path, headers.accept], ["/.kube-access/", "text/html"]);
+    const ask = async (path: string, { headers }: Question) => {
+      assert.deepEqual([path, headers], ["/.kube-access/", undefined]);
       return { status: 200, headers: {}, text: "<!doctype html>", ...answer };
     };
     return outcome(pageChecks({ ask, url: new URL("https://kube.example.com") } as unknown as Door), "page");
@@ -219,7 +219,7 @@ describe("the page", () => {
 
   test("is missing in an old Worker, and where something else is answered", async () => {
     for (const answer of [
-      { status: 404, text: '{"kind":"Status","message":"there is no such path"}' },
+      { status: 404, text: '{"kind":"Status","message":"the gateway itself has nothing at this path"}' },
       { headers: { "content-type": "application/json" }, text: '{"gitVersion":"v1.37.2"}' },
       { text: "ok" },
     ]) {

@@ -413,6 +413,29 @@ test("it ends on its owner's word, and on that of whom RBAC lets", async () => {
   assert.match((await heard(second)).messages.join(), /alice ended it/);
 });
 
+test("the page reads a recording chunk by chunk, and ends a session by POST and JSON from its own origin alone", async () => {
+  const third = await stream("bob", TERMINAL);
+  third.server.send(binary, "\x01shown");
+  const end = (lines: string[], body: string, as = "bob") =>
+    stage.call({ as, method: "POST", target: `/.kube-access/sessions/${third.id}/end`, lines, body });
+  const page = ["Sec-Fetch-Site: same-origin", "Origin: http://kube.example.com"];
+  const json = "Content-Type: application/json";
+  assertRefused(await end([json, "Sec-Fetch-Site: same-site", "Origin: http://other.example.com"], "{}"), 403, /page/);
+  assertRefused(await end([...page, "Content-Type: text/plain"], "{}"), 400, /JSON/);
+  answerWith(V5, false);
+  assertRefused(await end([...page, json], "{}", "dave"), 403, /auditor/);
+  const answer = await end([...page, json], JSON.stringify({ reason: "tea\u001b" }));
+  assert.equal(answer.status, 200, answer.text);
+  await heard(third);
+  const { manifest, raw } = await ended(third.id, "bob");
+  assert.equal(manifest.reason, "bob ended it: tea");
+  const chunks = await Promise.all(manifest.chunks.map(({ name }) => own(`/${third.id}/chunks/${name}`, "bob")));
+  assert.equal(chunks.map(({ text }) => text).join(""), raw);
+  assert.deepEqual(chunks[0]?.values("content-type"), ["application/octet-stream"]);
+  assertRefused(await own(`/${third.id}/chunks/00000`, "dave"), 403);
+  assertRefused(await own(`/${third.id}/chunks/0`, "bob"), 404);
+});
+
 test("case 147: so many streams of one caller, and no more; a place comes back", async () => {
   const [first] = [await stream("bob", PIPE), await stream("bob", PIPE)];
   for (const lines of [offer(V5), ["Connection: Upgrade", "Upgrade: SPDY/3.1"]]) {
