@@ -6,6 +6,7 @@ import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { Kubectl } from "../cluster/kubectl.ts";
 import { impersonation, type Site, startSite } from "../cluster/site.ts";
+import { hasTerminals, inTerminal, noTerminals } from "../cluster/terminal.ts";
 import { until } from "../cluster/until.ts";
 import { built, place } from "./cli.ts";
 
@@ -124,6 +125,25 @@ test("a recorded session is listed, shown, played, saved and verified", async ()
   );
   const path = await as("bob").run(["access", "sessions", "show", "../../api/v1/secrets"]);
   assert.deepEqual([path.code, /no ID of a session/.test(path.stderr)], [2, true]);
+});
+
+test("Ctrl-C ends what is played, and the terminal is put right", { skip: !hasTerminals && noTerminals }, async () => {
+  const slow = "printf '\\033[?1049h\\033[?25lone'; sleep 1; printf two; exit 4";
+  await as("bob").run(["exec", "shell", "--", "sh", "-c", slow]);
+  const { id } = await until("it has ended", 60_000, async () => {
+    const { sessions } = JSON.parse(await as("bob").ok(["access", "sessions", "list", "-o", "json"]));
+    return sessions.find(({ exit_code }: { exit_code?: number }) => exit_code === 4);
+  });
+  const play = ["access", "sessions", "play", id, "--speed", "0.001", "--idle", "1000"];
+  const { running, type } = await inTerminal(as("bob"), play, site.dir);
+  await running.prints(/one/);
+  // What a terminal would answer is not typed into a shell.
+  type("\x1b[1;1R");
+  type("\x03");
+  assert.equal(await running.end(), 0, running.stdout);
+  assert.ok(
+    running.stdout.includes("\x1b[?1049l") && running.stdout.includes("\x1b[?25h") && !running.stdout.includes("two"),
+  );
 });
 
 test("a live session is ended by whoever may, and its user is told why", async () => {

@@ -4,6 +4,7 @@ import assert from "node:assert/strict";
 import { readdir, readFile, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
+import { Agent, request } from "undici";
 import type { ManagedOAuth } from "../../../dev/access-oauth.ts";
 import { Kubectl, type Running } from "../cluster/kubectl.ts";
 import { findKubectls } from "../cluster/kubectls.ts";
@@ -68,6 +69,20 @@ async function logIn({ access }: Place, user: string): Promise<void> {
   assert.match(page, /You are logged in/);
   assert.equal(await running.end(), 0, running.stderr);
 }
+
+test("a stranger is answered 401, and told where tokens come from", async (t) => {
+  const { url, ca } = site.stack.access;
+  const dispatcher = new Agent({ connect: { ca } });
+  t.after(() => dispatcher.close());
+  const stranger = await request(`${url}/api`, { dispatcher });
+  assert.equal(stranger.statusCode, 401);
+  const [, metadata = ""] =
+    String(stranger.headers["www-authenticate"]).match(/^Bearer resource_metadata="(.*)"$/) ?? [];
+  const { body } = await request(metadata, { dispatcher });
+  assert.deepEqual(await body.json(), { resource: url, authorization_servers: [oauth.issuer] });
+  const wrong = await request(`${url}/api`, { dispatcher, headers: { authorization: "Bearer oauth:wrong" } });
+  assert.equal(wrong.statusCode, 401);
+});
 
 test("after a login every kubectl gets tokens by itself, and acts as whoever logged in", async (t) => {
   for (const { path, minor } of await findKubectls(site.cluster.kubectl)) {

@@ -14,6 +14,7 @@ import { parse } from "yaml";
 import { Kubectl } from "../cluster/kubectl.ts";
 import { findKubectls } from "../cluster/kubectls.ts";
 import { type Site, startSite } from "../cluster/site.ts";
+import { hasTerminals, inTerminal, noTerminals } from "../cluster/terminal.ts";
 import { until } from "../cluster/until.ts";
 import { built, place } from "./cli.ts";
 
@@ -128,6 +129,16 @@ test("signals are the command's, and so is the exit status", async (t) => {
   assert.equal(await killed.end(), 143);
   const missing = await cli.run(["run", "--", "no-such-program"]);
   assert.deepEqual([missing.code, /no-such-program: /.test(missing.stderr)], [1, true]);
+});
+
+test("Ctrl-C in a terminal reaches the command once", { skip: !hasTerminals && noTerminals }, async (t) => {
+  const { access, serviceToken, home } = await place(t, site);
+  const counting = "n=0; trap 'n=$((n+1))' INT; echo ready; sleep 1; sleep 1; echo interrupted $n";
+  const { running, type } = await inTerminal(access(serviceToken("ci")), ["run", "--", "sh", "-c", counting], home);
+  await running.prints(/ready/);
+  type("\x03");
+  assert.equal(await running.end(), 0);
+  assert.match(running.stdout, /interrupted 1\r?\n/);
 });
 
 test("what Access does not take is a sentence that says what to do", async (t) => {

@@ -7,6 +7,7 @@ import { after, before, test } from "node:test";
 import { parse } from "yaml";
 import { findKubectls } from "../cluster/kubectls.ts";
 import { type Site, startSite } from "../cluster/site.ts";
+import { hasTerminals, inTerminal, noTerminals } from "../cluster/terminal.ts";
 import { built, place } from "./cli.ts";
 
 let site: Site;
@@ -128,4 +129,20 @@ test("a file that cannot be written or read is left as it is, with a sentence", 
   await symlink("nowhere", join(home, "dangling"));
   const dangling = await cli.run(["setup", HOST, "--yes", "--kubeconfig", join(home, "dangling")]);
   assert.match(dangling.stderr, /is a link that leads nowhere/);
+});
+
+test("in a terminal it asks, and nothing but a yes is one", { skip: !hasTerminals && noTerminals }, async (t) => {
+  const { access, home } = await place(t, site);
+  for (const [answer, code, words] of [
+    ["no\n", 1, /Nothing was changed/],
+    ["\n", 1, /Nothing was changed/],
+    ["y\n", 0, /Next: kubectl auth whoami/],
+  ] as const) {
+    const { running, type } = await inTerminal(access(), ["setup", HOST], home);
+    await running.prints(/Write this\? \[y\/N\] /);
+    type(answer);
+    assert.equal(await running.end(), code, running.stdout);
+    assert.match(running.stdout, words);
+  }
+  assert.match(await readFile(join(home, "config"), "utf8"), /kube\.example\.com/);
 });
