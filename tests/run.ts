@@ -71,7 +71,10 @@ const parts: Part[] = [
     limitMs: 20 * MINUTE_MS,
     run: async () => {
       findChromium();
-      await buildPage({ log: progress() });
+      const log = progress();
+      await buildPage({ log });
+      // kubectl takes the lines that the page shows.
+      await buildCluster(log);
       await nodeTest("tests/page/**/*.test.ts");
     },
   },

@@ -232,7 +232,8 @@ export class SampleGateway {
   #takeBack(state: State, id: string): Answer {
     const { grants } = this.#place(state);
     const at = grants.findIndex((grant) => grant.id === id);
-    if (at < 0 || isNarrowed(state)) {
+    const isOwn = grants[at]?.email === me(state, this.#now()).email;
+    if (at < 0 || (isNarrowed(state) && !isOwn)) {
       throw new Refusal(404, "NotFound", "this grant has ended, or was taken back already");
     }
     grants.splice(at, 1);

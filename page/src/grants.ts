@@ -263,8 +263,9 @@ function givenPart(me: Me, { grants, groups }: Grants, signal: AbortSignal, agai
   if (grants.length === 0) {
     return emptyPart("Nothing is given now.");
   }
+  // What was given to oneself may be given up: fewer rights are free.
   const mayTake = (grant: Grant) =>
-    grant.groups.every((group) => groups.some((one) => one.name === group && one.mayTake));
+    isOwn(me, grant) || grant.groups.every((group) => groups.some((one) => one.name === group && one.mayTake));
   const soonest = grants.toSorted((one, other) => Date.parse(one.expires) - Date.parse(other.expires));
   return h(
     "ul",
@@ -281,10 +282,9 @@ function grantPart(
   again: () => Promise<void>,
 ): HTMLElement {
   const receiver = grant.email ?? grant.serviceToken ?? "";
-  const isOwn = grant.email !== undefined && grant.email === me.email;
   const row = h("li", {});
   const children: Child[] = [
-    h("span", { class: "where" }, name(receiver), isOwn && h("span", { class: "aside" }, " (you)")),
+    h("span", { class: "where" }, name(receiver), isOwn(me, grant) && h("span", { class: "aside" }, " (you)")),
     h("span", { class: "groups" }, ...names(grant.groups)),
     h(
       "span",
@@ -314,6 +314,10 @@ function grantPart(
     );
   }
   return row;
+}
+
+function isOwn(me: Me, { email, serviceToken }: Grant): boolean {
+  return email === undefined ? serviceToken !== undefined && serviceToken === me.serviceToken : email === me.email;
 }
 
 function takeBack(grant: Grant, receiver: string): Promise<boolean> {
