@@ -2,7 +2,8 @@
 // no session, and gives every request of those who have one a freshly signed Cf-Access-Jwt-Assertion.
 //
 // Where Cloudflare recognises a caller by the device client (WARP), the stand-in does by a session token, which a kubeconfig
-// carries as its bearer token. It is consumed here: like Access's own credentials, it never reaches the gateway.
+// carries as its bearer token. It is consumed here: like Access's own credentials, it never reaches the gateway. Programs are
+// recognised as Access does it: by the headers of a service token, or a token of `cloudflared access` in cf-access-token.
 
 import { randomBytes } from "node:crypto";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
@@ -15,6 +16,7 @@ import type { Certs, CertsFault } from "./access-certs.ts";
 import { ANY_NUMBER_OF_LINES, Forwarder, MAX_HEAD_BYTES } from "./access-forward.ts";
 import type { AccessUser } from "./access-keys.ts";
 import { Login } from "./access-login.ts";
+import type { ManagedOAuth } from "./access-oauth.ts";
 import { serverCertificate } from "./certificates.ts";
 import { listen } from "./listen.ts";
 
@@ -28,6 +30,8 @@ export interface AccessOptions {
   teamDomain: string;
   users: AccessUser[];
   port?: number;
+  /** Managed OAuth, for whoever has no WARP: strangers are answered 401, and told where tokens come from. */
+  hasOAuth?: boolean;
 }
 
 /**
@@ -50,6 +54,10 @@ export interface Access {
   certs: { host: string; port: number };
   /** The bearer token by which the stand-in knows a user. */
   session(user: string): string;
+  /** The service token of a program, as its headers carry it. */
+  serviceToken(user: string): { id: string; secret: string };
+  /** The authorization server, where managed OAuth is on. */
+  oauth?: ManagedOAuth;
   /** Where somebody with a browser logs in. It has a key, and is for nobody else to see. */
   loginUrl: string;
   /** From now on a user's tokens are good for so many seconds: in Access, how long a session still lasts. */
@@ -84,13 +92,36 @@ export async function startAccess(options: AccessOptions): Promise<Access> {
     const ending = seconds === undefined ? {} : { exp: Math.floor(Date.now() / 1000) + seconds };
     return certs.keys.token(user, { aud, teamDomain, claims: { ...ending, ...claims }, ...more });
   };
+  const programs = new Map(users.flatMap((user) => ("commonName" in user ? [[user.commonName, user] as const] : [])));
+  const serviceSecrets = new Map([...programs.keys()].map((id) => [id, `cfast_${randomBytes(20).toString("hex")}`]));
+  const ofServiceToken = ({ headers }: IncomingMessage): AccessUser | undefined => {
+    const { "cf-access-client-id": id, "cf-access-client-secret": secret } = headers;
+    return typeof id === "string" && secret === serviceSecrets.get(id) ? programs.get(id) : undefined;
+  };
+  const ofPerson = async ({ headers }: IncomingMessage): Promise<AccessUser | undefined> => {
+    const token = headers["cf-access-token"];
+    const identity = typeof token === "string" ? await certs.keys.identity(token) : undefined;
+    const { email } = (identity ?? {}) as { email?: string };
+    return email === undefined ? undefined : users.find((user) => "email" in user && user.email === email);
+  };
   const admit = async (request: IncomingMessage): Promise<string[] | undefined> => {
-    const user = sessions.get(bearerToken(request) ?? Login.sessionOf(request) ?? "");
+    const session = bearerToken(request) ?? Login.sessionOf(request) ?? "";
+    const user =
+      sessions.get(session) ??
+      ofServiceToken(request) ??
+      (await ofPerson(request)) ??
+      (await oauth?.userOf(bearerToken(request) ?? ""));
     return user && edgeHeaders(request, user, await tokenOf(user));
   };
   const login = new Login(sessions);
+  let oauth: ManagedOAuth | undefined;
   server.on("request", async (request, response) => {
     const answer = login.answer(request);
+    if (oauth && request.url === oauth.metadata) {
+      const metadata = { resource: url, authorization_servers: [oauth.issuer] };
+      response.writeHead(200, { "content-type": "application/json" }).end(JSON.stringify(metadata));
+      return;
+    }
     if (answer) {
       response.writeHead(answer.status, answer.headers).end(answer.body);
       return;
@@ -99,7 +130,7 @@ export async function startAccess(options: AccessOptions): Promise<Access> {
     if (headers) {
       forwarder.request(request, response, headers);
     } else {
-      const { status, headers } = turnAway(request, teamDomain, aud);
+      const { status, headers } = turnAway(request, teamDomain, aud, oauth);
       response.writeHead(status, headers).end();
     }
   });
@@ -109,13 +140,18 @@ export async function startAccess(options: AccessOptions): Promise<Access> {
     if (headers) {
       forwarder.upgrade(request, socket, head, headers);
     } else {
-      const { status, headers } = turnAway(request, teamDomain, aud);
+      const { status, headers } = turnAway(request, teamDomain, aud, oauth);
       const lines = Object.entries({ ...headers, connection: "close" }).map(([name, value]) => `${name}: ${value}\r\n`);
       socket.end(`HTTP/1.1 ${status} ${STATUS_CODES[status]}\r\n${lines.join("")}\r\n`);
     }
   });
 
   const listening = await listen(server, options.port);
+  const url = `https://${listening.host}:${listening.port}`;
+  if (options.hasOAuth) {
+    const { startManagedOAuth } = await import("./access-oauth.ts");
+    oauth = await startManagedOAuth(url, users);
+  }
   const dir = await mkdtemp(join(tmpdir(), "kube-access-edge-"));
   const caFile = join(dir, "ca.crt");
   await writeFile(caFile, ca);
@@ -128,12 +164,18 @@ export async function startAccess(options: AccessOptions): Promise<Access> {
     return user;
   };
   return {
-    url: `https://${listening.host}:${listening.port}`,
+    url,
+    ...(oauth && { oauth }),
     caFile,
     ca,
     certs,
     loginUrl: `https://${listening.host}:${listening.port}${login.page}`,
     session: (name) => [...sessions].find(([, user]) => user === named(name))?.[0] ?? "",
+    serviceToken: (name) => {
+      const user = named(name);
+      const id = "commonName" in user ? user.commonName : "";
+      return { id, secret: serviceSecrets.get(id) ?? "" };
+    },
     setLifetime: (name, seconds) => lifetimes.set(named(name), seconds),
     mint: async (name, overrides) => tokenOf(named(name), overrides),
     signRaw: async (header, payload) => certs.keys.signRaw(header, payload),
@@ -143,6 +185,7 @@ export async function startAccess(options: AccessOptions): Promise<Access> {
     fault: (mode) => certs.fault(mode),
     certsRequests: () => certs.requests(),
     stop: async () => {
+      await oauth?.stop();
       forwarder.stop();
       await listening.stop();
       await rm(dir, { recursive: true, force: true });
@@ -159,7 +202,11 @@ function turnAway(
   request: IncomingMessage,
   teamDomain: string,
   aud: string,
+  oauth: ManagedOAuth | undefined,
 ): { status: number; headers: Record<string, string> } {
+  if (oauth) {
+    return { status: 401, headers: { "www-authenticate": oauth.challenge, "content-length": "0" } };
+  }
   if (request.headers["x-requested-with"] === "XMLHttpRequest") {
     return { status: 401, headers: { "content-length": "0" } };
   }

@@ -1,5 +1,5 @@
-// `npm run deny`: licences, sources and bans of every crate in the Worker, by cargo-deny as deny.toml says. The database of
-// advisories is fetched when it can be; without it that check is left out, and the output says so.
+// `npm run deny`: licences, sources and bans of every crate in the Worker and in `kubectl access`, by cargo-deny as deny.toml and
+// cli/deny.toml say. The database of advisories is fetched when it can be; without it that check is left out, and the output says so.
 
 import { spawnSync } from "node:child_process";
 import { resolve } from "node:path";
@@ -18,4 +18,9 @@ if (deny("fetch", "db").status === 0) {
 } else {
   console.log("The database of advisories cannot be fetched here: advisories are not checked.");
 }
-process.exitCode = deny("--offline", "check", "--hide-inclusion-graph", ...checks).status ?? 1;
+for (const folder of [".", "cli"]) {
+  const [manifest, config] = ["Cargo.toml", "deny.toml"].map((name) => resolve(root, folder, name));
+  const check = ["check", "--hide-inclusion-graph", ...checks];
+  const { status } = deny("--offline", "--manifest-path", `${manifest}`, "--config", `${config}`, ...check);
+  process.exitCode ||= status ?? 1;
+}

@@ -21,6 +21,8 @@ export interface StackOptions {
   vars?: Record<string, Json>;
   worker?: string;
   hasSessions?: boolean;
+  /** Access with managed OAuth. */
+  hasOAuth?: boolean;
   hasGrants?: boolean;
   identities?: Record<string, string>;
   page?: string;
@@ -35,7 +37,7 @@ export interface Stack {
 
 /** Needs the Worker built (buildWorker). Whatever had started is stopped again when a later part does not start. */
 export async function startStack(options: StackOptions): Promise<Stack> {
-  const { port, users = localUsers, ...gatewayOptions } = options;
+  const { port, users = localUsers, hasOAuth = false, ...gatewayOptions } = options;
   const { key } = options.upstream;
   const vars = { ...(key && { LAST_HOP_KEY: key }), ...options.vars };
   const started: { stop(): Promise<void> }[] = [];
@@ -49,7 +51,14 @@ export async function startStack(options: StackOptions): Promise<Stack> {
     started.push(certs);
     const gateway = await startGateway({ ...localApplication, ...gatewayOptions, vars, certs });
     started.push(gateway);
-    const access = await startAccess({ ...localApplication, certs, gateway, users, ...(port ? { port } : {}) });
+    const access = await startAccess({
+      ...localApplication,
+      certs,
+      gateway,
+      users,
+      hasOAuth,
+      ...(port ? { port } : {}),
+    });
     started.push(access);
     return { access, gateway, stop };
   } catch (error) {

@@ -38,6 +38,14 @@ pub struct Error {
     what: String,
 }
 
+impl Error {
+    /// The guard's name.
+    #[must_use]
+    pub fn guard(&self) -> &str {
+        &self.guard
+    }
+}
+
 /// All guards of the policy, and their rules.
 #[derive(Debug, Default)]
 pub struct Guards<'m> {
@@ -273,6 +281,11 @@ impl Guards<'_> {
             held.has(session.guard) && (resource == "nodes/proxy" || is_named())
         };
         self.sessions.iter().filter(asks).map(Session::stay).reduce(|all, one| all.and(Some(one)))
+    }
+
+    /// The names of the guards that hold.
+    pub fn names(&self, held: &Held) -> impl Iterator<Item = &str> {
+        (0..).zip(&self.all).filter(|(place, _)| held.has(*place)).map(|(_, guard)| guard.name)
     }
 
     /// Whether any guard records.

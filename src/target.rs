@@ -246,7 +246,8 @@ fn decode_segment(segment: &str) -> Option<Cow<'_, str>> {
 }
 
 /// Percent-decodes. Nothing, if an escape is none.
-pub(crate) fn unescape(text: &str) -> Option<Vec<u8>> {
+#[must_use]
+pub fn unescape(text: &str) -> Option<Vec<u8>> {
     let mut decoded = Vec::with_capacity(text.len());
     let mut bytes = text.bytes();
     while let Some(byte) = bytes.next() {

@@ -83,6 +83,7 @@ module "worker" {
   allow                = var.allow
   session_duration     = var.session_duration
   warp_authentication  = var.warp_authentication
+  without_warp         = var.without_warp
   identities_kv        = var.identities_kv
   sessions             = var.sessions
   recordings_bucket    = var.recordings_bucket

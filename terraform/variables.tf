@@ -77,6 +77,12 @@ variable "warp_authentication" {
   default     = null
 }
 
+variable "without_warp" {
+  description = "Switch on managed OAuth (a beta of Cloudflare's), by which `kubectl access login` lets in people without the Cloudflare One Client (WARP)."
+  type        = bool
+  default     = false
+}
+
 variable "identities_file" {
   description = "The identity map that is compiled into the Worker. Relative to this folder."
   type        = string

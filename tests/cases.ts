@@ -19,7 +19,7 @@ names a test that there is not.
 
 /** How each kind of source names a test. The first group holds the numbers. */
 const testNames = [
-  { sources: "{src,policy,tests}/**/*.rs", pattern: /\bfn case_(\d+(?:_\d+)*)_[a-z]\w*/g },
+  { sources: "{src,policy,tests,cli}/**/*.rs", pattern: /\bfn case_(\d+(?:_\d+)*)_[a-z]\w*/g },
   { sources: "{tests,dev,deploy,bench}/**/*.test.ts", pattern: /\btest\(\s*(?:"|`)case (\d+(?:, \d+)*): [^"`\n]*/g },
   { sources: "terraform/tests/*.tftest.hcl", pattern: /\brun "case_(\d+(?:_\d+)*)_[a-z]\w*/g },
 ];

@@ -6,6 +6,7 @@ import { availableParallelism } from "node:os";
 import { resolve } from "node:path";
 import { parseArgs } from "node:util";
 import { buildWorker } from "../dev/build.ts";
+import { buildCli } from "../dev/cli.ts";
 import { buildCluster } from "../dev/cluster.ts";
 import { buildPage } from "../dev/page-build.ts";
 import { signalDescendants } from "../dev/processes.ts";
@@ -26,9 +27,9 @@ interface Part {
 const parts: Part[] = [
   {
     name: "native",
-    what: "the Worker's Rust, by cargo test",
+    what: "the Worker's Rust and that of kubectl access, by cargo test",
     limitMs: 45 * MINUTE_MS,
-    run: () => command("cargo", ["test"]),
+    run: () => command("cargo", ["test", "--workspace"]),
   },
   {
     name: "unit",
@@ -135,6 +136,7 @@ async function buildStack(): Promise<void> {
   await buildWorker({ log });
   await buildPage({ log });
   await buildCluster(log);
+  await buildCli(log);
 }
 
 function nodeTest(pattern: string, env: Record<string, string> = {}): Promise<void> {

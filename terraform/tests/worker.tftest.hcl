@@ -141,6 +141,37 @@ run "without_a_word_the_account_decides_about_warp" {
   }
 }
 
+run "people_without_warp_get_tokens_for_this_machine_and_this_application_alone" {
+  module {
+    source = "./modules/worker"
+  }
+
+  variables {
+    without_warp = true
+  }
+
+  assert {
+    condition = (
+      cloudflare_zero_trust_access_application.this.oauth_configuration.enabled &&
+      cloudflare_zero_trust_access_application.this.oauth_configuration.dynamic_client_registration.allow_any_on_loopback &&
+      !can(length(cloudflare_zero_trust_access_application.this.oauth_configuration.dynamic_client_registration.allowed_uris)) &&
+      cloudflare_zero_trust_access_application.this.oauth_configuration.grant.session_duration == "8h"
+    )
+    error_message = "managed OAuth"
+  }
+}
+
+run "without_a_word_there_is_no_managed_oauth" {
+  module {
+    source = "./modules/worker"
+  }
+
+  assert {
+    condition     = cloudflare_zero_trust_access_application.this.oauth_configuration == null
+    error_message = "managed OAuth that nobody asked for"
+  }
+}
+
 run "the_last_hop_may_be_found_by_its_name" {
   module {
     source = "./modules/worker"

@@ -61,6 +61,14 @@ resource "cloudflare_zero_trust_access_application" "this" {
   # A program without a session gets 401, not the login page.
   service_auth_401_redirect = true
   app_launcher_visible      = false
+
+  # Access's own authorization server, for `kubectl access login`: its tokens are for this application alone, each new one takes the
+  # policies' yes, and a client may only have them sent to the machine that it runs on. Strangers are then told so, with 401.
+  oauth_configuration = var.without_warp ? {
+    enabled                     = true
+    dynamic_client_registration = { enabled = true, allow_any_on_loopback = true }
+    grant                       = { access_token_lifetime = "15m", session_duration = var.session_duration }
+  } : null
 }
 
 # Service tokens have a host name of their own: the sign-in by WARP is for applications with Allow and Block policies only.

@@ -129,6 +129,12 @@ variable "warp_authentication" {
   default     = null
 }
 
+variable "without_warp" {
+  description = "Switch on managed OAuth, by which `kubectl access login` lets in people without the Cloudflare One Client (WARP)."
+  type        = bool
+  default     = false
+}
+
 variable "identities_kv" {
   description = "Make a KV namespace for identities that are granted or revoked without a deploy."
   type        = bool

@@ -40,13 +40,15 @@ export const impersonation: Impersonation =
 export interface SiteOptions {
   /** A policy of its own, whose guards may record and bound streams, and which may list groups for granting. */
   variant?: Variant;
+  /** Access with managed OAuth. */
+  hasOAuth?: boolean;
 }
 
 /** The Worker must be built, as `npm test` and `npm run build` do; that of a variant is built here. */
 export async function startSite(
   vars: Record<string, string> = {},
   mode = impersonation,
-  { variant }: SiteOptions = {},
+  { variant, hasOAuth = false }: SiteOptions = {},
 ): Promise<Site> {
   const dir = await mkdtemp(join(tmpdir(), "kube-access-site-"));
   const log = () => {};
@@ -60,6 +62,7 @@ export async function startSite(
   try {
     const stack = await startStack({
       upstream: cluster.proxy,
+      hasOAuth,
       vars: { LOG_LEVEL: "debug", ENABLE_K8S_LOGGING: "true", ...vars },
       ...(built && { worker: built.dir, hasSessions: true }),
       ...(variant?.grants && { hasGrants: true, identities: {} }),
