@@ -44,23 +44,36 @@ function withWarp(): HTMLElement {
 function withoutWarp(host: string): HTMLElement {
   return words(
     [
-      "kubectl cannot log in to Cloudflare Access by itself: plain kubectl needs WARP. A program that sends headers of its own can bring your token as ",
-      h("code", {}, "cf-access-token"),
-      ", and so can a proxy on this machine that adds it to what goes to this host. This prints it:",
+      "Plain kubectl cannot log in to Cloudflare Access. ",
+      h("code", {}, "kubectl access"),
+      ", a plug-in, can: with a browser, where this gateway lets it, or by the login of cloudflared.",
     ],
-    isHost(host) && copyable("A command that prints your token", [`cloudflared access token --app=https://${host}`]),
+    isHost(host) &&
+      copyable("Commands that log you in by a browser", [
+        `kubectl access setup https://${host} --login`,
+        "kubectl auth whoami",
+      ]),
+    isHost(host) &&
+      copyable("Commands that run a program by the login of cloudflared", [
+        `cloudflared access login https://${host}`,
+        `kubectl access run --host https://${host} -- kubectl auth whoami`,
+      ]),
   );
 }
 
-function programs({ contact }: Me): HTMLElement {
+function programs({ cluster: { host }, contact }: Me): HTMLElement {
   return words(
     [
-      "A program brings an Access service token, in the headers ",
-      h("code", {}, "CF-Access-Client-Id"),
+      "A program brings an Access service token, in ",
+      h("code", {}, "CF_ACCESS_CLIENT_ID"),
       " and ",
-      h("code", {}, "CF-Access-Client-Secret"),
-      ". kubectl cannot send them: a client library that takes headers of one's own can, and so can a proxy beside the program.",
+      h("code", {}, "CF_ACCESS_CLIENT_SECRET"),
+      ". This runs it with a kubeconfig of its own, which is gone when it ends:",
     ],
+    isHost(host) &&
+      copyable("A command that runs a program with a service token", [
+        `kubectl access run --host https://${host} -- kubectl get pods`,
+      ]),
     h(
       "p",
       {},

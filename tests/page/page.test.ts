@@ -256,10 +256,10 @@ kubectl config use-context kube.example.com
       const { page } = await visit("auditor");
       await page.getByText("Switch the Cloudflare One Client (WARP) on").waitFor();
       await page.getByRole("tab", { name: "Without WARP" }).click();
-      assert.ok(await page.getByText("cloudflared access token --app=https://kube.example.com").isVisible());
+      assert.ok(await page.getByText("kubectl access setup https://kube.example.com --login").isVisible());
       assert.ok(!(await page.getByText("Switch the Cloudflare One Client (WARP) on").isVisible()));
       await page.getByRole("tab", { name: "CI and agents" }).click();
-      assert.ok(await page.getByText("CF-Access-Client-Secret").isVisible());
+      assert.ok(await page.getByText("CF_ACCESS_CLIENT_SECRET").isVisible());
       await page.getByText("exec needs kubectl 1.30 or newer").click();
       assert.ok(await page.getByText("KUBECTL_PORT_FORWARD_WEBSOCKETS=true").isVisible());
       const versions = await readFile(join(import.meta.dirname, "../../docs/versions.md"), "utf8");
