@@ -69,7 +69,7 @@ pub enum Error {
     #[error("there are {0} grants already: take some back, or wait until some have ended")]
     TooMany(String),
     /// Workers KV, or the object.
-    #[error("grants cannot be read or written right now, and nothing was changed: try again in a moment")]
+    #[error("grants cannot be read or written right now: try again in a moment, and see then what holds")]
     Unwritable,
 }
 

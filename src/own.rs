@@ -100,8 +100,8 @@ pub enum Reply {
     Grants(Option<String>, String),
     /// A grant, to whom, as it is kept.
     Give(String, grant::Grant),
-    /// The end of a grant of this name.
-    Take(String),
+    /// The end of a grant of this name, which is this.
+    Take(String, String),
 }
 
 /// Reads a request for the gateway itself. Nothing, if it is for the cluster.

@@ -245,6 +245,11 @@ fn a_grant_is_given_by_whom_the_api_server_lets_give_each_of_its_groups() {
     assert!(matches!(world.alice(GIVE, "").unwrap(), Reply::Give(..)), "kubectl says nothing of its body");
 }
 
+fn taken() -> Reply {
+    let json = r#"{"email":"bob@example.com","id":"g-1","groups":["sre"],"expires":"2027-01-15T10:00:00Z"}"#;
+    Reply::Take("g-1".into(), json.into())
+}
+
 #[test]
 fn a_grant_is_taken_back_by_whom_the_api_server_lets_or_by_whom_it_is_for() {
     let mut world = World::new();
@@ -253,10 +258,10 @@ fn a_grant_is_taken_back_by_whom_the_api_server_lets_or_by_whom_it_is_for() {
     for request in ["DELETE /.kube-access/grants/g-1", "POST /.kube-access/grants/g-1/end"] {
         world.body = Some("{}");
         world.asked.clear();
-        assert_eq!(world.ask("bob@example.com", request, JSON).unwrap(), Reply::Take("g-1".into()));
+        assert_eq!(world.ask("bob@example.com", request, JSON).unwrap(), taken());
         assert_eq!(world.asked, [""; 0], "fewer rights are free");
         world.told = YES;
-        assert_eq!(world.alice(request, JSON).unwrap(), Reply::Take("g-1".into()));
+        assert_eq!(world.alice(request, JSON).unwrap(), taken());
         assert!(world.asked[0].contains(
             r#""verb":"delete","group":"kube-access.dev","resource":"grants","subresource":"","name":"sre""#
         ));

@@ -10,7 +10,9 @@ use wasm_bindgen_futures::JsFuture;
 use worker::worker_sys::web_sys;
 use worker::{DurableObject, Env, State, durable_object};
 
-use super::{now, own, plain};
+use super::{log, now, own, plain};
+use crate::audit;
+use crate::config::Level;
 use crate::grant::{self, Change, Error};
 
 /// One for all grants, by the name `grants`. It makes one change at a time, each in Workers KV as well.
@@ -30,50 +32,57 @@ impl DurableObject for Grants {
         let request = request.inner();
         let url = request.url();
         let text = JsFuture::from(request.text()?).await?.as_string().unwrap_or_default();
-        Ok(self.answer(url.rsplit('/').next().unwrap_or_default(), text).await?.into())
+        Ok(self.answer(url.rsplit('/').next().unwrap_or_default(), &text).await?.into())
     }
 }
 
 impl Grants {
-    /// `give` has the key of an entry TAB a grant, and `take` the name of one: its answer is what was taken.
-    async fn answer(&self, command: &str, text: String) -> Result<web_sys::Response, JsValue> {
-        let (status, text) = match command {
-            "list" => (200, JsFuture::from(own::lines(&self.state)).await?.as_string().unwrap_or_default()),
-            "give" => told(self.change(move |kept| give(kept, &text)).await?),
-            "take" => told(self.change(move |kept| take(kept, &text)).await?),
-            _ => (404, String::new()),
+    /// `give` has the key of an entry TAB a grant, and `take` the name of one; then, a line each, when the request came, and what is
+    /// written once it is done.
+    async fn answer(&self, command: &str, text: &str) -> Result<web_sys::Response, JsValue> {
+        let mut lines = text.lines();
+        let mut line = || lines.next().unwrap_or_default();
+        let (what, received) = (line().to_owned(), line().parse().unwrap_or_default());
+        let (done, outcome) = match command {
+            "list" => {
+                let kept = JsFuture::from(own::lines(&self.state)).await?.as_string();
+                return plain(&kept.unwrap_or_default(), 200, "text/plain; charset=utf-8");
+            }
+            "give" => (201, self.change(move |kept| give(kept, &what)).await?),
+            "take" => (200, self.change(move |kept| grant::take(&grant::held(kept, now() / 1000), &what)).await?),
+            _ => return plain("", 404, "text/plain; charset=utf-8"),
         };
+        if outcome.is_ok() {
+            for template in lines {
+                log(Level::Info, &audit::fill(template, done, now(), received));
+            }
+        }
+        let (status, text) = told(outcome);
         plain(&text, status, "text/plain; charset=utf-8")
     }
 
-    /// Makes a change, of which something is told.
+    /// Makes a change.
     async fn change(
         &self,
-        decide: impl FnOnce(&str) -> Result<(Change, String), Error> + 'static,
-    ) -> Result<Result<String, Error>, JsValue> {
-        let told = Rc::new(RefCell::new(Err(Error::Unwritable)));
-        let tell = Rc::clone(&told);
+        decide: impl FnOnce(&str) -> Result<Change, Error> + 'static,
+    ) -> Result<Result<(), Error>, JsValue> {
+        let outcome = Rc::new(RefCell::new(Err(Error::Unwritable)));
+        let tell = Rc::clone(&outcome);
         let decide = Closure::once_into_js(move |kept: String| {
             let decided = decide(&kept);
-            let changes = decided.as_ref().map_or(JsValue::UNDEFINED, |(change, _)| changes(change, &kept).into());
-            *tell.borrow_mut() = decided.map(|(_, text)| text);
+            let changes = decided.as_ref().map_or(JsValue::UNDEFINED, |change| changes(change, &kept).into());
+            *tell.borrow_mut() = decided.map(drop);
             changes
         });
-        let is_made = JsFuture::from(own::change(&self.state, &self.env, &decide)).await?.is_truthy();
-        let told = told.replace(Err(Error::Unwritable));
-        Ok(if is_made { told } else { Err(Error::Unwritable) })
+        let is_made = JsFuture::from(own::alter(&self.state, &self.env, &decide)).await?.is_truthy();
+        let outcome = outcome.replace(Err(Error::Unwritable));
+        Ok(if is_made { outcome } else { Err(Error::Unwritable) })
     }
 }
 
-fn give(kept: &str, text: &str) -> Result<(Change, String), Error> {
-    let (to, json) = text.split_once('\t').ok_or(Error::Unwritable)?;
-    Ok((grant::give(&grant::held(kept, now() / 1000), to, json)?, String::new()))
-}
-
-fn take(kept: &str, id: &str) -> Result<(Change, String), Error> {
-    let held = grant::held(kept, now() / 1000);
-    let taken = held.iter().find(|grant| grant.id == id).map(grant::Held::json);
-    Ok((grant::take(&held, id)?, taken.unwrap_or_default()))
+fn give(kept: &str, what: &str) -> Result<Change, Error> {
+    let (to, json) = what.split_once('\t').ok_or(Error::Unwritable)?;
+    grant::give(&grant::held(kept, now() / 1000), to, json)
 }
 
 /// A change as `change` of `own.js` reads it.
@@ -90,10 +99,10 @@ fn changes(change: &Change, kept: &str) -> Array {
 }
 
 /// An outcome as status and text: see `command` of `own.rs`.
-fn told(outcome: Result<String, Error>) -> (u16, String) {
+fn told(outcome: Result<(), Error>) -> (u16, String) {
     match outcome {
-        Ok(text) => (200, text),
-        Err(Error::NoSuch(_)) => (404, String::new()),
+        Ok(()) => (200, String::new()),
+        Err(Error::NoSuch(id)) => (404, id),
         Err(Error::TooMany(which)) => (409, which),
         Err(_) => (503, String::new()),
     }

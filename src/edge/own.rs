@@ -6,11 +6,13 @@ use wasm_bindgen::prelude::wasm_bindgen;
 use wasm_bindgen_futures::JsFuture;
 use worker::worker_sys::web_sys;
 
-use super::{Visit, head, json, plain, sessions, vars, with_gateway, write};
+use super::{Visit, failure, head, json, plain, sessions, vars, with_gateway, write};
+use crate::answer;
 use crate::audit::{self, Entry};
 use crate::gateway::Journey;
 use crate::grant;
 use crate::own::{Error, HOME, Reply, SUCCESS};
+use crate::record::Record;
 use crate::refusal::Refusal;
 use crate::request::Request;
 
@@ -28,7 +30,8 @@ extern "C" {
 
     pub(super) fn lines(state: &JsValue) -> Promise;
 
-    pub(super) fn change(state: &JsValue, env: &JsValue, decide: &JsValue) -> Promise;
+    #[wasm_bindgen(js_name = change)]
+    pub(super) fn alter(state: &JsValue, env: &JsValue, decide: &JsValue) -> Promise;
 }
 
 /// What the page may do in a browser: what it brings itself. Text becomes HTML by its player's policy alone: see `dev/page-player.ts`.
@@ -53,7 +56,7 @@ pub(super) async fn serve(
         return Ok(plain("ok\n", 200, "text/plain; charset=utf-8")?);
     }
     let entry = Entry { request: asked, caller: journey.caller(), refusal: None };
-    let mut records = with_gateway(visit.env, |gateway| gateway.records(&entry));
+    let records = with_gateway(visit.env, |gateway| gateway.records(&entry));
     let (answer, policy) = match reply {
         Reply::Health | Reply::Moved => {
             let answer = plain("", 302, "text/plain; charset=utf-8")?;
@@ -75,20 +78,34 @@ pub(super) async fn serve(
         }
         Reply::Give(to, grant) => {
             let kept = grant.json();
-            command(visit, "give", &format!("{to}\t{kept}")).await?;
             let given = grant::in_full(&to, &kept);
-            records = audit::change(&entry, "create", &grant.id, &given);
-            (plain(&[&given, "\n"].concat(), 201, "application/json")?, OF_DATA)
+            let records = audit::change(&entry, "create", &grant.id, &given);
+            change(visit, asked, "give", &format!("{to}\t{kept}"), &records).await?;
+            return Ok(secured(plain(&[&given, "\n"].concat(), 201, "application/json")?, OF_DATA)?);
         }
-        Reply::Take(id) => {
-            let taken = command(visit, "take", &id).await?;
-            records = audit::change(&entry, "delete", &id, &taken);
-            (json(SUCCESS)?, OF_DATA)
+        Reply::Take(id, taken) => {
+            let records = audit::change(&entry, "delete", &id, &taken);
+            change(visit, asked, "take", &id, &records).await?;
+            return Ok(secured(json(SUCCESS)?, OF_DATA)?);
         }
     };
     write(asked, &records, answer.status());
-    set(&answer, policy)?;
-    Ok(answer)
+    Ok(secured(answer, policy)?)
+}
+
+/// Has the object make a change, and write it down: a client that goes away meanwhile takes nothing off the record.
+async fn change(
+    visit: &Visit<'_>,
+    asked: &Request<'_>,
+    command: &str,
+    what: &str,
+    records: &[Record],
+) -> Result<(), Refusal> {
+    let mut body = format!("{what}\n{}", asked.head.received);
+    for record in records {
+        body.extend(["\n", &record.template]);
+    }
+    self::command(visit, command, &body).await.map(drop)
 }
 
 /// A file of the page.
@@ -96,7 +113,7 @@ async fn page(name: &str, visit: &Visit<'_>) -> Result<web_sys::Response, Refusa
     if !vars::has_page(visit.env) {
         return Err(Refusal::Own(Error::NoPage));
     }
-    let found = JsFuture::from(file(visit.env, name, visit.request)?).await?;
+    let found = JsFuture::from(file(visit.env, name, visit.request)?).await.map_err(|error| failure(&error))?;
     let found: web_sys::Response = found.into();
     if !matches!(found.status(), 200 | 304) {
         return Err(Refusal::Own(Error::Unknown));
@@ -113,6 +130,11 @@ async fn page(name: &str, visit: &Visit<'_>) -> Result<web_sys::Response, Refusa
 /// What a browser is told about an answer of the gateway's own, so that no other page makes anything of it.
 pub(super) fn secure(answer: &web_sys::Response, content_type: &str) -> Result<(), JsValue> {
     set(answer, if content_type.starts_with("text/html") { OF_STRANGERS } else { OF_DATA })
+}
+
+fn secured(answer: web_sys::Response, policy: &str) -> Result<web_sys::Response, JsValue> {
+    set(&answer, policy)?;
+    Ok(answer)
 }
 
 fn set(answer: &web_sys::Response, policy: &str) -> Result<(), JsValue> {
@@ -138,12 +160,16 @@ pub(super) async fn kept(visit: &Visit<'_>) -> Result<String, Refusal> {
 /// What the object that keeps the grants answers.
 async fn command(visit: &Visit<'_>, path: &str, body: &str) -> Result<String, Refusal> {
     let unwritable = || Refusal::from(grant::Error::Unwritable);
-    let answer = JsFuture::from(ledger(visit.env, path, body, visit.request)?).await.map_err(|_| unwritable())?;
+    let answer = JsFuture::from(ledger(visit.env, path, body, visit.request)?).await;
+    let answer = answer.map_err(|error| {
+        let failure = failure(&error);
+        if failure == answer::Error::Gone { failure.into() } else { unwritable() }
+    })?;
     let answer = answer.as_string().unwrap_or_default();
     let (status, text) = answer.split_at_checked(3).ok_or_else(unwritable)?;
     match status {
         "200" => Ok(text.to_owned()),
-        "404" => Err(grant::Error::NoSuch(body.to_owned()).into()),
+        "404" => Err(grant::Error::NoSuch(text.to_owned()).into()),
         "409" => Err(grant::Error::TooMany(text.to_owned()).into()),
         _ => Err(unwritable()),
     }

@@ -192,7 +192,8 @@ impl Gateway<'_> {
                     };
                     grant::check("take back", user, &found.groups, answers)?;
                 }
-                Ok(Reply::Take(id))
+                let taken = found.json();
+                Ok(Reply::Take(id, taken))
             }
         }
     }

@@ -226,6 +226,34 @@ test("a grant is on the record: a line, and an event, when it is given and when 
   assertRefused(await stage.call(end), 404, /no grant/);
 });
 
+test("a client that goes away while its change is made takes nothing off the record", async () => {
+  const target = "/.kube-access/grants";
+  for (let place = 0; place < 20; place++) {
+    const body = JSON.stringify({
+      email: "eve@example.com",
+      groups: ["on-call"],
+      expires: inSeconds(600),
+      reason: `r${place}`,
+    });
+    const wire = await stage.open({ method: "POST", target, lines: [JSON_LINE], body });
+    // At a time of its own each.
+    await new Promise((done) => setTimeout(done, place));
+    wire.socket.destroy();
+  }
+  const written = () =>
+    stage.gateway.logs().flatMap((line) => {
+      const { message, grant } = JSON.parse(line);
+      return message === "grant given" ? [grant.id] : [];
+    });
+  // What is asked for after them is answered after them.
+  await new Promise((done) => setTimeout(done, 500));
+  const { grants } = await json<Grants>({ target });
+  for (const { id } of grants) {
+    await eventually("it is on the record", () => written().includes(id));
+    assert.equal((await stage.call({ method: "DELETE", target: `${target}/${id}` })).status, 200);
+  }
+});
+
 test("whoever RBAC does not let gives and takes nothing back, and sees their own alone", async () => {
   const wish = { email: "bob@example.com", groups: ["on-call", "developers"], expires: inSeconds(600), reason: "r" };
   allowed = ({ verb, name }) => !(verb === "create" && name === "developers");
