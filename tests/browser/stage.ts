@@ -6,6 +6,7 @@ import { createHash, X509Certificate } from "node:crypto";
 import { once } from "node:events";
 import type { IncomingMessage } from "node:http";
 import { request as httpsRequest } from "node:https";
+import { setTimeout as sleep } from "node:timers/promises";
 import type { Page } from "playwright-core";
 import type { Guard } from "../../deploy/impersonation.ts";
 import { serverCertificate } from "../../dev/certificates.ts";
@@ -29,6 +30,8 @@ export const canary = "c2VjcmV0LW9mLWFsaWNl";
 export const sessions: Session[] = ["device", "cookie"];
 
 const LIMIT_MS = 60_000;
+/** How long a page that leaves may take to say so. */
+const LEFT_MS = 10_000;
 
 /** An answer that a program got through the edge. */
 export interface Answer {
@@ -201,11 +204,17 @@ export function inPage(page: Page, script: string, ...args: unknown[]): Promise<
   return page.evaluate(`(${script})(${args.map((argument) => JSON.stringify(argument)).join(", ")})`);
 }
 
-/** Runs a function that leads the page elsewhere: Chromium may have left before it could say that the function ran. */
+/**
+ * Runs a function that leads the page elsewhere: Chromium may have left before it could say that the function ran, and now and then
+ * says nothing at all.
+ */
 export async function leave(page: Page, script: string, ...args: unknown[]): Promise<void> {
-  await inPage(page, script, ...args).catch((error: Error) => {
-    assert.match(error.message, /Execution context was destroyed/);
+  const ran = inPage(page, script, ...args).catch((error: Error) => {
+    assert.match(error.message, /Execution context was destroyed|has been closed/);
   });
+  const over = new AbortController();
+  await Promise.race([ran, sleep(LEFT_MS, undefined, { signal: over.signal }).catch(() => {})]);
+  over.abort();
 }
 
 /** Waits until something is true. */
