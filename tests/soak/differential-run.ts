@@ -126,17 +126,21 @@ class Run {
     const queue = [...requests];
     const worker = async () => {
       for (let request = queue.shift(); request; request = queue.shift()) {
-        const name = `differential-${this.#run}-${++this.#trial}`;
-        const [{ status }, straightAs] = await Promise.all([
-          this.#throughGateway(request, name),
-          this.#straight(request),
-        ]);
-        const decision = await this.#decision(name, status);
-        trials.push({ request, status, forwarded: decision?.isForwarded ? decision.event : undefined, straightAs });
+        const trial = await this.#try(request);
+        // A connection on the way can break, of which the gateway says 502, and that it is safe to ask again: as kubectl does.
+        const mayRepeat = ["GET", "HEAD"].includes(request.method) && trial.status === 502;
+        trials.push(mayRepeat ? await this.#try(request) : trial);
       }
     };
     await Promise.all(Array.from({ length: AT_A_TIME }, worker));
     return trials;
+  }
+
+  async #try(request: HostileRequest): Promise<Trial> {
+    const name = `differential-${this.#run}-${++this.#trial}`;
+    const [{ status }, straightAs] = await Promise.all([this.#throughGateway(request, name), this.#straight(request)]);
+    const decision = await this.#decision(name, status);
+    return { request, status, forwarded: decision?.isForwarded ? decision.event : undefined, straightAs };
   }
 
   async judge({ request, status, forwarded, straightAs }: Trial): Promise<Verdict> {
