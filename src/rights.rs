@@ -91,6 +91,7 @@ struct Urls {
 #[derive(Debug)]
 pub struct Rules {
     rules: Vec<Rule>,
+    is_complete: bool,
 }
 
 /// A rule of RBAC for resources.
@@ -123,11 +124,17 @@ pub fn body(namespace: &str) -> String {
 /// The rules of an answer. Nothing, unless it has all of them.
 #[must_use]
 pub fn rules(answer: Option<&str>) -> Option<Rules> {
-    let status: Object<'_> = Object::read(answer?).ok()?.need("status").ok()?;
-    let rules = json::items(status.raw("resourceRules").ok()??).ok()?;
-    let is_incomplete: bool = status.get("incomplete").ok()?.unwrap_or_default();
-    let rules = rules.into_iter().map(Rule::read).collect::<Result<Vec<_>, _>>().ok()?;
-    (!is_incomplete).then_some(Rules { rules })
+    let (_, rules) = status(answer?).ok()?;
+    rules.is_complete.then_some(rules)
+}
+
+/// The status of an answer, and its rules for resources.
+fn status(answer: &str) -> Result<(Object<'_>, Rules), Malformed> {
+    let status: Object<'_> = Object::read(answer)?.need("status")?;
+    let rules = json::items(status.raw("resourceRules")?.unwrap_or("[]"))?;
+    let rules = rules.into_iter().map(Rule::read).collect::<Result<_, _>>()?;
+    let is_complete = !status.get::<bool>("incomplete")?.unwrap_or_default();
+    Ok((status, Rules { rules, is_complete }))
 }
 
 impl Rules {
@@ -153,11 +160,8 @@ impl<'a> Rights<'a> {
     }
 
     fn parse(namespace: &'a str, answer: &str, guarded: Guarded<'a>) -> Result<Self, Malformed> {
-        let status: Object<'_> = Object::read(answer)?.need("status")?;
-        let rules = json::items(status.raw("resourceRules")?.unwrap_or("[]"))?;
-        let rules = rules.into_iter().map(Rule::read).collect::<Result<Vec<_>, _>>()?;
+        let (status, Rules { rules, is_complete }) = status(answer)?;
         let urls = json::items(status.raw("nonResourceRules")?.unwrap_or("[]"))?;
-        let is_incomplete: bool = status.get("incomplete")?.unwrap_or_default();
         let problem: String = status.get("evaluationError")?.unwrap_or_default();
         let is_star = |names: &[String]| names.iter().any(|name| name.contains('*'));
         let is_wild = |rule: &&Rule| is_star(&rule.groups) || is_star(&rule.resources);
@@ -179,7 +183,7 @@ impl<'a> Rights<'a> {
         }
         Ok(Self {
             namespace,
-            is_complete: !is_incomplete,
+            is_complete,
             problem: Some(problem).filter(|problem| !problem.is_empty()),
             rows: rows.into_iter().filter(|row| row.is_usual || !row.verbs.is_empty()).collect(),
             wildcards: rules.iter().filter(is_wild).map(wildcard).collect(),
