@@ -48,6 +48,10 @@ pub struct Entry<'a> {
 /// JSON holds no such character.
 const HOLE: &str = "\u{1}";
 
+/// Where the answer's status begins in an event, with the hole for its code; and how an event ends, with that for the time.
+const STATUS: &str = ",\"responseStatus\":{\"metadata\":{},\"code\":\u{1}";
+const END: &str = "},\"stageTimestamp\":\"\u{1}000Z\"}";
+
 #[derive(Serialize)]
 struct Line<'a> {
     level: &'static str,
@@ -118,9 +122,7 @@ impl Entry<'_> {
             detail: self.refusal.map(Refusal::detail),
             ray: head.ray(),
         };
-        let mut text = open(&line);
-        text.extend([r#","status":"#, HOLE, r#","time":""#, HOLE, r#"000Z","milliseconds":"#, HOLE, "}"]);
-        text
+        with_holes(&line)
     }
 
     /// The request as an `audit.k8s.io/v1` Event of level `Metadata`. A long-running request is written when its answer
@@ -128,15 +130,22 @@ impl Entry<'_> {
     #[must_use]
     pub fn event(&self) -> String {
         let mut text = open(&Event::of(self));
-        text.extend([r#","responseStatus":{"metadata":{},"code":"#, HOLE]);
+        text.push_str(STATUS);
         if let Some(refusal) = self.refusal {
             // A text without its closing quotation mark.
             let message = open(&refusal.to_string());
             text.extend([r#","status":"Failure","reason":""#, refusal.reason(), r#"","message":"#, &message, "\""]);
         }
-        text.extend([r#"},"stageTimestamp":""#, HOLE, r#"000Z"}"#]);
+        text.push_str(END);
         text
     }
+}
+
+/// A line, with the holes of one.
+fn with_holes(line: &impl Serialize) -> String {
+    let mut text = open(line);
+    text.extend([r#","status":"#, HOLE, r#","time":""#, HOLE, r#"000Z","milliseconds":"#, HOLE, "}"]);
+    text
 }
 
 /// What is written of a grant that was given (`create`) or taken back (`delete`), whatever is logged otherwise: a line, and an event of
@@ -152,13 +161,8 @@ pub fn change(entry: &Entry<'_>, verb: &'static str, id: &str, grant: &str) -> V
         grant: serde_json::from_str(grant).ok(),
         ray: head.ray(),
     };
-    let event = Event::of_change(entry, verb, id);
-    let mut line = open(&line);
-    line.extend([r#","status":"#, HOLE, r#","time":""#, HOLE, r#"000Z","milliseconds":"#, HOLE, "}"]);
-    let mut event = open(&event);
-    event.extend([r#","requestObject":"#, grant, r#","responseStatus":{"metadata":{},"code":"#, HOLE]);
-    event.extend([r#"},"stageTimestamp":""#, HOLE, r#"000Z"}"#]);
-    [line, event].map(|template| Record { level: Level::Info, template }).into()
+    let event = [&open(&Event::of_change(entry, verb, id)), r#","requestObject":"#, grant, STATUS, END].concat();
+    [with_holes(&line), event].map(|template| Record { level: Level::Info, template }).into()
 }
 
 /// A record with its holes filled: the status of the answer, and when its head was known and the request came, both in
