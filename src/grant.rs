@@ -12,7 +12,7 @@ use crate::head::Head;
 use crate::identity::entry::{MAX_ENTRY_BYTES, MAX_GRANTS, moment};
 use crate::identity::{Identity, IdentityMap, name};
 use crate::json::{self, Object};
-use crate::record::{cut, open, timestamp};
+use crate::record::{cut, open, printable, timestamp};
 use crate::review::{self, Attributes};
 use crate::rights;
 use crate::target;
@@ -260,11 +260,6 @@ fn address(text: &str) -> Option<String> {
     let email = text.trim().to_ascii_lowercase();
     let (local, domain) = email.rsplit_once('@')?;
     (name::is_key(&email) && !local.is_empty() && !domain.is_empty()).then_some(email)
-}
-
-/// A text as it may stand on a terminal and in a log.
-fn printable(text: &str) -> String {
-    text.replace(char::is_control, " ").trim().to_owned()
 }
 
 /// Reads what the object keeps, a line for each person: the key of their entry TAB their grants. Those that have ended are left out.

@@ -45,6 +45,11 @@ pub(crate) fn open(value: &impl Serialize) -> String {
     safe
 }
 
+/// A text that somebody gave, as it may stand on a terminal.
+pub(crate) fn printable(text: &str) -> String {
+    text.replace(char::is_control, " ").trim().to_owned()
+}
+
 /// RFC 3339 in UTC.
 pub(crate) fn timestamp(milliseconds: u64, format: SecondsFormat) -> String {
     let time = i64::try_from(milliseconds).ok().and_then(DateTime::from_timestamp_millis);

@@ -8,6 +8,7 @@ use chrono::NaiveDate;
 use super::{id, manifest};
 use crate::head::Head;
 use crate::json::Object;
+use crate::record::{cut, printable};
 use crate::review::Attributes;
 use crate::target;
 
@@ -130,9 +131,8 @@ pub fn reason_of(body: &str) -> String {
 
 /// The reason that somebody gives, as it may stand on a terminal.
 fn reason(given: Option<String>) -> String {
-    let mut reason = given.unwrap_or_default().replace(char::is_control, " ");
-    reason.truncate(reason.floor_char_boundary(MAX_REASON_BYTES));
-    reason.trim().to_owned()
+    let reason = printable(&given.unwrap_or_default());
+    cut(&reason, MAX_REASON_BYTES).trim_end().to_owned()
 }
 
 impl Call {
