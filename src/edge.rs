@@ -220,10 +220,10 @@ fn refuse(asked: &Request<'_>, journey: &Journey<'_>, refusal: &Refusal) -> Resu
     write(asked, &records, answer.status);
     let init = head(answer.status, answer.content_type, answer.retry_after)?;
     let response = web_sys::Response::new_with_opt_str_and_init(Some(&answer.body), &init)?;
-    if crate::own::read(&asked.head).is_some() {
-        own::secure(&response, answer.content_type)?;
+    if crate::own::read(&asked.head).is_none() {
+        return Ok(response);
     }
-    Ok(response)
+    own::secured(response, own::policy_of(answer.content_type))
 }
 
 /// An answer of the gateway's own. The runtime leaves the body out where the method is HEAD.

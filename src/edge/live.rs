@@ -210,7 +210,7 @@ impl Live {
         if is_due(told, roll::EVERY_SECONDS, now / 1000) {
             let staying = self.tell("stay");
             spawn_local(async move {
-                streams::told(staying).await;
+                let _ = streams::told(staying).await;
             });
             self.keep();
         }
@@ -302,7 +302,7 @@ impl Live {
         }
         save(&self.state, &self.env, items).await;
         self.is_finished.set(true);
-        streams::told(self.tell("leave")).await;
+        let _ = streams::told(self.tell("leave")).await;
     }
 
     /// Stores the next chunk, if there is one that is due. While the gate is closed it is tried once, and again when the gate is open.
@@ -382,8 +382,8 @@ impl Live {
 /// Whether the roll lets a stream in.
 pub(super) async fn admitted(answer: Result<Promise, JsValue>, most: usize) -> Result<(), Error> {
     match streams::told(answer).await {
-        Some((200, _)) => Ok(()),
-        Some((429, _)) => Err(Error::TooMany(most)),
+        Ok((200, _)) => Ok(()),
+        Ok((429, _)) => Err(Error::TooMany(most)),
         _ => Err(Error::NoRoll),
     }
 }

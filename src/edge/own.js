@@ -1,6 +1,6 @@
 // Files, bodies and the store of grants, for the gateway's own paths: `own.rs` and `grants.rs` say what is done here, and decide it.
 
-import { read, within } from "./rim.js";
+import { read, tell, within } from "./rim.js";
 
 /** How long the body of a change, the page's files, the object and Workers KV may take, in milliseconds. */
 const [BODY_MS, FILE_MS, LEDGER_MS, STORE_MS, PAUSE_MS] = [10_000, 10_000, 20_000, 4_000, 1_100];
@@ -18,15 +18,9 @@ export function file(env, name, request) {
   return within(env.ASSETS.fetch(`http://assets/${name}`, { method: request.method, headers }), FILE_MS, request);
 }
 
-/** What the object that keeps the grants answers: its status and text, in one. */
+/** What the object that keeps the grants answers to a command. */
 export function ledger(env, path, body, request) {
-  const object = env.GRANTS.get(env.GRANTS.idFromName("grants"));
-  const answer = object.fetch(`http://object/.kube-access/${path}`, { method: "POST", body });
-  return within(
-    answer.then(async (response) => `${response.status}${await response.text()}`),
-    LEDGER_MS,
-    request,
-  );
+  return tell(env.GRANTS.get(env.GRANTS.idFromName("grants")), path, body, LEDGER_MS, request);
 }
 
 /** What the object keeps: a line for each caller, key TAB text. */

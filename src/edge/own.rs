@@ -6,7 +6,7 @@ use wasm_bindgen::prelude::wasm_bindgen;
 use wasm_bindgen_futures::JsFuture;
 use worker::worker_sys::web_sys;
 
-use super::{Visit, failure, head, json, plain, sessions, vars, with_gateway, write};
+use super::{Visit, failure, head, json, plain, sessions, streams, vars, with_gateway, write};
 use crate::answer;
 use crate::audit::{self, Entry};
 use crate::gateway::Journey;
@@ -25,8 +25,7 @@ extern "C" {
     fn file(env: &JsValue, name: &str, request: &web_sys::Request) -> Result<Promise, JsValue>;
 
     #[wasm_bindgen(catch)]
-    pub(super) fn ledger(env: &JsValue, path: &str, body: &str, request: &web_sys::Request)
-    -> Result<Promise, JsValue>;
+    fn ledger(env: &JsValue, path: &str, body: &str, request: &web_sys::Request) -> Result<Promise, JsValue>;
 
     pub(super) fn lines(state: &JsValue) -> Promise;
 
@@ -52,13 +51,11 @@ pub(super) async fn serve(
     asked: &Request<'_>,
     journey: &Journey<'_>,
 ) -> Result<web_sys::Response, Refusal> {
-    if reply == Reply::Health {
-        return Ok(plain("ok\n", 200, "text/plain; charset=utf-8")?);
-    }
     let entry = Entry { request: asked, caller: journey.caller(), refusal: None };
     let records = with_gateway(visit.env, |gateway| gateway.records(&entry));
     let (answer, policy) = match reply {
-        Reply::Health | Reply::Moved => {
+        Reply::Health => return Ok(plain("ok\n", 200, "text/plain; charset=utf-8")?),
+        Reply::Moved => {
             let answer = plain("", 302, "text/plain; charset=utf-8")?;
             answer.headers().set("location", HOME)?;
             (answer, OF_DATA)
@@ -127,17 +124,8 @@ async fn page(name: &str, visit: &Visit<'_>) -> Result<web_sys::Response, Refusa
     Ok(answer)
 }
 
-/// What a browser is told about an answer of the gateway's own, so that no other page makes anything of it.
-pub(super) fn secure(answer: &web_sys::Response, content_type: &str) -> Result<(), JsValue> {
-    set(answer, if content_type.starts_with("text/html") { OF_STRANGERS } else { OF_DATA })
-}
-
-fn secured(answer: web_sys::Response, policy: &str) -> Result<web_sys::Response, JsValue> {
-    set(&answer, policy)?;
-    Ok(answer)
-}
-
-fn set(answer: &web_sys::Response, policy: &str) -> Result<(), JsValue> {
+/// An answer of the gateway's own, with what a browser is told so that no other page makes anything of it.
+pub(super) fn secured(answer: web_sys::Response, policy: &str) -> Result<web_sys::Response, JsValue> {
     let headers = answer.headers();
     for (name, value) in [
         ("content-security-policy", policy),
@@ -149,7 +137,12 @@ fn set(answer: &web_sys::Response, policy: &str) -> Result<(), JsValue> {
     ] {
         headers.set(name, value)?;
     }
-    Ok(())
+    Ok(answer)
+}
+
+/// What a refusal may do in a browser.
+pub(super) fn policy_of(content_type: &str) -> &'static str {
+    if content_type.starts_with("text/html") { OF_STRANGERS } else { OF_DATA }
 }
 
 /// All grants that are kept.
@@ -160,17 +153,14 @@ pub(super) async fn kept(visit: &Visit<'_>) -> Result<String, Refusal> {
 /// What the object that keeps the grants answers.
 async fn command(visit: &Visit<'_>, path: &str, body: &str) -> Result<String, Refusal> {
     let unwritable = || Refusal::from(grant::Error::Unwritable);
-    let answer = JsFuture::from(ledger(visit.env, path, body, visit.request)?).await;
-    let answer = answer.map_err(|error| {
+    let told = streams::told(ledger(visit.env, path, body, visit.request)).await.map_err(|error| {
         let failure = failure(&error);
         if failure == answer::Error::Gone { failure.into() } else { unwritable() }
-    })?;
-    let answer = answer.as_string().unwrap_or_default();
-    let (status, text) = answer.split_at_checked(3).ok_or_else(unwritable)?;
-    match status {
-        "200" => Ok(text.to_owned()),
-        "404" => Err(grant::Error::NoSuch(text.to_owned()).into()),
-        "409" => Err(grant::Error::TooMany(text.to_owned()).into()),
+    });
+    match told? {
+        (200, text) => Ok(text),
+        (404, id) => Err(grant::Error::NoSuch(id).into()),
+        (409, which) => Err(grant::Error::TooMany(which).into()),
         _ => Err(unwritable()),
     }
 }

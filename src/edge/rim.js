@@ -232,6 +232,13 @@ export function look(env, keys, milliseconds, request) {
   return within(Promise.all(texts), milliseconds, request);
 }
 
+/** What an object answers to a command: its status and text, in one. */
+export function tell(object, path, body, milliseconds, request) {
+  const answer = object.fetch(`http://object/.kube-access/${path}`, { method: "POST", body });
+  const text = answer.then(async (response) => `${response.status}${await response.text()}`);
+  return within(text, milliseconds, request);
+}
+
 /** RSASSA-PKCS1-v1_5 with SHA-256 (RS256). */
 export function verify(jwk, signature, input, request) {
   const algorithm = { name: "RSASSA-PKCS1-v1_5", hash: "SHA-256" };

@@ -1,6 +1,6 @@
 // The sockets, the stores and the clock of a stream in our hands: `session.rs` says what is done here, and decides it.
 
-import { within } from "./rim.js";
+import { tell, within } from "./rim.js";
 
 const encoder = new TextEncoder();
 
@@ -23,12 +23,10 @@ export function hand(env, request, name, stamp) {
   return objectOf(env, name).fetch(new Request(request, { headers }));
 }
 
-/** What an object answers to a command: its status and text, in one. */
+/** What the object of a stream answers to a command, or the roll, which has no name. */
 export function command(env, name, path, body, request) {
   const object = name === "" ? env.ROLL.get(env.ROLL.idFromName("roll")) : objectOf(env, name);
-  const answer = object.fetch(`http://object/.kube-access/${path}`, { method: "POST", body });
-  const text = answer.then(async (response) => `${response.status}${await response.text()}`);
-  return within(text, OBJECT_MS, request);
+  return tell(object, path, body, OBJECT_MS, request);
 }
 
 function objectOf(env, name) {

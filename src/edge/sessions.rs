@@ -144,5 +144,5 @@ async fn read(promise: Promise) -> Result<JsValue, Refusal> {
 /// Status and text of what an object, or the roll, answers to a command.
 async fn command(visit: &Visit<'_>, name: &str, path: &str, body: &str) -> Result<(u16, String), Refusal> {
     let answer = streams::command(visit.env, name, path, body, Some(visit.request));
-    Ok(streams::told(answer).await.ok_or(Error::Unreadable)?)
+    Ok(streams::told(answer).await.map_err(|_| Error::Unreadable)?)
 }

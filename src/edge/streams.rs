@@ -74,9 +74,9 @@ pub(super) fn bytes(bytes: &[u8]) -> JsValue {
     Uint8Array::from(bytes).into()
 }
 
-/// Status and text of an object's answer to a command.
-pub(super) async fn told(answer: Result<Promise, JsValue>) -> Option<(u16, String)> {
-    let answer = JsFuture::from(answer.ok()?).await.ok()?.as_string()?;
-    let (status, text) = answer.split_at_checked(3)?;
-    Some((status.parse().ok()?, text.to_owned()))
+/// Status and text of an object's answer to a command, as `tell` of `rim.js` gives them.
+pub(super) async fn told(answer: Result<Promise, JsValue>) -> Result<(u16, String), JsValue> {
+    let answer = JsFuture::from(answer?).await?.as_string().unwrap_or_default();
+    let (status, text) = answer.split_at_checked(3).unwrap_or_default();
+    Ok((status.parse().unwrap_or_default(), text.to_owned()))
 }

@@ -47,7 +47,8 @@ impl Gateway<'_> {
             return Err(Refusal::from(Error::AsAnother).into());
         }
         match call {
-            Call::Health | Call::Root => Ok(Reply::Moved),
+            Call::Health => Ok(Reply::Health),
+            Call::Root => Ok(Reply::Moved),
             Call::File(name) => Ok(Reply::File(name)),
             Call::Kubeconfig => {
                 let (scheme, authority) = request.head.reached();
