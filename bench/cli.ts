@@ -1,11 +1,10 @@
 // `npm run bench:cli`: what `kubectl access` costs. Each figure beside the one without it, by turns, and its goal.
 
-import { type ChildProcess, spawn } from "node:child_process";
+import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { createWriteStream } from "node:fs";
 import { mkdtemp, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { Agent, createServer, request, type ServerOptions } from "node:https";
-import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { finished } from "node:stream/promises";
@@ -15,8 +14,12 @@ import { serverCertificate } from "../dev/certificates.ts";
 import { buildCli } from "../dev/cli.ts";
 import { startCluster } from "../dev/cluster.ts";
 import { kubeconfig } from "../dev/kubeconfig.ts";
+import { listen } from "../dev/listen.ts";
 import { progress } from "../dev/progress.ts";
 import { startStack } from "../dev/stack.ts";
+import { peakOf } from "./memory.ts";
+import { markdown } from "./table.ts";
+import { spread } from "./work.ts";
 
 const SMALL_REQUESTS = 3000;
 const MANY_REQUESTS = 10_000;
@@ -45,7 +48,7 @@ try {
     await close();
   }
   await rm(dir, { recursive: true, force: true });
-  console.log(table());
+  console.log(markdown(["figure", "kubectl access", "without", "goal", ""], rows));
 }
 
 /** A GET through the forwarder and straight to the same server, which answers at once. */
@@ -57,10 +60,9 @@ async function benchForwarder(cli: string): Promise<void> {
   const server = createServer(options, (asked, response) => {
     response.writeHead(200, { "content-type": "application/json" }).end(asked.url?.endsWith("healthz") ? "ok" : body);
   });
-  server.listen(0, "127.0.0.1");
-  await once(server, "listening");
-  closing.push(() => server.close() && server.closeAllConnections());
-  const origin = `https://127.0.0.1:${(server.address() as AddressInfo).port}`;
+  const { host, port, stop } = await listen(server);
+  closing.push(stop);
+  const origin = `https://${host}:${port}`;
   await writeFile(join(dir, "ca.crt"), ca);
   const file = await connect(cli, origin, join(dir, "ca.crt"), {
     CF_ACCESS_CLIENT_ID: "x",
@@ -87,7 +89,7 @@ async function benchForwarder(cli: string): Promise<void> {
       }
     }
   }
-  const [direct, through] = times.map(median) as [number, number];
+  const [direct, through] = times.map((all) => spread(all).median) as [number, number];
   const added = through - direct;
   row("GET of 1 KB, p50", `${through.toFixed(2)} ms`, `${direct.toFixed(2)} ms`, "<= 1 ms more", added <= 1);
   const agent = new Agent({ keepAlive: true, maxSockets: CONNECTIONS, ca: Buffer.from(authority, "base64") });
@@ -154,7 +156,9 @@ async function benchReplay(cli: string): Promise<void> {
   const args = ["explain", "--replay", file, "--against", against, "--policy", "identities.yaml"];
   const child = spawn(cli, args, { stdio: "ignore", cwd: join(import.meta.dirname, "..") });
   let most = 0;
-  const timer = setInterval(() => void peakOf(child).then((peak) => (most = Math.max(most, peak))), 100);
+  const timer = setInterval(() => {
+    most = Math.max(most, peakOf(child.pid ?? 0) || 0);
+  }, 100);
   const started = performance.now();
   await once(child, "close");
   clearInterval(timer);
@@ -192,7 +196,7 @@ async function benchStreams(cli: string): Promise<void> {
       times[0].push(await run(cluster.kubectl, ["--kubeconfig", direct, ...args]));
       times[1].push(await run(cluster.kubectl, ["--kubeconfig", through, ...args]));
     }
-    const [without, withIt] = times.map((all) => COPY_BYTES / MB / (median(all) / 1000)) as [number, number];
+    const [without, withIt] = times.map((all) => COPY_BYTES / MB / (spread(all).median / 1000)) as [number, number];
     const ratio = withIt / without;
     const speeds = [`${withIt.toFixed(0)} MB/s (${ratio.toFixed(2)})`, `${without.toFixed(0)} MB/s`] as const;
     row(name, speeds[0], speeds[1], ">= 0.8 of without", ratio >= 0.8);
@@ -243,12 +247,6 @@ async function run(program: string, args: string[], env: Record<string, string> 
   return performance.now() - started;
 }
 
-/** The most memory that a process has had, in bytes. */
-async function peakOf({ pid }: ChildProcess): Promise<number> {
-  const status = await readFile(`/proc/${pid}/status`, "utf8").catch(() => "");
-  return Number(status.match(/VmHWM:\s+(\d+) kB/)?.[1] ?? 0) * 1024;
-}
-
 /** An event of the gateway's log, by one of 500 people. */
 function event(number: number): string {
   const person = number % 500;
@@ -271,20 +269,9 @@ function event(number: number): string {
   })}\n`;
 }
 
-function median(times: number[]): number {
-  return times.toSorted((one, other) => one - other)[Math.floor(times.length / 2)] ?? Number.NaN;
-}
-
 function row(figure: string, value: string, without: string, goal: string, isReached: boolean): void {
   rows.push([figure, value, without, goal, isReached ? "reached" : "NOT REACHED"]);
   if (!isReached) {
     process.exitCode = 1;
   }
-}
-
-function table(): string {
-  const all = [["figure", "kubectl access", "without", "goal", ""], ...rows];
-  const widths = all[0]?.map((_, column) => Math.max(...all.map((cells) => cells[column]?.length ?? 0))) ?? [];
-  const line = (cells: string[]) => `| ${cells.map((cell, column) => cell.padEnd(widths[column] ?? 0)).join(" | ")} |`;
-  return [line(all[0] ?? []), line(widths.map((width) => "-".repeat(width))), ...all.slice(1).map(line)].join("\n");
 }

@@ -22,13 +22,18 @@ export class PeakMemory {
   }
 
   megabytes(): number {
-    return (status(this.#pid, "VmHWM") - this.#before) / MEGABYTE;
+    return (peakOf(this.#pid) - this.#before) / MEGABYTE;
   }
 
   /** What it is now. */
   now(): number {
     return (status(this.#pid, "VmRSS") - this.#before) / MEGABYTE;
   }
+}
+
+/** The most that a process has had since it began, in bytes; not a number once it has ended. */
+export function peakOf(pid: number): number {
+  return status(pid, "VmHWM");
 }
 
 /** In bytes. */

@@ -6,8 +6,13 @@ const HEAD = ["figure", "kube-access", "over", "", "ratio (quartiles)", "goal", 
 
 /** A table in Markdown, aligned to be read as it is. */
 export function table(rows: Row[]): string {
-  const lines = [HEAD, ...rows.flatMap(linesOf)];
-  const widths = HEAD.map((_, column) => Math.max(...lines.map((line) => line[column]?.length ?? 0)));
+  return markdown(HEAD, rows.flatMap(linesOf));
+}
+
+/** Lines of cells under a head, each column as wide as its widest cell. */
+export function markdown(head: string[], cells: string[][]): string {
+  const lines = [head, ...cells];
+  const widths = head.map((_, column) => Math.max(...lines.map((line) => line[column]?.length ?? 0)));
   const text = lines.map((line) => `| ${line.map((cell, column) => cell.padEnd(widths[column] ?? 0)).join(" | ")} |`);
   const rule = `|${widths.map((width) => "-".repeat(width + 2)).join("|")}|`;
   return [text[0], rule, ...text.slice(1)].join("\n");
