@@ -52,12 +52,18 @@ impl Grants {
             "take" => (200, self.change(move |kept| grant::take(&grant::held(kept, now() / 1000), &what)).await?),
             _ => return plain("", 404, "text/plain; charset=utf-8"),
         };
-        if outcome.is_ok() {
+        let (status, text) = told(outcome);
+        let written = match status {
+            200 => Some(done),
+            // It may hold all the same.
+            503 => Some(status),
+            _ => None,
+        };
+        if let Some(status) = written {
             for template in lines {
-                log(Level::Info, &audit::fill(template, done, now(), received));
+                log(Level::Info, &audit::fill(template, status, now(), received));
             }
         }
-        let (status, text) = told(outcome);
         plain(&text, status, "text/plain; charset=utf-8")
     }
 

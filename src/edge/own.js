@@ -32,19 +32,18 @@ export async function lines(state) {
 /**
  * Makes a change, while no other is made. `decide` is shown what is kept, and says what changes: the key, the text (empty for none), when it
  * ends in seconds since the Unix epoch, whether somebody has more after it, and the keys of what has ended; or nothing. Whoever gets
- * more has it last in Workers KV, and whoever gets less has it first: what is listed holds, whatever fails between the two.
+ * more has it last in Workers KV, and whoever gets less has it first. A write that fails may have come through, or may yet: so nothing is
+ * undone, and what may hold is listed, until it is taken back.
  */
 export function change(state, env, decide) {
   return state.blockConcurrencyWhile(async () => {
     const change = decide(await lines(state));
     if (!change) return true;
     const [to, text, until, gives, ...ended] = change;
-    const was = await state.storage.get(to);
     const steps = [() => keep(state, to, text), () => publish(env, `grants:${to}`, text, until)];
     try {
       for (const step of gives ? steps : steps.reverse()) await step();
     } catch {
-      await keep(state, to, was ?? "");
       return false;
     }
     await state.storage.delete(ended);

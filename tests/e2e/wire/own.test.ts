@@ -254,6 +254,39 @@ test("a client that goes away while its change is made takes nothing off the rec
   }
 });
 
+test("a grant whose writing failed may hold all the same: it is listed, on the record, and taken back", async () => {
+  const target = "/.kube-access/grants";
+  const of = (id: string) =>
+    stage.gateway.logs().flatMap((line) => {
+      const { message, grant, status } = JSON.parse(line);
+      return grant?.id === id ? [[message, status]] : [];
+    });
+  const groups = async (nonce: string) => {
+    stage.upstream.received.length = 0;
+    await stage.call({ token: await stage.token("bob", { claims: { identity_nonce: nonce } }) });
+    return stage.upstream.received[0]?.values("impersonate-group");
+  };
+  await stage.breakIdentities(true);
+  try {
+    const wish = { email: "bob@example.com", groups: ["on-call"], expires: inSeconds(600), reason: "INC-9" };
+    assertRefused(await give(wish), 503, /see then what holds/);
+  } finally {
+    await stage.breakIdentities(false);
+  }
+  assert.deepEqual(await groups("it came through"), ["developers", "on-call"]);
+  const [grant] = (await json<Grants>({ target })).grants;
+  assert.ok(grant, "what holds is listed");
+  await eventually("it is on the record", () => of(grant.id).length === 1);
+  assert.equal((await stage.call({ method: "DELETE", target: `${target}/${grant.id}` })).status, 200);
+  await eventually("its end is as well", () => of(grant.id).length === 2);
+  assert.deepEqual(of(grant.id), [
+    ["grant given", 503],
+    ["grant taken back", 200],
+  ]);
+  assert.deepEqual((await json<Grants>({ target })).grants, []);
+  assert.deepEqual(await groups("it is taken back"), ["developers"]);
+});
+
 test("whoever RBAC does not let gives and takes nothing back, and sees their own alone", async () => {
   const wish = { email: "bob@example.com", groups: ["on-call", "developers"], expires: inSeconds(600), reason: "r" };
   allowed = ({ verb, name }) => !(verb === "create" && name === "developers");

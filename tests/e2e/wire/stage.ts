@@ -71,6 +71,8 @@ export interface Stage {
   hurry(times: number): Promise<void>;
   /** Lets writes to the bucket of recordings fail, or no longer; needs `hasClock`. */
   breakRecordings(isBroken: boolean): Promise<void>;
+  /** Lets writes to Workers KV be reported as failed, although they come through, or no longer; needs `hasClock`. */
+  breakIdentities(isBroken: boolean): Promise<void>;
   stop(): Promise<void>;
 }
 
@@ -170,6 +172,7 @@ export async function startStage(options: StageOptions = {}): Promise<Stage> {
     advance: (seconds) => tellClock(`Forward: ${seconds}`),
     hurry: (times) => tellClock(`Pace: ${times}`),
     breakRecordings: (isBroken) => tellClock(`Recordings: ${isBroken ? "broken" : "whole"}`),
+    breakIdentities: (isBroken) => tellClock(`Identities: ${isBroken ? "broken" : "whole"}`),
     stop: async () => {
       await gateway.stop();
       await stopAround();
@@ -231,7 +234,14 @@ function clockedWorker(build = resolve(import.meta.dirname, "../../../build")): 
   const clock = `
     let forward = 0;
     let pace = 1;
-    let put;
+    const puts = {};
+    const fail = () => Promise.reject(new Error("put: internal error (10001)"));
+    const breaking = {
+      RECORDINGS: fail,
+      IDENTITIES(...given) {
+        return puts.IDENTITIES.apply(this, given).then(fail);
+      },
+    };
     const now = Date.now;
     Date.now = () => now() + forward * 1000;
     globalThis.Date = class extends Date {
@@ -245,11 +255,13 @@ function clockedWorker(build = resolve(import.meta.dirname, "../../../build")): 
       fetch(request, env, context) {
         forward += Number(request.headers.get("x-clock-forward"));
         pace = Number(request.headers.get("x-clock-pace")) || pace;
-        const recordings = request.headers.get("x-clock-recordings");
-        if (recordings) {
-          const bucket = Object.getPrototypeOf(env.RECORDINGS);
-          put ??= bucket.put;
-          bucket.put = recordings === "whole" ? put : () => Promise.reject(new Error("put: internal error (10001)"));
+        for (const [name, broken] of Object.entries(breaking)) {
+          const told = request.headers.get("x-clock-" + name);
+          if (told) {
+            const store = Object.getPrototypeOf(env[name]);
+            puts[name] ??= store.put;
+            store.put = told === "whole" ? puts[name] : broken;
+          }
         }
         return wrapped.fetch(request, env, context);
       },
