@@ -15,9 +15,11 @@ use std::borrow::Cow;
 use thiserror::Error;
 
 use crate::target::Target;
-use words::{CORE_GROUP, SELF_REVIEWS, STREAMS, bit, is_cluster_scoped, is_discovery};
+use pattern::{Kind, Part, Pattern, is_any, matches_url};
+use words::{SELF_REVIEWS, STREAMS, bit, is_cluster_scoped, is_discovery};
 
 mod account;
+mod pattern;
 mod stay;
 pub mod words;
 
@@ -97,30 +99,6 @@ struct Rule {
     is_of_urls: bool,
     /// Where its lists begin and end: URLs, or API groups, resources, namespaces, names.
     bounds: [usize; 5],
-}
-
-/// `text`, or with a star at its end what begins with it; `*/text` of any resource.
-#[derive(Debug)]
-struct Pattern<'m> {
-    text: &'m str,
-    kind: Kind,
-    /// Of most patterns it tells that they do not match: the digest of the whole text, or its first byte.
-    sign: u32,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
-    Whole,
-    Start,
-    Subresource,
-    StartOfSubresource,
-}
-
-/// A text that patterns are held against, with its signs.
-struct Part<'t> {
-    text: &'t str,
-    digest: u32,
-    first: u32,
 }
 
 /// What a request asks for, as rules are held against it.
@@ -421,40 +399,6 @@ impl<'t> Asked<'t> {
     }
 }
 
-impl<'m> Pattern<'m> {
-    fn parse(text: &'m str) -> Self {
-        let (subresource, text) = text.strip_prefix("*/").map_or((false, text), |text| (true, text));
-        let (is_start, text) = text.strip_suffix('*').map_or((false, text), |text| (true, text));
-        let kind = match (subresource, is_start) {
-            (false, false) => Kind::Whole,
-            (false, true) => Kind::Start,
-            (true, false) => Kind::Subresource,
-            (true, true) => Kind::StartOfSubresource,
-        };
-        let text = if text == CORE_GROUP { "" } else { text };
-        let Part { digest, first, .. } = Part::of(text);
-        Self { text, kind, sign: if is_start { first } else { digest } }
-    }
-
-    fn matches(&self, text: &Part<'_>) -> bool {
-        match self.kind {
-            Kind::Whole | Kind::Subresource => self.sign == text.digest && self.text == text.text,
-            // A star alone begins everything, but for a subresource where there is none.
-            Kind::Start => self.text.is_empty() || (self.sign == text.first && text.text.starts_with(self.text)),
-            Kind::StartOfSubresource => !text.text.is_empty() && text.text.starts_with(self.text),
-        }
-    }
-}
-
-impl<'t> Part<'t> {
-    fn of(text: &'t str) -> Self {
-        // FNV-1a.
-        let digest =
-            text.bytes().fold(0x811c_9dc5, |digest: u32, byte| (digest ^ u32::from(byte)).wrapping_mul(0x0100_0193));
-        Self { text, digest, first: text.bytes().next().map_or(0, u32::from) }
-    }
-}
-
 /// The subresource. The deprecated form with `proxy` in front is one by another name; which verb that would be, nobody says.
 fn subresource_of<'t>(target: &'t Target<'_>) -> &'t str {
     if target.verb == "proxy" { "proxy" } else { &target.subresource }
@@ -471,15 +415,6 @@ fn resource_of<'t>(target: &'t Target<'_>) -> Cow<'t, str> {
 /// The name in `scheme:name:port` and in `name:port`.
 fn bare(name: &str) -> &str {
     name.split(':').nth(usize::from(name.matches(':').count() > 1)).unwrap_or(name)
-}
-
-fn is_any(patterns: &[Pattern<'_>], text: &Part<'_>) -> bool {
-    patterns.is_empty() || patterns.iter().any(|pattern| pattern.matches(text))
-}
-
-/// A slash at the end changes nothing: servers of such URLs take both.
-fn matches_url(urls: &[Pattern<'_>], url: &str) -> bool {
-    is_any(urls, &Part::of(url)) || url.strip_suffix('/').is_some_and(|url| is_any(urls, &Part::of(url)))
 }
 
 #[cfg(test)]

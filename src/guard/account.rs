@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::words::{OF_RESOURCES, OF_URLS, VERBS};
-use super::{Guards, Held, Kind, Pattern, Record, Rule};
+use super::{Guards, Held, Pattern, Record, Rule};
 
 /// A guard that holds for somebody.
 #[derive(Debug, Serialize)]
@@ -109,16 +109,4 @@ impl<'m> Guards<'m> {
 
 fn verbs(set: u16) -> Vec<&'static str> {
     (0..).zip(VERBS).filter(|(place, _)| set >> place & 1 == 1).map(|(_, verb)| verb).collect()
-}
-
-impl Pattern<'_> {
-    fn written(&self) -> String {
-        let text = self.text;
-        match self.kind {
-            Kind::Whole => text.to_owned(),
-            Kind::Start => format!("{text}*"),
-            Kind::Subresource => format!("*/{text}"),
-            Kind::StartOfSubresource => format!("*/{text}*"),
-        }
-    }
 }
