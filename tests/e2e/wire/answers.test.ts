@@ -198,7 +198,7 @@ test("a refusal has the form that makes kubectl print its sentence", async () =>
 
 test("a connection that breaks before the answer is an error, and repeated only where that is safe", async () => {
   const breaking: Script = (request) => {
-    request.wire.socket.resetAndDestroy();
+    request.breakOff();
   };
   for (const [call, retry] of [
     [{}, ["1"]],

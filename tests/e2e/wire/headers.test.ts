@@ -322,7 +322,7 @@ test("case 104: a stream that is asked for without its upgrade is asked for once
   ] as const) {
     stage.upstream.reset();
     stage.upstream.script((request) => {
-      if (stage.upstream.received.length <= breaks) request.wire.socket.resetAndDestroy();
+      if (stage.upstream.received.length <= breaks) request.breakOff();
       else request.answer("403 Forbidden", ["Content-Type: application/json"], "{}");
     });
     const answer = await send({ method: "POST", target, lines: [...lines] });

@@ -112,7 +112,7 @@ test("case 137: every request that is refused leaves one too, with the reason th
 });
 
 test("case 137: a failure of the way leaves an event, as an error", async () => {
-  stage.upstream.script((request) => void request.wire.socket.resetAndDestroy());
+  stage.upstream.script((request) => void request.breakOff());
   const { event, line } = await logged({});
   assert.equal(event.responseStatus.code, 502);
   assert.equal(line.level, "error");
@@ -171,7 +171,7 @@ test("case 138: no secret is in any line or any answer, at the most talkative le
   }
   // Failures of the way, with a body that is a secret.
   for (const script of [
-    (request: Parameters<typeof cluster>[0]) => void request.wire.socket.resetAndDestroy(),
+    (request: Parameters<typeof cluster>[0]) => void request.breakOff(),
     (request: Parameters<typeof cluster>[0]) => request.answer("502 Bad Gateway", ["Content-Type: text/html"], secret),
   ]) {
     stage.upstream.script(script);

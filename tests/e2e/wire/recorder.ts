@@ -9,10 +9,12 @@ export class Received {
   readonly head: Head;
   readonly wire: Wire;
   readonly #pieces: AsyncGenerator<Buffer>;
+  readonly #connection: Socket;
 
-  constructor(head: Head, wire: Wire) {
+  constructor(head: Head, wire: Wire, connection: Socket) {
     this.head = head;
     this.wire = wire;
+    this.#connection = connection;
     this.#pieces = pieces(wire, head, false);
   }
 
@@ -54,6 +56,11 @@ export class Received {
   begin(status: string, lines: string[]): void {
     this.wire.write(`HTTP/1.1 ${status}\r\n${lines.map((line) => `${line}\r\n`).join("")}\r\n`);
   }
+
+  /** Breaks the connection, as a server does that is no more: TLS is not ended, and the other side is told by a reset. */
+  breakOff(): void {
+    this.#connection.resetAndDestroy();
+  }
 }
 
 /** Answers one request. An upgraded connection is the script's until it returns. */
@@ -75,23 +82,31 @@ export interface Recorder {
 export async function startRecorder(port = 0, certificate?: { cert: string; key: string }): Promise<Recorder> {
   let script: Script = ok;
   let received: Received[] = [];
+  // As TCP has them, below TLS.
+  const connections = new Set<Socket>();
   const serve = async (socket: Socket) => {
-    const wire = new Wire(socket);
+    const connection = [...connections].find(({ remotePort }) => remotePort === socket.remotePort) ?? socket;
+    // It waits as long as its clients do: an idle connection is no fault, and what hangs is a test's to tell.
+    const wire = new Wire(socket, Number.POSITIVE_INFINITY);
     for (let head = await readHead(wire); head; head = await readHead(wire)) {
-      const request = new Received(head, wire);
+      const request = new Received(head, wire, connection);
       received.push(request);
       await script(request);
       if (wire.hasEnded || socket.destroyed || request.values("upgrade").length > 0) {
         return socket.end();
       }
-      // The next request on this connection begins after this one's body.
-      await request.body();
+      // The next request on this connection begins after this one's body; none does after a body that breaks off.
+      await request.body().catch(() => {});
     }
     socket.end();
   };
   const server = certificate ? createTlsServer({ ...certificate, allowHalfOpen: true }, serve) : createServer(serve);
+  server.on("connection", (connection: Socket) => {
+    connections.add(connection);
+    connection.on("close", () => connections.delete(connection));
+  });
   return {
-    ...(await listen(server, port)),
+    ...(await listen(server, port, connections)),
     get received() {
       return received;
     },
@@ -109,18 +124,17 @@ function ok(request: Received): void {
   request.answer("200 OK", ["Content-Type: application/json"], "{}\n");
 }
 
-async function listen(server: Server, port: number): Promise<{ host: string; port: number; stop(): Promise<void> }> {
-  const sockets = new Set<Socket>();
-  server.on("connection", (socket) => {
-    sockets.add(socket);
-    socket.on("close", () => sockets.delete(socket));
-  });
+async function listen(
+  server: Server,
+  port: number,
+  connections: Set<Socket>,
+): Promise<{ host: string; port: number; stop(): Promise<void> }> {
   server.listen(port, "127.0.0.1");
   await once(server, "listening");
   const stop = async () => {
     const closed = once(server, "close");
     server.close();
-    for (const socket of sockets) {
+    for (const socket of connections) {
       socket.destroy();
     }
     await closed;

@@ -3,7 +3,7 @@
 import type { Socket } from "node:net";
 import { ownTime } from "../../own-time.ts";
 
-/** Beyond it something hangs. Generous, since the machine may be busy. */
+/** Beyond it something hangs that a test waits for. Generous, since the machine may be busy. */
 const LIMIT_MS = 30_000;
 
 export interface Head {
@@ -24,16 +24,18 @@ export function names({ lines }: Head): string[] {
   return lines.map(nameOf);
 }
 
-/** The receiving side of a socket, read piece by piece. */
+/** The receiving side of a socket, read piece by piece. What does not come within `limitMs` is a failure. */
 export class Wire {
   readonly socket: Socket;
+  readonly #limitMs: number;
   #chunks: Buffer[] = [];
   #length = 0;
   #ended = false;
   #wake: () => void = () => {};
 
-  constructor(socket: Socket) {
+  constructor(socket: Socket, limitMs = LIMIT_MS) {
     this.socket = socket;
+    this.#limitMs = limitMs;
     socket.setNoDelay(true);
     socket.on("data", (chunk) => {
       this.#chunks.push(chunk);
@@ -81,7 +83,7 @@ export class Wire {
   }
 
   /** Waits for the other side to end the connection, whatever it sends before. */
-  async ended(limitMs = LIMIT_MS): Promise<void> {
+  async ended(limitMs = this.#limitMs): Promise<void> {
     await this.#until(() => false, limitMs);
   }
 
@@ -90,7 +92,7 @@ export class Wire {
     return this.#ended;
   }
 
-  async #until(isReady: () => boolean, limitMs = LIMIT_MS): Promise<void> {
+  async #until(isReady: () => boolean, limitMs = this.#limitMs): Promise<void> {
     const deadline = ownTime() + limitMs;
     while (!isReady() && !this.#ended) {
       const left = deadline - ownTime();
@@ -98,7 +100,7 @@ export class Wire {
         throw new Error(`nothing came within ${limitMs} ms; read so far: ${this.#all().toString("latin1", 0, 300)}`);
       }
       await new Promise<void>((wake) => {
-        const timer = setTimeout(wake, left);
+        const timer = Number.isFinite(left) ? setTimeout(wake, left) : undefined;
         this.#wake = () => {
           clearTimeout(timer);
           wake();
