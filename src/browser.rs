@@ -47,6 +47,7 @@ pub fn check_own(request: &Request<'_>, reach: Reach) -> Result<(), Error> {
     let head = &request.head;
     let site = head.header("sec-fetch-site");
     let is_from_own = match site {
+        None if is_by_local_proxy(head) => !is_marked(head) && !has_habits(head),
         None => !is_marked(head),
         Some(_) if is_by_local_proxy(head) => false,
         Some("same-origin") => true,
@@ -87,6 +88,12 @@ fn is_marked(head: &Head<'_>) -> bool {
             || matches!(name, "sec-purpose" | "purpose")
     };
     head.headers().iter().any(|(name, _)| is_mark(name))
+}
+
+/// Whether a head has what browsers send with each request, also those that mark none: an old one, and every one that has reached a
+/// proxy on its machine by a name that is not the loopback's, over http. No page can have its browser leave out the languages.
+fn has_habits(head: &Head<'_>) -> bool {
+    ["accept-language", "cookie", "referer"].iter().any(|name| head.header(name).is_some())
 }
 
 /// Whether the first hop was on the caller's own machine. Go's `ReverseProxy`, in `kubectl proxy` and in the back ends of Lens
@@ -235,6 +242,11 @@ mod tests {
         for (method, reach, headers, expected) in [
             ("GET", Data, "", true),
             ("POST", Change, "", true),
+            ("GET", Data, "\naccept-language:", false),
+            ("GET", Data, "\ncookie:a=b", false),
+            ("GET", Data, "\nreferer:http://dashboard.internal:8001/api", false),
+            ("GET", Document, "\naccept-language:de\naccept:text/html", false),
+            ("POST", Change, "\naccept-language:de", false),
             ("GET", Document, opened, false),
             ("GET", Data, "\nsec-fetch-site:same-origin", false),
             ("POST", Change, "\nsec-fetch-site:same-origin\norigin:http://127.0.0.1:8001", false),

@@ -33,6 +33,7 @@ pub struct Caller {
     acts_as: Option<Impersonated>,
     lines: String,
     ends: Deadline,
+    login_ends: u64,
 }
 
 /// Callers who act as somebody else, as the API server let them.
@@ -90,13 +91,20 @@ impl Caller {
     pub fn new(identity: Identity, held: Held) -> Self {
         let extras = identity.extras().iter().map(|(extra, value)| (name_of(extra.key()), value));
         let lines = lines(identity.user(), identity.groups(), extras);
-        Self { lines, identity, held, acts_as: None, ends: Deadline { at: u64::MAX, why: Why::Token } }
+        Self {
+            lines,
+            identity,
+            held,
+            acts_as: None,
+            ends: Deadline { at: u64::MAX, why: Why::Token },
+            login_ends: u64::MAX,
+        }
     }
 
-    /// The same caller, whom what let them in carries so far.
+    /// The same caller, whom what let them in carries so far, and whose login at Access ends then.
     #[must_use]
-    pub fn ending(self, ends: Deadline) -> Self {
-        Self { ends, ..self }
+    pub fn ending(self, ends: Deadline, login_ends: u64) -> Self {
+        Self { ends, login_ends, ..self }
     }
 
     /// The same caller as somebody else. The extras of both are ordered by the names of their headers.
@@ -133,6 +141,12 @@ impl Caller {
     #[must_use]
     pub fn acts_as(&self) -> Option<&Impersonated> {
         self.acts_as.as_ref()
+    }
+
+    /// The end of the caller's login at Access, in seconds since the Unix epoch.
+    #[must_use]
+    pub fn login_ends(&self) -> u64 {
+        self.login_ends
     }
 
     /// Until when the caller may stay: the end of their token, entry and grants.

@@ -216,14 +216,12 @@ fn refuse(asked: &Request<'_>, journey: &Journey<'_>, refusal: &Refusal) -> Resu
     let entry = Entry { request: asked, caller: journey.caller(), refusal: Some(refusal) };
     let (records, page) =
         with_gateway(&JsValue::UNDEFINED, |gateway| (gateway.records(&entry), refusal.page(asked, gateway.contact())));
+    let is_own = page.is_some() || crate::own::read(&asked.head).is_some();
     let answer = page.unwrap_or_else(|| refusal.answer(asked));
     write(asked, &records, answer.status);
     let init = head(answer.status, answer.content_type, answer.retry_after)?;
     let response = web_sys::Response::new_with_opt_str_and_init(Some(&answer.body), &init)?;
-    if crate::own::read(&asked.head).is_none() {
-        return Ok(response);
-    }
-    own::secured(response, own::policy_of(answer.content_type))
+    if is_own { own::secured(response, own::policy_of(answer.content_type)) } else { Ok(response) }
 }
 
 /// An answer of the gateway's own. The runtime leaves the body out where the method is HEAD.

@@ -204,10 +204,10 @@ impl<'m> Gateway<'m> {
         };
         let (identity, until) = self.map.identify(claims, stored, &membership, now)?;
         let why = if until == claims.expires() { Why::Token } else { Why::Policy };
-        let ends = Deadline { at: until, why };
+        let (ends, login_ends) = (Deadline { at: until, why }, claims.expires());
         let until = until.min(known_until).min(if self.has_store { now + REMEMBER_SECONDS } else { u64::MAX });
         let held = self.guards.held_by(identity.user(), identity.groups());
-        let caller = Rc::new(Caller::new(identity, held).ending(ends));
+        let caller = Rc::new(Caller::new(identity, held).ending(ends, login_ends));
         // A key that was withdrawn meanwhile vouches for this request, and for none after it.
         if let Some(key) = journey.key.take().filter(|key| self.ring.keys().contains(key)) {
             self.callers.remember(text, Rc::clone(&caller), key, until);

@@ -8,6 +8,7 @@
 use chrono::SecondsFormat;
 use serde::Serialize;
 
+use crate::guard::words::OWN_GROUP;
 use crate::head::Head;
 use crate::identity::entry::{MAX_ENTRY_BYTES, MAX_GRANTS, moment};
 use crate::identity::{Identity, IdentityMap, name};
@@ -19,9 +20,6 @@ use crate::target;
 
 /// Where they are.
 pub const PATH: &str = "/.kube-access/grants";
-
-/// The API group by which RBAC gives them.
-pub const GROUP: &str = "kube-access.dev";
 
 /// How long a grant may last, in seconds.
 const MAX_SECONDS: u64 = 30 * 86_400;
@@ -112,6 +110,15 @@ pub struct Grant {
     pub by: String,
 }
 
+/// Whose grants are shown.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Whose {
+    /// Everybody's.
+    Everybody,
+    /// Those of one caller, by the key of their entry; whoever has none has no grants.
+    Caller(Option<String>),
+}
+
 /// A grant that holds, and whose.
 #[derive(Debug)]
 pub struct Held<'a> {
@@ -154,10 +161,10 @@ pub fn read(head: &Head<'_>) -> Option<Result<Call, Error>> {
     Some(call)
 }
 
-/// What the API server is asked about one group, or about all of them.
+/// What RBAC and guards are asked about one group, or about all of them.
 #[must_use]
-pub fn question<'a>(verb: &'a str, group: &'a str) -> String {
-    review::body(Attributes { verb, group: GROUP, resource: "grants", subresource: "", name: group })
+pub fn question<'a>(verb: &'static str, group: &'a str) -> Attributes<'a> {
+    Attributes { verb, group: OWN_GROUP, resource: "grants", subresource: "", name: group }
 }
 
 /// Whether a grant may be given, seen or taken back, as the API server answered for each of its groups.
@@ -233,25 +240,35 @@ pub fn key_of(identity: &Identity) -> Option<String> {
     identity.email().map(|email| format!("email:{email}")).or_else(service_token)
 }
 
-/// The beginning of a list: whose it is, and which groups the caller may give and take back, as far as the API server's rules say.
-/// What they do not say is ruled when it is done.
+/// The beginning of a list: whose it is, and which groups the caller may give and take back, as far as the API server's rules say,
+/// and guards let pass. What the rules do not say is ruled when it is done.
 #[must_use]
-pub fn opening(sees_all: bool, groups: &[String], rules: Option<&str>) -> String {
+pub fn opening(
+    whose: &Whose,
+    groups: &[String],
+    rules: Option<&str>,
+    passes: impl Fn(Attributes<'_>) -> bool,
+) -> String {
     let rules = rights::rules(rules);
-    let may = |verb: &str, group: &str| rules.as_ref().is_none_or(|rules| rules.allow(verb, GROUP, "grants", group));
+    let is_given = |verb, group: &str| rules.as_ref().is_none_or(|rules| rules.allow(verb, OWN_GROUP, "grants", group));
+    let may = |verb, group: &str| is_given(verb, group) && passes(question(verb, group));
     let groups = groups.iter().map(|group| {
         let name = serde_json::to_string(group).unwrap_or_default();
         let (gives, takes) = (may("create", group), may("delete", group));
         format!(r#"{{"name":{name},"mayGive":{gives},"mayTake":{takes}}}"#)
     });
-    let scope = if sees_all { "all" } else { "own" };
+    let scope = if *whose == Whose::Everybody { "all" } else { "own" };
     format!(r#"{{"scope":"{scope}","groups":[{}]"#, groups.collect::<Vec<_>>().join(","))
 }
 
-/// The rest of it: the grants that hold, or those of one caller alone.
+/// The rest of it: the grants that hold.
 #[must_use]
-pub fn page(opening: &str, held: &[Held<'_>], own: Option<&str>) -> String {
-    let shown = held.iter().filter(|grant| own.is_none_or(|own| own == grant.to)).map(Held::json);
+pub fn page(opening: &str, held: &[Held<'_>], whose: &Whose) -> String {
+    let is_shown = |grant: &&Held<'_>| match whose {
+        Whose::Everybody => true,
+        Whose::Caller(key) => key.as_deref() == Some(grant.to),
+    };
+    let shown = held.iter().filter(is_shown).map(Held::json);
     format!("{opening},\"grants\":[{}]}}\n", shown.collect::<Vec<_>>().join(","))
 }
 
@@ -328,6 +345,16 @@ pub fn in_full(to: &str, json: &str) -> String {
     let whose = serde_json::to_string(whose).unwrap_or_default();
     let rest = json.strip_prefix('{').unwrap_or_default();
     format!(r#"{{"{kind}":{whose},{rest}"#)
+}
+
+/// The same with what whoever gives it should know: that it may be for nobody.
+#[must_use]
+pub fn noted(grant: String, is_for_somebody: bool) -> String {
+    const NOTE: &str = "no entry of the policy lets them in, and a grant alone does not: see that the address is right, and that Workers KV or the policy has an entry";
+    match grant.strip_suffix('}').filter(|_| !is_for_somebody) {
+        Some(members) => format!(r#"{members},"note":"{NOTE}"}}"#),
+        None => grant,
+    }
 }
 
 impl Change {

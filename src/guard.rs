@@ -111,8 +111,16 @@ struct Asked<'t> {
     group: Part<'t>,
     namespace: Part<'t>,
     name: Part<'t>,
-    /// Whether any name will do.
-    is_of_any_name: bool,
+    whichever: Whichever,
+}
+
+/// Of objects in a question without a name: what of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Whichever {
+    /// What is asked for as it stands: all of it.
+    Named,
+    /// Some of it: that by any name.
+    Any,
 }
 
 impl<'m> Guards<'m> {
@@ -216,11 +224,11 @@ impl<'m> Guards<'m> {
         }
     }
 
-    /// The name of the first guard that takes this away, or with `is_of_any_name` some of it: that of objects by some names.
+    /// The name of the first guard that takes this away, or some of it.
     #[must_use]
-    pub fn taker(&self, held: &Held, target: &Target<'_>, is_of_any_name: bool) -> Option<&'m str> {
+    pub fn taker(&self, held: &Held, target: &Target<'_>, whichever: Whichever) -> Option<&'m str> {
         let resource = resource_of(target);
-        let asked = Asked { is_of_any_name, ..Asked::of(target, &resource) };
+        let asked = Asked { whichever, ..Asked::of(target, &resource) };
         self.first(held, &asked).map(|guard| guard.name)
     }
 
@@ -248,11 +256,17 @@ impl Guards<'_> {
     /// every pod of the node, whatever it is called.
     #[must_use]
     pub fn stay(&self, held: &Held, target: &Target<'_>) -> Option<Stay> {
+        self.stay_of(held, target, Whichever::Named)
+    }
+
+    /// The same, or what they ask of some of it.
+    #[must_use]
+    pub fn stay_of(&self, held: &Held, target: &Target<'_>, whichever: Whichever) -> Option<Stay> {
         if self.sessions.is_empty() || !target.is_long_running() {
             return None;
         }
         let resource = resource_of(target);
-        let asked = Asked::of(target, &resource);
+        let asked = Asked { whichever, ..Asked::of(target, &resource) };
         let asks = |session: &&Session<'_>| {
             let [start, namespaces, names] = session.bounds;
             let is_named = || asked.is_in(self.list(start, namespaces)) && asked.names(self.list(namespaces, names));
@@ -340,7 +354,7 @@ impl<'t> Asked<'t> {
             group: Part::of(&target.group),
             namespace: Part::of(&target.namespace),
             name: Part::of(&target.name),
-            is_of_any_name: false,
+            whichever: Whichever::Named,
         }
     }
 
@@ -379,7 +393,7 @@ impl<'t> Asked<'t> {
 
     /// Whether what is asked for may have one of these names. Behind `proxy` a name may stand between a scheme and a port.
     fn names(&self, names: &[Pattern<'_>]) -> bool {
-        let is_one_of_all = || self.is_of_any_name || (self.name.text.is_empty() && self.is_collective());
+        let is_one_of_all = || self.whichever == Whichever::Any || (self.name.text.is_empty() && self.is_collective());
         let is_behind_proxy = || self.subresource.text == "proxy" && is_any(names, &Part::of(bare(self.name.text)));
         is_any(names, &self.name) || is_one_of_all() || is_behind_proxy()
     }

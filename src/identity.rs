@@ -321,6 +321,22 @@ impl IdentityMap<'_> {
         }
     }
 
+    /// Whether an entry may let in whoever has this key in Workers KV: their own, their domain's, or one for a group of the identity
+    /// provider, which they may be in.
+    #[must_use]
+    pub fn may_let_in(&self, key: &str) -> bool {
+        let lets_in = |line: &str| line.split('\t').nth(2).is_some_and(|user| !user.is_empty());
+        match key.split_once(':') {
+            Some(("email", email)) => {
+                find(self.emails, email).is_some()
+                    || domain(email).is_some_and(|domain| find(self.email_domains, domain).is_some())
+                    || self.idp_groups.lines().any(lets_in)
+            }
+            Some((_, client_id)) => find(self.service_tokens, client_id).is_some(),
+            None => false,
+        }
+    }
+
     /// What the entries give that name one of the caller's groups.
     fn given_to<'b>(&'b self, membership: &'b Membership, now: u64) -> impl Iterator<Item = Given> + 'b {
         let rows = self.idp_groups.lines().filter_map(|line| {

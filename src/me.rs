@@ -59,6 +59,9 @@ struct Me<'a> {
     service_token: Option<&'a str>,
     rule: &'static str,
     groups: Vec<Group<'a>>,
+    /// When the login at Access ends.
+    login: String,
+    /// The earliest end of the login, the entry and the grants.
     until: String,
     why: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -129,6 +132,7 @@ pub fn json(question: Question<'_>, answers: Answers<'_>) -> String {
         service_token: identity.subject().filter(|_| identity.email().is_none()),
         rule: identity.rule().name(),
         groups: groups.collect(),
+        login: moment(caller.login_ends()),
         until: moment(ends.at),
         why: if ends.why == Why::Token { "token" } else { "policy" },
         act_as: acts(identity.act_as()),

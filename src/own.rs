@@ -96,10 +96,10 @@ pub enum Reply {
     Download(String, String),
     /// About sessions, whoever they belong to.
     Sessions(sessions::Call),
-    /// The grants that hold: all of them or the caller's own, and the beginning of the answer.
-    Grants(Option<String>, String),
-    /// A grant, to whom, as it is kept.
-    Give(String, grant::Grant),
+    /// The grants that hold: whose, and the beginning of the answer.
+    Grants(grant::Whose, String),
+    /// A grant, to whom, as it is kept, and whether an entry may let them in.
+    Give(String, grant::Grant, bool),
     /// The end of a grant of this name, which is this.
     Take(String, String),
 }

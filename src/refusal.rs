@@ -159,13 +159,8 @@ impl Refusal {
             return None;
         }
         let contact = if contact.is_empty() { "this gateway's administrator" } else { contact };
-        let (heading, remedy) = if matches!(self, Self::Identity(identity::Error::NotMapped(_))) {
-            ("You are in no entry", format!("Ask {contact} for one, and send them this:"))
-        } else if self.is_ours() {
-            ("Not right now", format!("If it stays so, tell {contact}, and send them this:"))
-        } else {
-            ("Not for you", format!("If it should be, ask {contact}, and send them this:"))
-        };
+        let (heading, sentence, remedy) = self.in_words();
+        let remedy = remedy.replace("{contact}", contact);
         let head = &request.head;
         let moment = timestamp(head.received, SecondsFormat::Secs);
         let facts = [
@@ -176,13 +171,37 @@ impl Refusal {
         ];
         let facts = facts.iter().filter(|(_, fact)| !fact.is_empty()).map(|(name, fact)| format!("{name}: {fact}\n"));
         let facts: String = [format!("{self}\n")].into_iter().chain(facts).collect();
-        let [sentence, remedy, facts] = [&self.to_string(), &remedy, &facts].map(|text| escaped(text));
         let style = own::of_strangers();
-        let body = format!(
-            r#"<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>{heading} - kube-access</title><link rel="stylesheet" href="{style}"></head><body class="refused"><main><h1>{heading}</h1><p>{sentence}.</p><p>{remedy}</p><pre>{facts}</pre></main></body></html>
-"#
-        );
+        let parts = [
+            ("heading", heading),
+            ("sentence", &sentence),
+            ("remedy", &remedy),
+            ("facts", facts.trim_end()),
+            ("style", &style),
+        ];
+        let body = filled(PAGE, &parts);
         Some(Answer { status: self.status(), content_type: "text/html; charset=utf-8", retry_after: None, body })
+    }
+
+    /// For people: a heading, what is the matter, and what to do.
+    fn in_words(&self) -> (&'static str, String, &'static str) {
+        let (heading, remedy) = if let Self::Identity(identity::Error::NotMapped(name)) = self {
+            let known =
+                format!("Cloudflare Access knows you as {name}, but no entry of this gateway's policy names you.");
+            return ("You are in no entry", known, "Ask {contact} for one, and send them this:");
+        } else if matches!(self, Self::Unauthenticated(_)) {
+            (
+                "Log in again",
+                "Opening this page anew leads to the login. If it does not, tell {contact}, and send them this:",
+            )
+        } else if matches!(self, Self::Own(own::Error::NoPage)) {
+            ("There is no page here", "kubectl works without it. {contact} can be sent this:")
+        } else if self.is_ours() {
+            ("Not right now", "If it stays so, tell {contact}, and send them this:")
+        } else {
+            ("Not for you", "If it should be, ask {contact}, and send them this:")
+        };
+        (heading, [&capitalised(&self.to_string()), "."].concat(), remedy)
     }
 
     fn code(&self) -> (u16, &'static str) {
@@ -245,6 +264,30 @@ impl Refusal {
         let is_safe = went_nowhere || (is_unsure && changes_nothing) || matches!(self, Self::KeysUnavailable(_));
         is_safe.then_some(1)
     }
+}
+
+/// The page of refusals, with its parts in braces.
+const PAGE: &str = include_str!("../page/refused.html");
+
+/// A template with its parts, as text, each where its name stands in braces. What is filled in is not looked at again.
+fn filled(template: &str, parts: &[(&str, &str)]) -> String {
+    let mut page = String::new();
+    for piece in template.split_inclusive(['{', '}']) {
+        let name = piece.strip_suffix('}').unwrap_or_default();
+        match parts.iter().find(|(known, _)| *known == name) {
+            Some((_, text)) => page.push_str(&escaped(text)),
+            None => page.push_str(piece.trim_end_matches('{')),
+        }
+    }
+    page
+}
+
+fn capitalised(text: &str) -> String {
+    let mut text = text.to_owned();
+    if let Some(first) = text.get_mut(..1) {
+        first.make_ascii_uppercase();
+    }
+    text
 }
 
 /// A text as HTML shows it.

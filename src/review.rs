@@ -1,6 +1,9 @@
 //! Asking the API server what a caller may: `authorization.k8s.io/v1`, `SelfSubjectAccessReview`, sent as the caller.
 
+use std::borrow::Cow;
+
 use crate::json::Object;
+use crate::target::Target;
 
 /// Where the API server is asked.
 pub const PATH: &str = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews";
@@ -15,7 +18,7 @@ pub const MAX_BYTES: usize = 64 * 1024;
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Attributes<'a> {
     /// The verb.
-    pub verb: &'a str,
+    pub verb: &'static str,
     /// The API group; empty for the core group.
     pub group: &'a str,
     /// The resource, in the plural.
@@ -24,6 +27,22 @@ pub struct Attributes<'a> {
     pub subresource: &'a str,
     /// The object; empty for all of them.
     pub name: &'a str,
+}
+
+impl<'a> Attributes<'a> {
+    /// A request for what is asked about, as a guard looks at it.
+    #[must_use]
+    pub fn target(&self) -> Target<'a> {
+        Target {
+            verb: self.verb,
+            is_resource: true,
+            group: Cow::Borrowed(self.group),
+            resource: Cow::Borrowed(self.resource),
+            subresource: Cow::Borrowed(self.subresource),
+            name: Cow::Borrowed(self.name),
+            ..Target::default()
+        }
+    }
 }
 
 /// The body of the question.

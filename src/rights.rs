@@ -9,7 +9,7 @@ use std::borrow::Cow;
 use serde::Serialize;
 
 use crate::guard::words::{VERBS, is_cluster_scoped};
-use crate::guard::{Guards, Held};
+use crate::guard::{Guards, Held, Record, Whichever};
 use crate::json::{self, Malformed, Object};
 use crate::target::Target;
 
@@ -57,7 +57,8 @@ struct Row<'a> {
 }
 
 /// Whether something may be done, which RBAC lets.
-#[derive(Debug, Serialize, PartialEq, Eq)]
+#[derive(Debug, Default, Serialize, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
 struct May<'a> {
     is: &'static str,
     /// The guard that takes it away.
@@ -72,6 +73,9 @@ struct May<'a> {
     /// What of it is recorded.
     #[serde(skip_serializing_if = "Option::is_none")]
     recorded: Option<&'static str>,
+    /// What is recorded of some of it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    some_recorded: Option<&'static str>,
 }
 
 #[derive(Debug, Serialize)]
@@ -79,6 +83,9 @@ struct Wildcard {
     verbs: Vec<String>,
     groups: Vec<String>,
     resources: Vec<String>,
+    /// Of these names alone.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    names: Vec<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -169,6 +176,7 @@ impl<'a> Rights<'a> {
             verbs: rule.verbs.clone(),
             groups: rule.groups.clone(),
             resources: rule.resources.clone(),
+            names: rule.names.clone(),
         };
         let mut rows: Vec<Row<'a>> = USUAL.iter().map(|(group, resource)| Row::new(*group, *resource, true)).collect();
         for rule in &rules {
@@ -257,25 +265,24 @@ impl<'a> Row<'a> {
             return None;
         }
         if is_for_all {
-            names.clear();
+            return Some(May::all(&self.target(verb, namespace, ""), guarded));
         }
+        // Of which names it is, is known: each is ruled on by itself.
         let Guarded { guards, held } = guarded;
-        let target = self.target(verb, namespace);
-        let may = May { is: "yes", by: None, names: Vec::new(), except: None, recorded: None };
-        if let Some(by) = guards.taker(held, &target, false) {
-            return Some(May { is: "taken", by: Some(by), ..may });
+        let taker = |name: &String| guards.taker(held, &self.target(verb, namespace, name), Whichever::Named);
+        let by = names.iter().find_map(taker);
+        names.retain(|name| taker(name).is_none());
+        if names.is_empty() {
+            return Some(May { is: "taken", by, ..May::default() });
         }
-        Some(May {
-            is: if names.is_empty() { "yes" } else { "some" },
-            names,
-            except: guards.taker(held, &target, true),
-            recorded: guards.stay(held, &target).filter(|_| target.is_stream()).and_then(|stay| stay.record.name()),
-            ..may
-        })
+        let records = || names.iter().map(|name| guarded.record(&self.target(verb, namespace, name), Whichever::Named));
+        let (of_all, of_some) = (records().min().unwrap_or_default(), records().max().unwrap_or_default());
+        let may = May { is: "some", except: by, ..May::default() }.recorded(of_all, of_some);
+        Some(May { names, ..may })
     }
 
     /// A request for it.
-    fn target<'t>(&'t self, verb: &str, namespace: &'t str) -> Target<'t> {
+    fn target<'t>(&'t self, verb: &str, namespace: &'t str, name: &'t str) -> Target<'t> {
         let (resource, subresource) = self.resource.split_once('/').unwrap_or((&self.resource, ""));
         let is_in_none = is_cluster_scoped(&self.group, resource);
         Target {
@@ -287,9 +294,34 @@ impl<'a> Row<'a> {
             namespace: Cow::Borrowed(if is_in_none { "" } else { namespace }),
             resource: Cow::Borrowed(resource),
             subresource: Cow::Borrowed(subresource),
-            name: Cow::Borrowed(""),
+            name: Cow::Borrowed(name),
             url: Cow::Borrowed(""),
         }
+    }
+}
+
+impl<'a> May<'a> {
+    /// What the guards leave of what RBAC gives for objects of every name.
+    fn all(target: &Target<'_>, guarded: Guarded<'a>) -> Self {
+        let Guarded { guards, held } = guarded;
+        if let Some(by) = guards.taker(held, target, Whichever::Named) {
+            return Self { is: "taken", by: Some(by), ..Self::default() };
+        }
+        let [of_all, of_some] = [Whichever::Named, Whichever::Any].map(|which| guarded.record(target, which));
+        let except = guards.taker(held, target, Whichever::Any);
+        Self { is: "yes", except, ..Self::default() }.recorded(of_all, of_some)
+    }
+
+    fn recorded(self, of_all: Record, of_some: Record) -> Self {
+        Self { recorded: of_all.name(), some_recorded: of_some.name().filter(|_| of_some > of_all), ..self }
+    }
+}
+
+impl Guarded<'_> {
+    /// What of a stream is recorded.
+    fn record(self, target: &Target<'_>, whichever: Whichever) -> Record {
+        let stay = self.guards.stay_of(self.held, target, whichever).filter(|_| target.is_stream());
+        stay.map_or(Record::Nothing, |stay| stay.record)
     }
 }
 
@@ -302,7 +334,7 @@ impl Urls {
         let is_taken = |verb: &str, url: &str| {
             let verb = VERBS.iter().find(|known| **known == verb).copied().unwrap_or_default();
             let plain = Target { text: Cow::Borrowed("/"), verb, url: Cow::Borrowed(url), ..Target::default() };
-            guards.taker(held, &plain, false).is_some()
+            guards.taker(held, &plain, Whichever::Named).is_some()
         };
         let stays = |url: &String| verbs.iter().any(|verb| verb == "*" || !is_taken(verb, url));
         urls.retain(stays);

@@ -10,6 +10,7 @@
 
 use kube_access::config::{Config, Features};
 use kube_access::gateway::{Answer, Gateway, Journey, Question, Step};
+use kube_access::grant::Whose;
 use kube_access::guard::Guards;
 use kube_access::identity::IdentityMap;
 use kube_access::own::Reply;
@@ -164,7 +165,18 @@ fn strangers_are_told_whom_to_ask_and_see_no_file_of_the_page_but_how_that_looks
         {
             assert!(page.body.contains(part), "{part}");
         }
-        assert!(!page.body.contains("<script") && !page.body.contains("style="));
+        assert!(!page.body.contains("<script") && !page.body.contains("style=") && !page.body.contains('{'));
+        assert_eq!(page.body.matches("mallory@elsewhere.test").count(), 2, "a sentence, and what to send");
+    }
+    let text = "GET\nhttps://kube.example.com/.kube-access/\n1\nid-1\naccept:text/html";
+    for (refusal, heading) in [
+        (Refusal::Unauthenticated(kube_access::token::Reason::Absent), "<h1>Log in again</h1>"),
+        (kube_access::own::Error::NoPage.into(), "<h1>There is no page here</h1>\n<p>This gateway has no page"),
+        (kube_access::grant::Error::Unanswered.into(), "<h1>Not right now</h1>\n<p>Whether you may"),
+        (kube_access::browser::Error::OtherPage.into(), "<h1>Not for you</h1>\n<p>The gateway's own paths"),
+    ] {
+        let page = refusal.page(&Request::read(text), "").unwrap();
+        assert!(page.body.contains(heading) && page.body.contains("this gateway's administrator"), "{}", page.body);
     }
 }
 
@@ -208,7 +220,7 @@ fn a_grant_is_given_by_whom_the_api_server_lets_give_each_of_its_groups() {
     let mut world = World::new();
     world.body = Some(wish(&["on-call", "sre"]));
     world.told = YES;
-    let Reply::Give(to, grant) = world.alice(GIVE, JSON).unwrap() else { panic!("nothing is given") };
+    let Reply::Give(to, grant, true) = world.alice(GIVE, JSON).unwrap() else { panic!("nothing is given") };
     assert_eq!((to.as_str(), grant.by.as_str(), grant.groups.len()), ("email:bob@example.com", "alice", 2));
     assert_eq!(world.asked.len(), 2);
     for (asked, group) in world.asked.iter().zip(["on-call", "sre"]) {
@@ -245,6 +257,9 @@ fn a_grant_is_given_by_whom_the_api_server_lets_give_each_of_its_groups() {
     assert!(matches!(world.alice(GIVE, "").unwrap(), Reply::Give(..)), "kubectl says nothing of its body");
 }
 
+const KEPT: &str =
+    "email:bob@example.com\t{\"grants\":[{\"id\":\"g-1\",\"groups\":[\"sre\"],\"expires\":\"2027-01-15T10:00:00Z\"}]}";
+
 fn taken() -> Reply {
     let json = r#"{"email":"bob@example.com","id":"g-1","groups":["sre"],"expires":"2027-01-15T10:00:00Z"}"#;
     Reply::Take("g-1".into(), json.into())
@@ -253,8 +268,7 @@ fn taken() -> Reply {
 #[test]
 fn a_grant_is_taken_back_by_whom_the_api_server_lets_or_by_whom_it_is_for() {
     let mut world = World::new();
-    let grant = r#"{"id":"g-1","groups":["sre"],"expires":"2027-01-15T10:00:00Z"}"#;
-    world.kept = Some(format!("email:bob@example.com\t{{\"grants\":[{grant}]}}"));
+    world.kept = Some(KEPT.to_owned());
     for request in ["DELETE /.kube-access/grants/g-1", "POST /.kube-access/grants/g-1/end"] {
         world.body = Some("{}");
         world.asked.clear();
@@ -279,14 +293,71 @@ fn a_grant_is_taken_back_by_whom_the_api_server_lets_or_by_whom_it_is_for() {
 fn ones_own_grants_are_shown_and_those_of_others_to_whom_the_api_server_lets() {
     let mut world = World::new();
     world.told = |asked| asked.contains("selfsubjectaccessreviews").then(|| r#"{"status":{"allowed":false}}"#.into());
-    let Reply::Grants(own, opening) = world.alice("GET /.kube-access/grants", "").unwrap() else { panic!("no list") };
-    assert_eq!(own.as_deref(), Some("email:alice@example.com"));
+    let Reply::Grants(whose, opening) = world.alice("GET /.kube-access/grants", "").unwrap() else { panic!("no list") };
+    assert_eq!(whose, Whose::Caller(Some("email:alice@example.com".into())));
     assert!(opening.contains(r#""scope":"own""#) && opening.contains(r#"{"name":"on-call","mayGive":true"#));
     world.told = YES;
-    let Reply::Grants(own, opening) = world.alice("GET /.kube-access/grants", "").unwrap() else { panic!("no list") };
-    assert!(own.is_none() && opening.contains(r#""scope":"all""#));
+    let Reply::Grants(whose, opening) = world.alice("GET /.kube-access/grants", "").unwrap() else { panic!("no list") };
+    assert!(whose == Whose::Everybody && opening.contains(r#""scope":"all""#));
     world.told = |_| None;
     assert_eq!(world.alice("GET /.kube-access/grants", "").unwrap_err().status(), 503);
+}
+
+#[test]
+fn whoever_gives_to_somebody_in_no_entry_is_told_so() {
+    let mut world = World::new();
+    world.told = YES;
+    for (to, is_for_somebody) in [
+        (json!({"email": "bob@example.com"}), true),
+        (json!({"email": "Alice@Example.com"}), true),
+        (json!({"email": "nobody@nowhere.test"}), false),
+        (json!({"email": "bob@example.com."}), false),
+        (json!({"serviceToken": "0f.access"}), false),
+    ] {
+        let mut wish: Value = serde_json::from_str(wish(&["sre"])).unwrap();
+        wish.as_object_mut().unwrap().remove("email");
+        wish.as_object_mut().unwrap().extend(to.as_object().unwrap().clone());
+        world.body = Some(Box::leak(wish.to_string().into_boxed_str()));
+        let Reply::Give(_, _, told) = world.alice(GIVE, JSON).unwrap() else { panic!("nothing is given") };
+        assert_eq!(told, is_for_somebody, "{to}");
+    }
+}
+
+#[test]
+fn what_a_guard_takes_away_of_grants_and_sessions_is_refused_and_nobody_is_asked() {
+    let id = kube_access::session::id::make("bob", 1_800_000_000_000, "0123456789abcdef0123456789abcdef");
+    let read_only = "agents\talice\t\tread-only\n";
+    let no_changes = "no-grants\t\t\t\n\t255 kube-access.dev grants,sessions * *\n";
+    for (policy, name) in [(read_only, "agents"), (no_changes, "no-grants")] {
+        let mut world = World::of(Features { sessions: true, recordings: true, grants: true }, Guards::parse(policy));
+        world.told = YES;
+        world.kept = Some(KEPT.to_owned());
+        world.body = Some(wish(&["sre"]));
+        for request in [
+            GIVE,
+            "DELETE /.kube-access/grants/g-1",
+            "POST /.kube-access/grants/g-1/end",
+            &format!("DELETE /.kube-access/sessions/{id}"),
+            &format!("POST /.kube-access/sessions/{id}/end"),
+        ] {
+            let refusal = world.alice(request, JSON).unwrap_err();
+            assert!(refusal.status() == 403 && refusal.to_string().contains(name), "{request}: {refusal}");
+        }
+        assert_eq!(world.asked, [""; 0], "nobody is asked about it");
+        let bobs = world.ask("bob@example.com", "DELETE /.kube-access/grants/g-1", "");
+        assert_eq!(bobs.unwrap(), taken(), "fewer rights are free");
+    }
+    // Lists are of one's own then.
+    let mut world = World::of(
+        Features { sessions: true, recordings: true, grants: true },
+        Guards::parse("no-lists\t\t\t\n\t2 kube-access.dev grants,sessions * *\n"),
+    );
+    world.told = YES;
+    let Reply::Grants(whose, opening) = world.alice("GET /.kube-access/grants", "").unwrap() else { panic!("no list") };
+    assert_eq!(whose, Whose::Caller(Some("email:alice@example.com".into())));
+    assert!(opening.contains(r#""scope":"own""#), "{opening}");
+    let Reply::Sessions(list) = world.alice("GET /.kube-access/sessions", "").unwrap() else { panic!("no list") };
+    assert!(format!("{list:?}").contains("is_narrowed: true"), "{list:?}");
 }
 
 #[test]

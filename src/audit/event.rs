@@ -8,7 +8,7 @@ use serde::{Serialize, Serializer};
 
 use super::{Entry, MAX_OF_CLIENT, redact};
 use crate::caller::Caller;
-use crate::grant;
+use crate::guard::words::OWN_GROUP;
 use crate::identity::{Extra, Identity};
 use crate::record::{cut, timestamp};
 use crate::refusal::Refusal;
@@ -126,7 +126,7 @@ impl<'a> Event<'a> {
             ("resource", Cow::Borrowed("grants")),
             ("namespace", Cow::Borrowed("")),
             ("name", Cow::Borrowed(id)),
-            ("apiGroup", Cow::Borrowed(grant::GROUP)),
+            ("apiGroup", Cow::Borrowed(OWN_GROUP)),
             ("apiVersion", Cow::Borrowed("")),
             ("subresource", Cow::Borrowed("")),
         ]);

@@ -68,17 +68,18 @@ pub(super) async fn serve(
             (answer, OF_DATA)
         }
         Reply::Sessions(call) => (sessions::answer(&call, visit, journey).await?, OF_DATA),
-        Reply::Grants(own, opening) => {
+        Reply::Grants(whose, opening) => {
             let kept = kept(visit).await?;
             let held = grant::held(&kept, asked.head.now());
-            (json(&grant::page(&opening, &held, own.as_deref()))?, OF_DATA)
+            (json(&grant::page(&opening, &held, &whose))?, OF_DATA)
         }
-        Reply::Give(to, grant) => {
+        Reply::Give(to, grant, is_for_somebody) => {
             let kept = grant.json();
             let given = grant::in_full(&to, &kept);
             let records = audit::change(&entry, "create", &grant.id, &given);
             change(visit, asked, "give", &format!("{to}\t{kept}"), &records).await?;
-            return Ok(secured(plain(&[&given, "\n"].concat(), 201, "application/json")?, OF_DATA)?);
+            let told = [&grant::noted(given, is_for_somebody), "\n"].concat();
+            return Ok(secured(plain(&told, 201, "application/json")?, OF_DATA)?);
         }
         Reply::Take(id, taken) => {
             let records = audit::change(&entry, "delete", &id, &taken);

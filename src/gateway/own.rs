@@ -4,13 +4,13 @@ use super::{Gateway, Journey, Question, Review, Step, Unanswered};
 use crate::browser;
 use crate::caller::Caller;
 use crate::config::Features;
-use crate::grant::{self, Wish};
+use crate::grant::{self, Whose, Wish};
 use crate::impersonation;
 use crate::me::{self, Answers};
 use crate::own::{Call, Error, MAX_BODY_BYTES, OF_STRANGERS, Reply, kubeconfig};
 use crate::refusal::Refusal;
 use crate::request::Request;
-use crate::review;
+use crate::review::{self, Attributes};
 use crate::rights;
 use crate::session::own as sessions;
 use crate::target::Target;
@@ -120,6 +120,9 @@ impl Gateway<'_> {
         let Some(asked) = call.question(user) else {
             return Ok(Reply::Sessions(call));
         };
+        if let Err(taken) = self.check_own(caller, asked) {
+            return call.narrowed(user).map(Reply::Sessions).map_err(|_| taken);
+        }
         let Some(answers) = &journey.reviews else {
             let review = self.review(request, caller, 0, review::body(asked));
             return Err(Step::Ask(Question::Reviews(vec![review])));
@@ -144,28 +147,35 @@ impl Gateway<'_> {
             return Err(grant::Error::Off.into());
         }
         let (user, now) = (caller.identity().user(), request.head.now());
-        let ask = |verb: &str, groups: &[String]| {
-            let review =
-                |(index, group): (usize, &String)| self.review(request, caller, index, grant::question(verb, group));
-            Err(Step::Ask(Question::Reviews(groups.iter().enumerate().map(review).collect())))
+        let ask = |verb, groups: &[String]| {
+            let review = |(index, group): (usize, &String)| {
+                let asked = grant::question(verb, group);
+                self.check_own(caller, asked)?;
+                Ok(self.review(request, caller, index, review::body(asked)))
+            };
+            let reviews = groups.iter().enumerate().map(review).collect::<Result<_, Step<'static>>>()?;
+            Err(Step::Ask(Question::Reviews(reviews)))
         };
         match call {
             grant::Call::List => {
+                let list = grant::question("list", "");
+                let passes = |asked: Attributes<'_>| self.check_own(caller, asked).is_ok();
                 let Some(answers) = &journey.reviews else {
-                    let all = self.review(request, caller, 0, grant::question("list", ""));
                     let rules = Review {
                         method: "POST",
                         target: rights::PATH,
                         body: rights::body("default"),
                         ..Review::default()
                     };
-                    let rules = self.ask(request, caller, 1, Review { most: me::MAX_BYTES, ..rules });
-                    return Err(Step::Ask(Question::Reviews(vec![all, rules])));
+                    let rules = self.ask(request, caller, 0, Review { most: me::MAX_BYTES, ..rules });
+                    let all = passes(list).then(|| self.review(request, caller, 1, review::body(list)));
+                    return Err(Step::Ask(Question::Reviews([Some(rules), all].into_iter().flatten().collect())));
                 };
                 let answer = |place: usize| answers.get(place).and_then(Option::as_deref);
-                let sees_all = review::is_allowed(answer(0)).ok_or(grant::Error::Unanswered)?;
-                let own = (!sees_all).then(|| grant::key_of(caller.identity())).flatten();
-                Ok(Reply::Grants(own, grant::opening(sees_all, &groups, answer(1))))
+                let sees_all = passes(list) && review::is_allowed(answer(1)).ok_or(grant::Error::Unanswered)?;
+                let whose = if sees_all { Whose::Everybody } else { Whose::Caller(grant::key_of(caller.identity())) };
+                let opening = grant::opening(&whose, &groups, answer(0), passes);
+                Ok(Reply::Grants(whose, opening))
             }
             grant::Call::Give => {
                 let wish = Wish::read(body(request, journey)?, &self.map, now)?;
@@ -173,7 +183,8 @@ impl Gateway<'_> {
                     return ask("create", &wish.groups);
                 };
                 grant::check("give", user, &wish.groups, answers)?;
-                Ok(Reply::Give(wish.to.clone(), wish.granted(user, &request.head)))
+                let (to, is_for_somebody) = (wish.to.clone(), self.map.may_let_in(&wish.to));
+                Ok(Reply::Give(to, wish.granted(user, &request.head), is_for_somebody))
             }
             grant::Call::Take(id) => {
                 if request.head.method == "POST" {
@@ -197,6 +208,11 @@ impl Gateway<'_> {
                 Ok(Reply::Take(id, taken))
             }
         }
+    }
+
+    /// Lets pass what no guard takes away of the gateway's own, whatever RBAC gives of it.
+    fn check_own(&self, caller: &Caller, asked: Attributes<'_>) -> Result<(), Step<'static>> {
+        self.guards.check(caller.held(), &asked.target()).map_err(|taken| Refusal::from(taken).into())
     }
 }
 

@@ -126,21 +126,30 @@ fn a_list_has_those_that_hold_or_ones_own_and_says_what_the_caller_may_give() {
     ]}})
     .to_string();
     let groups = ["on-call".to_owned(), "sre".to_owned()];
-    let opening = super::opening(true, &groups, Some(&rules));
-    let all: Value = serde_json::from_str(&page(&opening, &found, None)).unwrap();
+    let whose = Whose::Everybody;
+    let passes = |asked: Attributes<'_>| (asked.verb, asked.name) != ("delete", "sre");
+    let opening = super::opening(&whose, &groups, Some(&rules), passes);
+    let all: Value = serde_json::from_str(&page(&opening, &found, &whose)).unwrap();
     assert_eq!(all["scope"], "all");
     assert_eq!(
         all["groups"],
-        json!([{"name": "on-call", "mayGive": false, "mayTake": true}, {"name": "sre", "mayGive": true, "mayTake": true}])
+        json!([{"name": "on-call", "mayGive": false, "mayTake": true}, {"name": "sre", "mayGive": true, "mayTake": false}])
     );
     assert_eq!(
         (&all["grants"][0]["email"], &all["grants"][1]["serviceToken"]),
         (&json!("bob@example.com"), &json!("0f.access"))
     );
-    let own = page(&super::opening(false, &groups, None), &found, Some("email:bob@example.com"));
-    let own: Value = serde_json::from_str(&own).unwrap();
+    let whose = Whose::Caller(Some("email:bob@example.com".into()));
+    let opening = super::opening(&whose, &groups, None, |_| true);
+    let own: Value = serde_json::from_str(&page(&opening, &found, &whose)).unwrap();
     assert_eq!((&own["scope"], own["grants"].as_array().unwrap().len()), (&json!("own"), 1));
     assert_eq!(own["groups"][0]["mayGive"], true, "what nobody could say is ruled when it is done");
+    let nobodys: Value = serde_json::from_str(&page(&opening, &found, &Whose::Caller(None))).unwrap();
+    assert_eq!(nobodys["grants"], json!([]));
+    let given = r#"{"id":"g-1","reason":"}{"}"#.to_owned();
+    assert_eq!(noted(given.clone(), true), given);
+    let noted: Value = serde_json::from_str(&noted(given, false)).unwrap();
+    assert!(noted["reason"] == "}{" && noted["note"].as_str().unwrap().contains("no entry"), "{noted}");
 }
 
 #[test]

@@ -18,6 +18,9 @@ pub const STREAMS: [&str; 3] = ["attach", "exec", "portforward"];
 /// How a compiled guard writes the core group, whose name is empty.
 pub const CORE_GROUP: &str = ".";
 
+/// The API group of what the gateway has itself: its grants and its sessions. It exists for RBAC and guards alone.
+pub const OWN_GROUP: &str = "kube-access.dev";
+
 /// What anybody may ask about themselves, by group and resource. No guard takes it away: kubectl would not work.
 pub const SELF_REVIEWS: [(&str, &str); 3] = [
     ("authentication.k8s.io", "selfsubjectreviews"),
@@ -43,10 +46,11 @@ pub fn bit(verb: &str) -> u16 {
     VERBS.iter().position(|known| *known == verb).map_or(0, |index| 1 << index)
 }
 
-/// Whether a resource of this group is one of Kubernetes' own that are in no namespace.
+/// Whether a resource of this group is in no namespace: one of Kubernetes' own, or of the gateway's.
 #[must_use]
 pub fn is_cluster_scoped(group: &str, resource: &str) -> bool {
-    (group.is_empty() || group.ends_with(".k8s.io")) && CLUSTER_SCOPED.contains(&resource)
+    let is_own = || (group.is_empty() || group.ends_with(".k8s.io")) && CLUSTER_SCOPED.contains(&resource);
+    group == OWN_GROUP || is_own()
 }
 
 /// Whether a path belongs to discovery. No guard takes it away: kubectl would not work.
@@ -70,7 +74,8 @@ mod tests {
     }
 
     #[test]
-    fn the_resources_in_no_namespace_are_kubernetes_own() {
+    fn the_resources_in_no_namespace_are_kubernetes_own_and_the_gateways() {
+        assert!(is_cluster_scoped(OWN_GROUP, "sessions") && is_cluster_scoped(OWN_GROUP, "grants"));
         assert!(is_cluster_scoped("", "nodes") && is_cluster_scoped("storage.k8s.io", "csinodes"));
         assert!(!is_cluster_scoped("longhorn.io", "nodes") && !is_cluster_scoped("", "pods"));
     }

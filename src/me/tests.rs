@@ -11,8 +11,8 @@ fn me(answers: Answers<'_>) -> Value {
     let guards = Guards::parse(GUARDS);
     let identity = with_row("alice\tadmins,devs\t\tbreakglass\tsre");
     let held = guards.held_by(identity.user(), identity.groups());
-    let ends = Deadline { at: 1_800_000_000, why: Why::Token };
-    let caller = Caller::new(identity, held).ending(ends);
+    let ends = Deadline { at: 1_800_000_000, why: Why::Policy };
+    let caller = Caller::new(identity, held).ending(ends, 1_800_003_600);
     let features = Features { sessions: true, ..Features::default() };
     let (host, namespace) = ("kube.example.com", "default");
     let question = Question { caller: &caller, host, namespace, guards: &guards, features, contact: "" };
@@ -29,7 +29,8 @@ fn somebody_is_told_who_they_are_by_which_entry_and_until_when() {
         (&json!("alice"), &json!("alice@example.com"), &json!("email"))
     );
     assert_eq!(me["groups"], json!([{"name": "admins", "from": "email"}, {"name": "devs", "from": "email"}]));
-    assert_eq!((&me["until"], &me["why"]), (&json!("2027-01-15T08:00:00Z"), &json!("token")));
+    assert_eq!((&me["until"], &me["why"]), (&json!("2027-01-15T08:00:00Z"), &json!("policy")));
+    assert_eq!(me["login"], "2027-01-15T09:00:00Z");
     assert_eq!(
         me["actAs"],
         json!({"users": ["breakglass"], "groups": ["sre"], "uids": [], "extras": [], "reasonRequired": false})

@@ -53,7 +53,26 @@ fn rights_to_some_names_are_told_so_and_others_come_after_the_usual() {
         {"verbs": ["list"], "apiGroups": [""], "resources": ["pods"]},
         {"verbs": ["use"], "apiGroups": ["policy"], "resources": ["podsecuritypolicies"], "resourceNames": ["a"]},
         {"verbs": ["get", "list"], "apiGroups": ["example.com"], "resources": ["widgets", "*/scale"]},
+        {"verbs": ["get"], "apiGroups": ["example.org"], "resources": ["*/status"], "resourceNames": ["web"]},
+        {"verbs": ["create"], "apiGroups": [""], "resources": ["pods/attach"]},
+        {"verbs": ["create"], "apiGroups": [""], "resources": ["pods/exec"], "resourceNames": ["a", "db-1", "b"]},
+        {"verbs": ["create"], "apiGroups": [""], "resources": ["pods/portforward"], "resourceNames": ["db-1"]},
     ]});
+    let guards =
+        "no-web\t\t\t\n\t1 . pods * web\nno-use\t\t\t\n\t8 . pods/exec * a\ninput\t\t\t\tinput 60 1048576 * db-*\n";
+    let guarded = self::rights("default", guards, &some);
+    assert_eq!(row(&guarded, "", "pods")["get"], json!({"is": "some", "names": ["db"], "except": "no-web"}));
+    assert_eq!(row(&guarded, "", "pods/attach")["create"], json!({"is": "yes", "someRecorded": "input"}));
+    let exec = json!({"is": "some", "names": ["db-1", "b"], "except": "no-use", "someRecorded": "input"});
+    assert_eq!(row(&guarded, "", "pods/exec")["create"], exec);
+    let one = json!({"is": "some", "names": ["db-1"], "recorded": "input"});
+    assert_eq!(row(&guarded, "", "pods/portforward")["create"], one);
+    let all_taken = self::rights("default", "none\t\t\t\n\t1 . pods * web,db\n", &some);
+    assert_eq!(row(&all_taken, "", "pods")["get"], json!({"is": "taken", "by": "none"}));
+    assert_eq!(
+        guarded["wildcards"][1],
+        json!({"verbs": ["get"], "groups": ["example.org"], "resources": ["*/status"], "names": ["web"]})
+    );
     let rights = rights("default", "", &some);
     assert_eq!((&rights["isComplete"], &rights["problem"]), (&json!(false), &some["evaluationError"]));
     assert_eq!(

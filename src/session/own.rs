@@ -6,6 +6,7 @@
 use chrono::NaiveDate;
 
 use super::{id, manifest};
+use crate::guard::words::OWN_GROUP;
 use crate::head::Head;
 use crate::json::Object;
 use crate::record::{cut, printable};
@@ -14,9 +15,6 @@ use crate::target;
 
 /// Where they are.
 pub const PATH: &str = "/.kube-access/sessions";
-
-/// The API group by which RBAC gives them.
-const GROUP: &str = "kube-access.dev";
 
 /// How many a page has at most.
 const MAX_LIMIT: usize = 100;
@@ -147,7 +145,7 @@ impl Call {
         };
         (!id::is_of(name, user)).then_some(Attributes {
             verb,
-            group: GROUP,
+            group: OWN_GROUP,
             resource: "sessions",
             name,
             subresource: "",
