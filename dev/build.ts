@@ -69,6 +69,7 @@ async function hashOfInputs(fingerprint: string, identities: string): Promise<st
     "rust-toolchain.toml",
     "build.rs",
     "dev/build.ts",
+    "page/refused.html",
     "terraform/modules/k8s/api-resources.json",
   ];
   const named = others.map((name) => join(root, name)).filter((path) => existsSync(path));

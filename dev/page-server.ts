@@ -3,7 +3,7 @@
 import { readFile } from "node:fs/promises";
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
 import { extname, join } from "node:path";
-import { SampleGateway, strangersPage } from "../page/sample/gateway.ts";
+import { type Answer, anotherPage, SampleGateway, strangersPage } from "../page/sample/gateway.ts";
 import { isState, type State } from "../page/sample/states.ts";
 import { type Listening, listen } from "./listen.ts";
 import { PLAYER_POLICY } from "./page-player.ts";
@@ -80,7 +80,7 @@ export async function startPageServer({
       const state = isState(asked) ? asked : "auditor";
       // The page asks for its data without the state: it is kept for it here.
       const cookie = `state=${state}; Path=/; SameSite=Strict`;
-      const html = state === "stranger" ? strangersPage() : await readFile(join(dir, "index.html"));
+      const html = state === "stranger" ? strangersPage(now()) : await readFile(join(dir, "index.html"));
       const status = state === "stranger" ? 403 : 200;
       response.writeHead(status, { ...PAGE_HEADERS, "content-type": TYPES[".html"], "set-cookie": cookie }).end(html);
     } else if (pathname.startsWith(ASSETS)) {
@@ -90,20 +90,16 @@ export async function startPageServer({
       (headers.origin !== `http://${headers.host}` || headers["sec-fetch-site"] !== "same-origin")
     ) {
       // As the Worker has it: a change comes from the page itself.
-      response.writeHead(403, { "content-type": "application/json" });
-      response.end(
-        JSON.stringify({ kind: "Status", status: "Failure", message: "another page asked for this", code: 403 }),
-      );
+      send(anotherPage(), response);
     } else {
       const body = await textOf(request);
-      const { status, ...answer } = await gateway.answer(stateOf(headers.cookie), { method, target, headers, body });
-      response.writeHead(status, {
-        "cache-control": "no-store",
-        "x-content-type-options": "nosniff",
-        ...answer.headers,
-      });
-      response.end(answer.body);
+      send(await gateway.answer(stateOf(headers.cookie), { method, target, headers, body }), response);
     }
+  };
+
+  const send = ({ status, headers, body }: Answer, response: ServerResponse) => {
+    response.writeHead(status, { "cache-control": "no-store", "x-content-type-options": "nosniff", ...headers });
+    response.end(body);
   };
 
   const file = async (name: string, response: ServerResponse) => {

@@ -1,8 +1,10 @@
-// A stand-in for the gateway's own API (docs/page.md), with sample data in each of its states. What is ended or given changes it.
+// A stand-in for the gateway's own API (docs/page.md), with sample data in each of its states. What is ended or given changes it. What it
+// refuses, it refuses with the Worker's status and in its words: tests/page/sample.test.ts looks for them in src/.
 
+import { readFileSync } from "node:fs";
 import type { Page } from "../../deploy/sessions/answers.ts";
 import { type Grant, type Grants, LONGEST_GRANT_DAYS, LONGEST_REASON, type Wish } from "../src/api.ts";
-import { HOSTILE, me, timestamp } from "./people.ts";
+import { HOST, HOSTILE, me, timestamp } from "./people.ts";
 import { hostileSessions, listedOf, type Session, sampleSessions, summaryOf } from "./recordings.ts";
 import type { State } from "./states.ts";
 
@@ -11,6 +13,7 @@ const HOUR_MS = 3_600_000;
 const DAY_MS = 24 * HOUR_MS;
 const SLOW_MS = 3_000;
 const DEFAULT_LIMIT = 50;
+const MINUTE_MS = 60_000;
 
 export interface Asked {
   method: string;
@@ -61,8 +64,7 @@ export class SampleGateway {
       return this.#rule(state, asked);
     } catch (error) {
       if (error instanceof Refusal) {
-        const { code, reason, message } = error;
-        return json({ kind: "Status", apiVersion: "v1", status: "Failure", message, reason, code }, code);
+        return refused(error);
       }
       throw error;
     }
@@ -72,34 +74,45 @@ export class SampleGateway {
     const url = new URL(target, "http://gateway");
     const path = url.pathname.slice(ROOT.length);
     const [, first, second, third, fourth] = path.split("/").map(decodeURIComponent);
-    if (state === "failing" || (state === "halting" && first !== "me")) {
-      throw new Refusal(503, "ServiceUnavailable", "the API server did not answer within 5 s: try again in a moment");
+    if (state === "failing") {
+      throw unavailable("who you are to the cluster cannot be told right now: the identity store failed");
     }
     if (state === "denied") {
-      throw new Refusal(
-        403,
-        "Forbidden",
-        "no entry of this gateway's policy names you any more: ask the platform team (#platform)",
+      throw forbidden(inNoEntry("alice@example.com"));
+    }
+    const { features } = me(state, this.#now());
+    if (first === "sessions" && !features.sessions) {
+      throw notFound(
+        "this gateway keeps no sessions: its administrator can have Terraform make what they need (sessions = true)",
+      );
+    }
+    if (first === "grants" && !features.grants) {
+      throw notFound(
+        "this gateway gives no grants: its administrator can list groups for granting in identities.yaml (grants.groups), and have Terraform make what that needs (identities_kv = true)",
       );
     }
     if (method === "POST" && headers["content-type"] !== "application/json") {
-      throw new Refusal(415, "UnsupportedMediaType", "a change is POST with Content-Type: application/json");
+      throw badRequest("a change comes as JSON, with Content-Type: application/json, of at most 16 KiB");
+    }
+    if (state === "halting" && first !== "me") {
+      const what = first === "sessions" ? "see the sessions of others" : "do that";
+      throw unavailable(`whether you may ${what} cannot be told right now: the API server did not answer the question`);
     }
     switch (`${method} ${first} ${third ?? ""}`) {
       case "GET me ":
-        return json(me(state, this.#now(), url.searchParams.get("namespace") ?? undefined));
+        return json(me(state, this.#now(), namespaceOf(url.searchParams)));
       case "GET kubeconfig ":
-        return kubeconfig(me(state, this.#now()).cluster.host);
+        return kubeconfig();
       case "GET sessions ":
         return second === undefined
           ? json(this.#list(state, url.searchParams))
-          : json(this.#session(state, second).manifest);
+          : json(this.#session(state, second, "see").manifest);
       case "GET sessions chunks":
         return fourth === undefined
-          ? json({ chunks: listedOf(this.#session(state, second)) })
-          : bytes(this.#session(state, second).chunks.get(fourth));
+          ? json({ chunks: listedOf(this.#session(state, second, "see")) })
+          : bytes(this.#session(state, second, "see").chunks.get(fourth));
       case "GET sessions cast":
-        return cast(this.#session(state, second));
+        return cast(this.#session(state, second, "see"));
       case "POST sessions end":
         return this.#endSession(state, second, JSON.parse(body));
       case "GET grants ":
@@ -109,7 +122,7 @@ export class SampleGateway {
       case "POST grants end":
         return this.#takeBack(state, second ?? "");
       default:
-        throw new Refusal(404, "NotFound", "the gateway itself has nothing at this path");
+        throw notFound(NOTHING);
     }
   }
 
@@ -126,14 +139,13 @@ export class SampleGateway {
     return place;
   }
 
-  #session(state: State, id: string | undefined): Session {
+  #session(state: State, id: string | undefined, verb: "see" | "end"): Session {
     const found = this.#place(state).sessions.find(({ manifest }) => manifest.id === id);
     if (!found) {
-      throw new Refusal(404, "NotFound", `there is no session ${id}: the list shows those that there are`);
+      throw noSuchSession(id);
     }
     if (isNarrowed(state) && found.manifest.caller.user !== me(state, 0).user) {
-      const message = `the cluster's RBAC does not let ${me(state, 0).user} see the sessions of others: it takes the ClusterRole kube-access:auditor, bound to you`;
-      throw new Refusal(403, "Forbidden", message);
+      throw notAuditor(state, verb);
     }
     return found;
   }
@@ -141,7 +153,11 @@ export class SampleGateway {
   #list(state: State, query: URLSearchParams): Page {
     const limit = Number(query.get("limit") ?? DEFAULT_LIMIT);
     const cursor = query.get("cursor");
-    const user = isNarrowed(state) ? me(state, 0).user : query.get("user");
+    const own = me(state, 0).user;
+    const user = query.get("user") ?? (isNarrowed(state) ? own : undefined);
+    if (isNarrowed(state) && user !== own) {
+      throw notAuditor(state, "list");
+    }
     const all = this.#place(state)
       .sessions.map(({ manifest }) => summaryOf(manifest))
       .filter((summary) => {
@@ -167,9 +183,9 @@ export class SampleGateway {
   }
 
   #endSession(state: State, id: string | undefined, { reason = "" }: { reason?: string }): Answer {
-    const { manifest } = this.#session(state, id);
+    const { manifest } = this.#session(state, id, "end");
     if (manifest.state === "ended") {
-      throw new Refusal(409, "Conflict", `the session ${id} has ended already`);
+      throw notFound(`the session ${id} has ended already`);
     }
     const who = me(state, 0).user;
     Object.assign(manifest, {
@@ -188,57 +204,129 @@ export class SampleGateway {
     const current = this.#place(state).grants.filter(({ expires }) => Date.parse(expires) > now);
     return {
       scope: isGranter ? "all" : "own",
-      groups:
-        state === "empty"
-          ? []
-          : ["on-call", "sre", "auditors"].map((name) => ({
-              name,
-              mayGive: isGranter && name !== "auditors",
-              mayTake: isGranter,
-            })),
+      groups: ["on-call", "sre", "auditors"].map((name) => ({
+        name,
+        mayGive: isGranter && name !== "auditors",
+        mayTake: isGranter,
+      })),
       grants: isGranter ? current : current.filter((grant) => grant.email === email),
     };
   }
 
   #give(state: State, wish: Wish): Grant {
     const now = this.#now();
-    const end = Date.parse(wish.expires);
+    const malformed = (what: string) => badRequest(`this grant cannot be given: ${what}`);
     if ((wish.email === undefined) === (wish.serviceToken === undefined)) {
-      throw new Refusal(422, "Invalid", "a grant is for one of email and serviceToken");
+      throw malformed("it is for one person (email), or for one program (serviceToken)");
+    }
+    if (wish.groups.length === 0) {
+      throw malformed("groups are 1 to 16");
+    }
+    const { groups } = this.#grants(state);
+    for (const group of wish.groups) {
+      if (!groups.some(({ name }) => name === group)) {
+        throw badRequest(
+          `the group ${group} is not for granting: its administrator lists those that are in identities.yaml (grants.groups)`,
+        );
+      }
+    }
+    const end = Date.parse(wish.expires);
+    if (!(end >= now + MINUTE_MS) || end > now + LONGEST_GRANT_DAYS * DAY_MS) {
+      throw malformed("expires is a time by RFC 3339, such as 2027-01-31T12:00:00Z, from a minute to 30 days from now");
     }
     if (!wish.reason || wish.reason.length > LONGEST_REASON) {
-      throw new Refusal(422, "Invalid", `a reason has 1 to ${LONGEST_REASON} characters`);
+      throw malformed("it takes a reason of at most 200 characters, for whoever looks at it later");
     }
-    if (!(end > now) || end > now + LONGEST_GRANT_DAYS * DAY_MS) {
-      throw new Refusal(422, "Invalid", `a grant ends within ${LONGEST_GRANT_DAYS} days`);
-    }
-    const known = this.#grants(state).groups;
-    const refused = wish.groups.find((group) => !known.some(({ name, mayGive }) => name === group && mayGive));
-    if (refused !== undefined || wish.groups.length === 0) {
-      throw new Refusal(
-        403,
-        "Forbidden",
-        `the cluster's RBAC does not let you give ${refused ?? "nothing"}: it takes create of grants.kube-access.dev`,
-      );
-    }
+    this.#check(state, "give", wish.groups);
     this.#count += 1;
     const grant: Grant = { ...wish, id: `g-new-${this.#count}`, given: timestamp(now), by: me(state, now).user };
     this.#place(state).grants.push(grant);
     return wish.email?.endsWith("@example.com") === false
-      ? { ...grant, note: "No entry lets them in yet: a grant alone does not." }
+      ? {
+          ...grant,
+          note: `no entry of the policy names ${wish.email}: unless one of Workers KV does, this lets nobody in`,
+        }
       : grant;
   }
 
   #takeBack(state: State, id: string): Answer {
     const { grants } = this.#place(state);
     const at = grants.findIndex((grant) => grant.id === id);
-    const isOwn = grants[at]?.email === me(state, this.#now()).email;
-    if (at < 0 || (isNarrowed(state) && !isOwn)) {
-      throw new Refusal(404, "NotFound", "this grant has ended, or was taken back already");
+    const found = grants[at];
+    if (!found) {
+      throw notFound(`there is no grant ${id} any more`);
+    }
+    if (found.email !== me(state, this.#now()).email) {
+      this.#check(state, "take back", found.groups);
     }
     grants.splice(at, 1);
     return json({ kind: "Status", apiVersion: "v1", metadata: {}, status: "Success" });
   }
+
+  #check(state: State, verb: "give" | "take back", groups: string[]): void {
+    const may = (group: string) =>
+      this.#grants(state).groups.some(
+        ({ name, mayGive, mayTake }) => name === group && (verb === "give" ? mayGive : mayTake),
+      );
+    const denied = groups.find((group) => !may(group));
+    if (denied !== undefined) {
+      throw forbidden(
+        `the cluster's RBAC does not let ${me(state, 0).user} ${verb} grants of the group ${denied}: it takes the ClusterRole kube-access:granter, bound to you, or a rule for that name`,
+      );
+    }
+  }
+}
+
+const NOTHING = "the gateway itself has nothing at this path";
+
+const badRequest = (message: string) => new Refusal(400, "BadRequest", message);
+const forbidden = (message: string) => new Refusal(403, "Forbidden", message);
+const notFound = (message: string) => new Refusal(404, "NotFound", message);
+const unavailable = (message: string) => new Refusal(503, "ServiceUnavailable", message);
+
+function noSuchSession(id: string | undefined): Refusal {
+  return notFound(`there is no session ${id}: \`npm run sessions -- list\` shows those that there are`);
+}
+
+function notAuditor(state: State, verb: "list" | "see" | "end"): Refusal {
+  return forbidden(
+    `the cluster's RBAC does not let ${me(state, 0).user} ${verb} the sessions of others: it takes the ClusterRole kube-access:auditor, bound to you`,
+  );
+}
+
+function inNoEntry(email: string): string {
+  return `Cloudflare Access let you in, but ${email} is in no entry of this gateway's identity map: ask its administrator for one`;
+}
+
+/** What the Worker answers to a change that another page asks for. */
+export function anotherPage(): Answer {
+  return refused(
+    forbidden(
+      "the gateway's own paths serve its own page alone: another page sent this request. Open /.kube-access/ by its address",
+    ),
+  );
+}
+
+function refused({ code, reason, message }: Refusal): Answer {
+  const status = {
+    kind: "Status",
+    apiVersion: "v1",
+    metadata: {},
+    status: "Failure",
+    message,
+    reason,
+    details: {},
+    code,
+  };
+  return json(status, code);
+}
+
+function namespaceOf(query: URLSearchParams): string | undefined {
+  const namespace = query.get("namespace") ?? undefined;
+  if (namespace !== undefined && !/^[a-z0-9-]{1,63}$/.test(namespace)) {
+    throw badRequest("namespace is the name of one: at most 63 lower-case letters, digits and hyphens");
+  }
+  return namespace;
 }
 
 function isNarrowed(state: State): boolean {
@@ -292,19 +380,34 @@ function sampleGrants(now: number, isHostile: boolean): Grant[] {
   return isHostile ? hostile : grants;
 }
 
-/** What the Worker writes for somebody whom no entry names: no script, and its style alone from build/page/. */
-export function strangersPage(): string {
-  return `<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="color-scheme" content="light dark"><title>You are in no entry</title>
-<link rel="stylesheet" href="/.kube-access/assets/refused.css"></head>
-<body class="refused"><main><h1>You are in no entry</h1>
-<p>Cloudflare Access let you through as mallory@elsewhere.test, and no entry of this gateway's policy names you. Ask the platform team (#platform), and send them this:</p>
-<pre>email: mallory@elsewhere.test
-host: kube.example.com
-time: 2026-11-26T12:00:00Z
-ray: 9f3c1b2a4d5e6f70</pre></main></body></html>
-`;
+/** What the Worker writes for somebody whom no entry names: the page that it has of the same file. */
+export function strangersPage(now: number): string {
+  const sentence = inNoEntry("mallory@elsewhere.test");
+  const facts = [
+    sentence,
+    `gateway: ${HOST}`,
+    `time: ${timestamp(now)}`,
+    "audit ID: 0fa34567-89ab-4def-8123-456789abcdef",
+    "ray: 9f3c1b2a4d5e6f70",
+    "",
+  ];
+  return filled(readFileSync(new URL("../refused.html", import.meta.url), "utf8"), {
+    heading: "You are in no entry",
+    sentence: `${sentence}.`,
+    remedy: "Ask the platform team (#platform) for one, and send them this:",
+    facts: facts.join("\n"),
+    style: "/.kube-access/assets/refused.css",
+  });
+}
+
+function filled(template: string, values: Record<string, string>): string {
+  return template.replace(/\{(\w+)\}/g, (place, name) => {
+    const value = values[name];
+    if (value === undefined) {
+      throw new Error(`page/refused.html has ${place}, which nothing fills`);
+    }
+    return value.replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;").replaceAll('"', "&quot;");
+  });
 }
 
 function json(value: object, status = 200): Answer {
@@ -313,7 +416,7 @@ function json(value: object, status = 200): Answer {
 
 function bytes(chunk: Buffer | undefined): Answer {
   if (!chunk) {
-    throw new Refusal(404, "NotFound", "there is no such chunk");
+    throw notFound(NOTHING);
   }
   return { status: 200, headers: { "content-type": "application/octet-stream" }, body: chunk };
 }
@@ -321,26 +424,32 @@ function bytes(chunk: Buffer | undefined): Answer {
 function cast(session: Session): Answer {
   const chunks = listedOf(session).map(({ name }) => session.chunks.get(name) ?? Buffer.of());
   if (chunks.length === 0) {
-    throw new Refusal(
-      404,
-      "NotFound",
-      `there is no session ${session.manifest.id}: the list shows those that there are`,
-    );
+    throw noSuchSession(session.manifest.id);
   }
   return { status: 200, headers: { "content-type": "application/x-asciicast" }, body: Buffer.concat(chunks) };
 }
 
-function kubeconfig(host: string): Answer {
+function kubeconfig(): Answer {
   const body = `apiVersion: v1
 kind: Config
-clusters: [{ name: ${host}, cluster: { server: "https://${host}" } }]
-users: [{ name: ${host}, user: { token: access } }]
-contexts: [{ name: ${host}, context: { cluster: ${host}, user: ${host} } }]
-current-context: ${host}
+clusters:
+  - name: "${HOST}"
+    cluster:
+      server: "https://${HOST}"
+users:
+  - name: "${HOST}"
+    user:
+      token: access
+contexts:
+  - name: "${HOST}"
+    context:
+      cluster: "${HOST}"
+      user: "${HOST}"
+current-context: "${HOST}"
 `;
   const headers = {
     "content-type": "application/yaml",
-    "content-disposition": `attachment; filename=${host}.kubeconfig`,
+    "content-disposition": `attachment; filename="${HOST}.kubeconfig"`,
   };
   return { status: 200, headers, body };
 }

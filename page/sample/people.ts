@@ -1,10 +1,10 @@
-// Who is there in each state of the sample, and what they may do. One of everything that the contract knows.
+// Who is there in each state of the sample, and what they may do. One of everything that the contract knows, and nothing that the
+// Worker could not answer (tests/page/sample.test.ts).
 
 import type { Denial, Guard, Me, Right, Rights, Row, Verb } from "../src/api.ts";
-import { VERBS } from "../src/api.ts";
 import type { State } from "./states.ts";
 
-const HOST = "kube.example.com";
+export const HOST = "kube.example.com";
 const MINUTE_MS = 60_000;
 const HOUR_MS = 60 * MINUTE_MS;
 const CONTACT = "the platform team (#platform)";
@@ -14,8 +14,8 @@ const WRITE: Verb[] = ["create", "update", "patch", "delete"];
 
 const yes: Right = { is: "yes" };
 
-/** The usual resources, in the order of the contract. */
-const USUAL: [group: string, resource: string][] = [
+/** The usual resources, in the order of `src/rights.rs`. */
+export const USUAL: [group: string, resource: string][] = [
   ["", "pods"],
   ["", "pods/log"],
   ["", "pods/exec"],
@@ -25,11 +25,11 @@ const USUAL: [group: string, resource: string][] = [
   ["apps", "statefulsets"],
   ["apps", "daemonsets"],
   ["", "services"],
+  ["networking.k8s.io", "ingresses"],
   ["", "configmaps"],
   ["", "secrets"],
   ["batch", "jobs"],
   ["batch", "cronjobs"],
-  ["networking.k8s.io", "ingresses"],
   ["", "persistentvolumeclaims"],
   ["", "serviceaccounts"],
   ["", "events"],
@@ -39,32 +39,47 @@ const USUAL: [group: string, resource: string][] = [
 
 const noSecrets: Guard = {
   name: "no-secrets",
-  deny: [
-    { verbs: [...READ], apiGroups: [""], resources: ["secrets"], namespaces: ["*"], names: ["*"] },
-    { verbs: ["get"], urls: ["/metrics"] },
-  ],
+  deny: [denial(READ, "secrets"), { verbs: ["get"], urls: ["/metrics"] }],
 };
-const recorded: Guard = {
-  name: "recorded",
-  record: "output",
-  maxSession: 4 * 3600,
-  maxBytes: 64 << 20,
-  namespaces: ["*"],
-  names: ["*"],
-};
-const readOnly: Guard = { name: "contractors-read-only", allow: "read-only" };
+/** A guard that records takes the kubelet's own exec away. */
+const recording = { deny: [denial(["*"], "nodes/proxy")], maxBytes: 64 << 20, namespaces: ["*"], names: ["*"] };
+const recorded: Guard = { name: "recorded", ...recording, record: "output", maxSession: 4 * 3600 };
 
 const bobGuards: Guard[] = [
   noSecrets,
-  { name: "no-lists", deny: [{ verbs: ["list", "watch"], resources: ["pods"] }] },
-  { name: "no-web", deny: [{ verbs: ["patch"], resources: ["pods"], names: ["web-*"] }] },
-  { name: "no-forwards", deny: [{ verbs: ["*"], resources: ["pods/portforward"] }] },
-  { name: "typed-too", record: "input", maxSession: 5400, namespaces: ["default", "prod-*"] },
+  { name: "no-lists", deny: [denial(["list", "watch"], "pods")] },
+  { name: "no-web", deny: [denial(["patch"], "pods", { names: ["web-*"] })] },
+  { name: "no-forwards", deny: [denial(["*"], "pods/portforward")] },
+  {
+    name: "typed-too",
+    ...recording,
+    record: "input",
+    maxSession: 5400,
+    namespaces: ["default", "prod-*"],
+    names: ["db-*"],
+  },
 ];
 
+function denial(verbs: string[], resource: string, bounds: Pick<Denial, "names"> = {}): Denial {
+  return { verbs, apiGroups: [""], resources: [resource], namespaces: ["*"], names: ["*"], ...bounds };
+}
+
 export function me(state: State, now: number, namespace = "default"): Me {
+  return ending(person(state, now, namespace));
+}
+
+/** The first end counts: that of the login, or of what gives a group. */
+function ending(who: Person): Me {
+  const ends = who.groups.flatMap(({ expires }) => expires ?? []);
+  const [until = who.login] = [who.login, ...ends].sort();
+  return { ...who, until, why: until === who.login ? "token" : "policy" };
+}
+
+type Person = Omit<Me, "until" | "why">;
+
+function person(state: State, now: number, namespace: string): Person {
   const later = (milliseconds: number) => timestamp(now + milliseconds);
-  const alice: Me = {
+  const alice: Person = {
     user: "alice",
     email: "alice@example.com",
     rule: "email",
@@ -72,10 +87,9 @@ export function me(state: State, now: number, namespace = "default"): Me {
       { name: "platform-admins", from: "email" },
       { name: "developers", from: "email" },
       { name: "on-call", from: "idp_group" },
-      { name: "sre", from: "grant", grant: "g-2f81c0", expires: later(2 * HOUR_MS + 12 * MINUTE_MS) },
+      { name: "sre", from: "grant", grant: "g-2f81c0", expires: later(2.2 * HOUR_MS) },
     ],
-    until: later(5 * HOUR_MS + 40 * MINUTE_MS),
-    why: "token",
+    login: later(5 * HOUR_MS + 40 * MINUTE_MS),
     actAs: { users: ["breakglass"], groups: [], uids: [], extras: [], reasonRequired: true },
     guards: [noSecrets, recorded],
     cluster: { host: HOST, version: "v1.37.2" },
@@ -84,17 +98,23 @@ export function me(state: State, now: number, namespace = "default"): Me {
     features: { sessions: true, recordings: true, grants: true },
     contact: CONTACT,
   };
+  const noNamespaces = {
+    names: [],
+    isComplete: false,
+    problem: "the namespaces cannot be listed: RBAC does not let you, or the API server does not answer. Type one",
+  };
   switch (state) {
     case "developer":
       return {
         ...without(alice, "actAs"),
         user: "bob@example.com",
         email: "bob@example.com",
-        groups: [{ name: "developers", from: "email" }],
-        until: later(48 * MINUTE_MS),
-        why: "policy",
+        groups: [
+          { name: "developers", from: "email", expires: later(48 * MINUTE_MS) },
+          { name: "on-call", from: "grant", grant: "g-91ab03", expires: later(6.5 * HOUR_MS) },
+        ],
         guards: bobGuards,
-        namespaces: { names: [], isComplete: false, problem: "You may not list namespaces: type one." },
+        namespaces: noNamespaces,
         rights: bobRights(namespace),
       };
     case "contractor":
@@ -104,8 +124,8 @@ export function me(state: State, now: number, namespace = "default"): Me {
         email: "dave@contractors.example",
         rule: "email_domain",
         groups: [{ name: "contractors", from: "email_domain" }],
-        guards: [readOnly, noSecrets],
-        rights: contractorRights(namespace),
+        guards: [{ name: "contractors-read-only", allow: "read-only" }, noSecrets],
+        rights: readersRights(namespace, "contractors-read-only"),
         features: { sessions: true, recordings: false, grants: false },
       };
     case "agent":
@@ -116,7 +136,7 @@ export function me(state: State, now: number, namespace = "default"): Me {
         rule: "service_token",
         groups: [{ name: "agents", from: "service_token", expires: later(30 * 24 * HOUR_MS) }],
         guards: [{ name: "agents-read-only", allow: "read-only" }],
-        rights: contractorRights(namespace),
+        rights: readersRights(namespace, "agents-read-only"),
         features: { sessions: false, recordings: false, grants: false },
       };
     case "empty":
@@ -126,13 +146,19 @@ export function me(state: State, now: number, namespace = "default"): Me {
         groups: [],
         guards: [],
         namespaces: { names: ["default"], isComplete: true },
-        rights: { namespace, isComplete: true, rows: [], wildcards: [], urls: [] },
+        rights: {
+          namespace,
+          isComplete: true,
+          rows: USUAL.map(([group, resource]) => row(group, resource)),
+          wildcards: [],
+          urls: [],
+        },
       };
     case "partial":
       return {
         ...alice,
-        cluster: { host: HOST, problem: "The API server does not tell its version right now." },
-        namespaces: { names: [], isComplete: false, problem: "The API server did not tell its namespaces: type one." },
+        cluster: { host: HOST, problem: "the API server does not tell its version right now" },
+        namespaces: noNamespaces,
         rights: {
           ...aliceRights(namespace),
           isComplete: false,
@@ -140,7 +166,7 @@ export function me(state: State, now: number, namespace = "default"): Me {
         },
       };
     case "ending":
-      return { ...alice, until: later(90_000), guards: [hostileGuards[0] as Guard, ...alice.guards] };
+      return { ...alice, login: later(90_000), guards: [short, ...alice.guards] };
     case "hostile":
       return hostile(alice, namespace);
     default:
@@ -148,7 +174,7 @@ export function me(state: State, now: number, namespace = "default"): Me {
   }
 }
 
-function without<Key extends keyof Me>(who: Me, ...keys: Key[]): Omit<Me, Key> {
+function without<Key extends keyof Person>(who: Person, ...keys: Key[]): Omit<Person, Key> {
   const rest = { ...who };
   for (const key of keys) {
     delete rest[key];
@@ -167,7 +193,10 @@ function aliceRights(namespace: string): Rights {
     if (resource === "secrets") {
       return row(group, resource, [READ, { is: "taken", by: "no-secrets" }], [["create", "update", "patch"], yes]);
     }
-    if (["namespaces", "nodes", "events", "serviceaccounts"].includes(resource)) {
+    if (resource === "serviceaccounts") {
+      return row(group, resource, read, [["impersonate"], { is: "some", names: ["deployer", "backup"] }]);
+    }
+    if (["namespaces", "nodes", "events"].includes(resource)) {
       return row(group, resource, read);
     }
     if (resource === "configmaps") {
@@ -186,6 +215,8 @@ function aliceRights(namespace: string): Rights {
   });
   const others = [
     row("cert-manager.io", "certificates", [READ, yes], [WRITE, yes]),
+    row("cert-manager.io", "signers", [["approve"], { is: "some", names: ["issuers.cert-manager.io/team-a.*"] }]),
+    row("rbac.authorization.k8s.io", "clusterroles", [[...READ, "bind", "escalate"], yes]),
     row("", "endpoints", [READ, yes]),
     row("policy", "poddisruptionbudgets", [READ, yes], [["patch"], yes]),
     row("metrics.k8s.io", "pods", [["get", "list"], yes]),
@@ -196,7 +227,10 @@ function aliceRights(namespace: string): Rights {
     namespace,
     isComplete: true,
     rows: [...rows, ...others],
-    wildcards: [{ verbs: [...READ], groups: ["*"], resources: ["*"] }],
+    wildcards: [
+      { verbs: [...READ], groups: ["example.com"], resources: ["*"] },
+      { verbs: ["get"], groups: ["apps"], resources: ["*/status"], names: ["web"] },
+    ],
     urls: [{ verbs: ["get"], urls: ["/healthz", "/livez", "/readyz", "/version", "/openapi/*"] }],
   };
 }
@@ -221,7 +255,7 @@ function bobRights(namespace: string): Rights {
         return row(group, resource, [["get"], yes]);
       case "pods/exec":
       case "pods/attach":
-        return row(group, resource, [["create"], { is: "yes", recorded: "input" }]);
+        return row(group, resource, [["create"], { is: "yes", someRecorded: "input" }]);
       case "pods/portforward":
         return row(group, resource, [["create"], { is: "taken", by: "no-forwards" }]);
       case "secrets":
@@ -233,17 +267,13 @@ function bobRights(namespace: string): Rights {
   return { namespace, isComplete: true, rows, wildcards: [], urls: [] };
 }
 
-function contractorRights(namespace: string): Rights {
-  const by = "contractors-read-only";
+/** Those of somebody who may everything, and whom a guard leaves what reads. */
+function readersRights(namespace: string, by: string): Rights {
+  const taken: Right = { is: "taken", by };
   const rows = USUAL.map(([group, resource]) => {
-    if (resource === "pods/log") {
-      return row(group, resource, [["get"], yes]);
-    }
-    if (resource.startsWith("pods/")) {
-      return row(group, resource, [["create"], { is: "taken", by }]);
-    }
-    const read: [Verb[], Right] = resource === "secrets" ? [READ, { is: "taken", by }] : [READ, yes];
-    return row(group, resource, read, [[...WRITE, "deletecollection"], { is: "taken", by }]);
+    const isTaken = resource === "secrets" || /^pods\/(exec|attach|portforward)$/.test(resource);
+    const more = resource === "serviceaccounts" ? ["impersonate"] : [];
+    return row(group, resource, [READ, isTaken ? taken : yes], [[...WRITE, "deletecollection", ...more], taken]);
   });
   return {
     namespace,
@@ -254,10 +284,8 @@ function contractorRights(namespace: string): Rights {
   };
 }
 
-function row(group: string, resource: string, ...rights: [verbs: Verb[], right: Right][]): Row {
-  const verbs = Object.fromEntries(
-    VERBS.flatMap((verb) => rights.filter(([of]) => of.includes(verb)).map(([, right]) => [verb, right])),
-  );
+function row(group: string, resource: string, ...rights: [verbs: string[], right: Right][]): Row {
+  const verbs = Object.fromEntries(rights.flatMap(([verbs, right]) => verbs.map((verb) => [verb, right])));
   return { group, resource, isUsual: true, verbs };
 }
 
@@ -270,20 +298,24 @@ export const HOSTILE = {
   zalgo: `z${"\u0337\u0321\u0353".repeat(300)}`,
 };
 
-const denial: Denial = { verbs: ["get"], apiGroups: ["*"], resources: [HOSTILE.html], namespaces: [HOSTILE.bidi] };
+const short: Guard = { name: "short", maxSession: 90, maxBytes: 64 << 20, namespaces: ["*"], names: ["*"] };
 const hostileGuards: Guard[] = [
-  { name: "short", maxSession: 90 },
-  { name: HOSTILE.html, deny: [denial] },
+  short,
+  { name: HOSTILE.html, deny: [{ ...denial(["get"], HOSTILE.html), namespaces: [HOSTILE.bidi] }] },
   { name: HOSTILE.long, allow: "read-only" },
 ];
 
-function hostile(alice: Me, namespace: string): Me {
+function hostile(alice: Person, namespace: string): Person {
   const texts = Object.values(HOSTILE);
   const strange = texts.map((text) => ({
     group: text,
     resource: text,
     isUsual: false,
-    verbs: { get: { is: "taken", by: text }, list: { is: "some", names: texts } } as Row["verbs"],
+    verbs: {
+      get: { is: "taken", by: text },
+      list: { is: "some", names: texts },
+      ...Object.fromEntries(texts.map((verb) => [verb, yes])),
+    } as Row["verbs"],
   }));
   return {
     ...alice,

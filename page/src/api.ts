@@ -50,6 +50,7 @@ export interface Guard {
   names?: string[];
 }
 
+/** The verbs that most resources have. RBAC knows others: impersonate, bind, escalate, approve, use, and whatever a resource calls its own. */
 export const VERBS = ["get", "list", "watch", "create", "update", "patch", "delete", "deletecollection"] as const;
 export type Verb = (typeof VERBS)[number];
 
@@ -63,6 +64,8 @@ export interface Right {
   /** A guard that takes some of it away. */
   except?: string;
   recorded?: "output" | "input";
+  /** What a guard records of it for some names only. */
+  someRecorded?: "output" | "input";
 }
 
 export interface Row {
@@ -71,7 +74,8 @@ export interface Row {
   /** With the subresource: pods/exec. */
   resource: string;
   isUsual: boolean;
-  verbs: Partial<Record<Verb, Right>>;
+  /** Also by verbs that are none of `VERBS`. */
+  verbs: Record<string, Right>;
 }
 
 export interface Wildcard {
@@ -96,7 +100,9 @@ export interface Me {
   serviceToken?: string;
   rule: Rule;
   groups: Group[];
-  /** When this session ends, and what ends it. */
+  /** When the login at Access ends. */
+  login: string;
+  /** When the first of it all ends: the login, or an entry or grant of the policy. */
   until: string;
   why: "token" | "policy";
   actAs?: ActAs;
