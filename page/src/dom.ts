@@ -89,10 +89,34 @@ export function uniqueId(prefix: string): string {
   return `${prefix}-${count}`;
 }
 
-/** Moves the focus to a heading, so that whoever does not see the page hears where they are. */
+/** Moves the focus to a heading or another part, so that whoever does not see the page hears where they are. */
 export function focusOn(element: HTMLElement | null): void {
-  element?.setAttribute("tabindex", "-1");
+  if (element && element.tabIndex < 0) {
+    element.setAttribute("tabindex", "-1");
+  }
   element?.focus({ preventScroll: true });
+}
+
+/** Where the focus may be put. */
+const STOPS = "h1, h2, h3, a[href], button, input, select, summary, [tabindex='0']";
+
+/**
+ * Puts other children into a part. The focus, if it was inside, would fall to the top of the page with what had it: it goes to what has
+ * the same name now, or else to the first heading or control.
+ */
+export function renew(part: HTMLElement, ...children: Child[]): void {
+  const had = document.activeElement;
+  const hadFocus = part.contains(had);
+  part.replaceChildren(...children.filter(isThere));
+  if (hadFocus) {
+    const stops = [...part.querySelectorAll<HTMLElement>(STOPS)];
+    const same = stops.find((stop) => stop.tagName === had?.tagName && nameOf(stop) === nameOf(had));
+    focusOn(same ?? stops[0] ?? part);
+  }
+}
+
+function nameOf(element: Element): string {
+  return element.getAttribute("aria-label") ?? element.textContent;
 }
 
 /** Rows of a label and what it stands for; those without a value are left out. */

@@ -6,7 +6,7 @@ import { shellWords, span } from "../../deploy/sessions/text.ts";
 import type { Me } from "./api.ts";
 import { Expired, getJson, getText } from "./client.ts";
 import { everySecond } from "./clock.ts";
-import { facts, focusOn, h, icon, name } from "./dom.ts";
+import { facts, h, icon, name, renew } from "./dom.ts";
 import { href, type Place } from "./place.ts";
 import { endSession } from "./sessions.ts";
 import { comingPart, failurePart, sentenceOf } from "./states.ts";
@@ -33,16 +33,13 @@ export function sessionView(me: Me, { id }: SessionPlace, signal: AbortSignal, f
   const load = async () => {
     try {
       const manifest = manifestOf(await getJson(sessionPath(id), signal), "the manifest");
-      const hadFocus = document.activeElement?.tagName === "H1";
-      body.replaceChildren(...parts(me, manifest, signal, failed, load));
-      if (hadFocus) {
-        focusOn(body.querySelector("h1"));
-      }
+      renew(body, ...parts(me, manifest, signal, failed, load));
     } catch (error) {
       if (error instanceof Expired) {
         failed(error);
       } else if (!signal.aborted) {
-        body.replaceChildren(
+        renew(
+          body,
           h("h1", {}, "Session"),
           failurePart(error as Error, () => void load()),
         );
@@ -70,7 +67,6 @@ function parts(
   const end = async () => {
     if (await endSession({ id: manifest.id, user: caller.user, namespace: target.namespace, pod: target.pod })) {
       await again();
-      focusOn(document.querySelector("h1"));
     }
   };
   const isRecorded = manifest.record !== undefined && manifest.record !== "nothing";
@@ -151,7 +147,11 @@ function recordingPart(
     `Play the recording${size > 0 ? ` (${bytes(size)})` : ""}`,
   );
   button.addEventListener("click", async () => {
-    button.disabled = true;
+    if (button.getAttribute("aria-disabled") === "true") {
+      return;
+    }
+    // A button that is disabled would lose the focus.
+    button.setAttribute("aria-disabled", "true");
     told.textContent = "Loading the recording.";
     try {
       const [{ play }, cast] = await Promise.all([loadPlayer(), getText(castPath(manifest.id), signal)]);
@@ -165,8 +165,7 @@ function recordingPart(
         failed(error);
       } else if (!signal.aborted) {
         told.textContent = sentenceOf(error as Error);
-        button.disabled = false;
-        button.focus();
+        button.removeAttribute("aria-disabled");
       }
     }
   });
@@ -191,12 +190,13 @@ function verdictPart(manifest: Manifest, signal: AbortSignal, failed: Failed): H
   const size = recordedBytes(manifest);
   const run = async () => {
     const progress = h("p", { class: "aside" }, "Reading the chunks.");
-    body.replaceChildren(h("span", { class: "bone verdict-line", "aria-hidden": "true" }), progress);
+    renew(body, h("span", { class: "bone verdict-line", "aria-hidden": "true" }), progress);
     try {
       const { problems, sentence } = await verify(manifest, signal, (done, all) => {
         progress.textContent = `Read ${done} of ${all} chunks.`;
       });
-      body.replaceChildren(
+      renew(
+        body,
         problems.length === 0
           ? h("p", { class: "good" }, icon("yes"), "It is what the gateway wrote")
           : h("p", { class: "bad" }, icon("taken"), "It is not what the gateway wrote"),
@@ -218,7 +218,10 @@ function verdictPart(manifest: Manifest, signal: AbortSignal, failed: Failed): H
       if (error instanceof Expired) {
         failed(error);
       } else if (!signal.aborted) {
-        body.replaceChildren(failurePart(error as Error, () => void run()));
+        renew(
+          body,
+          failurePart(error as Error, () => void run()),
+        );
       }
     }
   };

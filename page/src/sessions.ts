@@ -6,7 +6,7 @@ import { endSessionPath, LONGEST_REASON, type Me } from "./api.ts";
 import { ask } from "./ask.ts";
 import { Expired, getJson, postJson } from "./client.ts";
 import { everySecond } from "./clock.ts";
-import { type Child, h, name } from "./dom.ts";
+import { type Child, h, name, renew } from "./dom.ts";
 import { href, type Place, type Search } from "./place.ts";
 import { say } from "./say.ts";
 import { comingPart, emptyPart, failurePart } from "./states.ts";
@@ -95,7 +95,7 @@ class List {
     await this.#ask(undefined, (page) => {
       const live = page.sessions.filter(({ state }) => state === "live");
       const ended = page.sessions.filter(({ state }) => state === "ended");
-      this.element.replaceChildren(...this.#parts(page, live, ended));
+      renew(this.element, ...this.#parts(page, live, ended));
       if (isTold) {
         say(`${live.length} going on, ${ended.length}${page.cursor === undefined ? "" : " or more"} ended.`);
       }
@@ -138,8 +138,7 @@ class List {
         this.#ended.replaceChildren(h("ol", { class: "list" }, ...rows));
       }
       this.#offer(next);
-      // The button that had the focus is another one now, or none.
-      (rows[0]?.querySelector("a") ?? this.#more.querySelector("button"))?.focus({ preventScroll: true });
+      rows[0]?.querySelector("a")?.focus({ preventScroll: true });
       say(sessions.length === 0 ? "None among these." : `${sessions.length} more.`);
     });
   }
@@ -147,7 +146,7 @@ class List {
   #offer(cursor: string | undefined): void {
     const button =
       cursor !== undefined && h("button", { type: "button", onclick: () => void this.#goOn(cursor) }, "Older sessions");
-    this.#more.replaceChildren(...(button ? [button] : []));
+    renew(this.#more, button);
   }
 
   async #ask(from: string | undefined, use: (page: Page) => void): Promise<void> {
@@ -166,9 +165,15 @@ class List {
       if (error instanceof Expired) {
         this.#failed(error);
       } else if (from === undefined) {
-        this.element.replaceChildren(failurePart(error as Error, () => void this.begin(true)));
+        renew(
+          this.element,
+          failurePart(error as Error, () => void this.begin(true)),
+        );
       } else {
-        this.#more.replaceChildren(failurePart(error as Error, () => void this.#goOn(from)));
+        renew(
+          this.#more,
+          failurePart(error as Error, () => void this.#goOn(from)),
+        );
       }
     }
   }
@@ -191,7 +196,6 @@ class List {
     end.addEventListener("click", async () => {
       if (await endSession(session)) {
         await this.begin(false);
-        this.element.querySelector<HTMLElement>("button")?.focus();
       }
     });
     return h(

@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { after, before, beforeEach, test } from "node:test";
 import type { Page } from "playwright-core";
-import { ids, type Stage, settled, startStage, TEST_LIMIT_MS } from "./stage.ts";
+import { become, ids, type Stage, settled, startStage, TEST_LIMIT_MS } from "./stage.ts";
 
 /** How often Tab is pressed for something before it is not there. */
 const MAX_TABS = 80;
@@ -47,7 +47,7 @@ test("the first view: what is skipped, tabs, what unfolds, another namespace", t
   await page.locator(".summary", { hasText: "In team-a" }).waitFor();
   assert.equal(await focused(page), "Namespace", "the focus stays where the namespace was chosen");
 
-  await tabTo(page, "6 other resources");
+  await tabTo(page, "8 other resources");
   await page.keyboard.press("Enter");
   await page.getByText("certificates").waitFor();
   await assertCalm();
@@ -102,10 +102,94 @@ test("a live session is ended, or is not after Escape, and the focus is where on
   await page.keyboard.type("INC-9");
   await page.keyboard.press("Enter");
   await page.getByText("order: alice ended it: INC-9").waitFor();
-  await page.locator("button:focus", { hasText: "Refresh" }).waitFor();
+  await page.locator("h2:focus", { hasText: "Going on now" }).waitFor();
   await assertCalm();
   await close();
 });
+
+test("what is asked for again keeps the focus where it came", timed, async () => {
+  for (const [hash, then] of [
+    ["#sessions", "h2:focus:has-text('Going on now')"],
+    [`#sessions/${ids.whole}`, "h1:focus:has-text('default/web')"],
+    ["#grants", "h2:focus:has-text('Give')"],
+  ] as const) {
+    const { page, close } = await stage.visit("halting", hash);
+    await settled(page);
+    await tabTo(page, "Try again");
+    await fail(page);
+    assert.equal(await focused(page), "Try again", `${hash}, which fails again`);
+    await become(page, "auditor");
+    await page.keyboard.press("Enter");
+    await page.locator(then).waitFor();
+    await close();
+  }
+});
+
+test("sessions that are asked for again keep the focus on what asked for them", timed, async () => {
+  const { page, close } = await stage.visit("auditor", "#sessions");
+  await settled(page);
+  await tabTo(page, "Refresh");
+  await page.keyboard.press("Enter");
+  await page.getByText("2 going on, 25 or more ended.").waitFor();
+  assert.equal(await focused(page), "Refresh");
+
+  await tabTo(page, "Older sessions");
+  await become(page, "halting");
+  await page.keyboard.press("Enter");
+  await page.getByRole("alert").waitFor();
+  assert.equal(await focused(page), "Try again");
+  await become(page, "auditor");
+  await page.keyboard.press("Enter");
+  await page.getByText("25 more.").waitFor();
+  await page.locator("section[aria-labelledby=ended] li:nth-child(26) a:focus").waitFor();
+  await close();
+});
+
+test("rights that are asked for again take the focus along", timed, async () => {
+  const { page, close } = await stage.visit("auditor");
+  await settled(page);
+  await become(page, "failing");
+  await page.getByLabel("Namespace").selectOption("team-a");
+  await page.getByRole("alert").waitFor();
+  await tabTo(page, "Try again");
+  await fail(page);
+  assert.equal(await focused(page), "Try again");
+  await become(page, "auditor");
+  await page.keyboard.press("Enter");
+  await page.locator(".rights-body :focus, .rights-body:focus").waitFor();
+  await page.locator(".summary", { hasText: "In team-a" }).waitFor();
+  assert.equal(await focused(page), "The usual resources, and what you may do with each");
+  await close();
+});
+
+test(
+  "a verdict that is asked for again, and a recording that cannot be had, leave the focus there",
+  timed,
+  async () => {
+    const { page, close } = await stage.visit("auditor", "", { clock: "real", reducedMotion: "reduce" });
+    await settled(page);
+    const broken = ["**/chunks", "**/cast"];
+    for (const path of broken) {
+      await page.route(path, (route) => route.abort());
+    }
+    await page.evaluate(`location.hash = "#sessions/${ids.whole}"`);
+    await page.getByRole("alert").waitFor();
+    await tabTo(page, "Play the recording (2.1 KiB)");
+    await page.keyboard.press("Enter");
+    await page.locator(".told", { hasText: "The gateway cannot be reached" }).waitFor();
+    assert.equal(await focused(page), "Play the recording (2.1 KiB)");
+    await tabTo(page, "Try again");
+    await fail(page);
+    assert.equal(await focused(page), "Try again");
+    for (const path of broken) {
+      await page.unroute(path);
+    }
+    await page.keyboard.press("Enter");
+    await page.getByText("It is what the gateway wrote").waitFor();
+    assert.ok(await page.evaluate("document.activeElement.closest('.verdict') !== null"));
+    await close();
+  },
+);
 
 test("a session is ended where its manifest stands", timed, async () => {
   const { page, close } = await stage.visit("auditor", `#sessions/${ids.live}`);
@@ -146,6 +230,13 @@ test("a group is given and taken back", timed, async () => {
   await assertCalm();
   await close();
 });
+
+/** Presses "Try again", and waits until another one stands there, since it has failed again. */
+async function fail(page: Page): Promise<void> {
+  await page.evaluate("document.activeElement.dataset.pressed = ''");
+  await page.keyboard.press("Enter");
+  await page.locator(".failed button:not([data-pressed])").waitFor();
+}
 
 /** What has the focus, by the name that a screen reader says. */
 async function focused(page: Page): Promise<string> {
