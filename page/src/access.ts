@@ -8,7 +8,7 @@ import type { Place } from "./place.ts";
 import { RightsSection } from "./rights.ts";
 import type { Failed, View } from "./view.ts";
 import { whoSection } from "./who.ts";
-import { moment, ruleInWords, whyInWords } from "./words.ts";
+import { capitalised, type End, endedInWords, endsOf, moment, ruleInWords } from "./words.ts";
 
 export function accessView(me: Me, asked: string | undefined, signal: AbortSignal, failed: Failed): View {
   const rights = new RightsSection(me, asked, signal, failed);
@@ -45,14 +45,17 @@ function greeting(me: Me, signal: AbortSignal): HTMLElement {
     "header",
     { class: "greeting" },
     h("h1", {}, "You are ", name(me.user)),
-    h(
-      "p",
-      {},
-      address !== undefined && name(address),
-      address !== undefined && ", ",
-      `${ruleInWords(me)}. This session ends at ${moment(me.until, Date.now())}, in `,
-      countdown(me.until, "no time", signal),
-      `: ${whyInWords(me.why)}.`,
-    ),
+    h("p", {}, address !== undefined && name(address), address !== undefined && ", ", `${ruleInWords(me)}.`),
+    ...endsOf(me).map((end) => h("p", {}, ending(end, signal))),
+  );
+}
+
+function ending(end: End, signal: AbortSignal): HTMLElement {
+  const { at, what, before } = end;
+  return countdown(
+    at,
+    (left) => [name(capitalised(what), "text"), ` ends at ${moment(at, Date.now())}, in `, left, `: ${before}.`],
+    [name(endedInWords(end), "text")],
+    signal,
   );
 }

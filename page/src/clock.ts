@@ -1,6 +1,6 @@
 // One tick a second, for everything on the page that goes by time.
 
-import { h } from "./dom.ts";
+import { type Child, h } from "./dom.ts";
 import { left, moment } from "./words.ts";
 
 const listeners = new Set<() => void>();
@@ -19,22 +19,35 @@ export function everySecond(signal: AbortSignal, listener: () => void): void {
   }
 }
 
-/** How long it is until then, going down. `over` stands there afterwards, and `onOver` is told once. */
-export function countdown(until: string, over: string, signal: AbortSignal, onOver?: () => void): HTMLElement {
-  const element = h("time", { class: "countdown", datetime: until, title: moment(until, Date.now()) });
+/**
+ * Words around how long it is until then, going down; others stand there afterwards, and `onOver` is told. Both are there all the time,
+ * so that the style may have the one take the place of the other, and nothing moves.
+ */
+export function countdown(
+  until: string,
+  words: (left: HTMLElement) => Child[],
+  over: Child[],
+  signal: AbortSignal,
+  onOver?: () => void,
+): HTMLElement {
+  const time = h("time", { class: "countdown", datetime: until, title: moment(until, Date.now()) });
+  const before = h("span", {}, ...words(time));
+  const after = h("span", { "data-closed": true }, ...over);
   const end = Date.parse(until);
-  let isOver = false;
-  everySecond(signal, () => {
-    const now = Date.now();
-    const text = now < end ? left(end - now) : over;
+  const done = new AbortController();
+  everySecond(AbortSignal.any([signal, done.signal]), () => {
+    const milliseconds = end - Date.now();
+    const text = left(milliseconds);
     // Only a change is written: a screen reader that stands here is not disturbed.
-    if (element.textContent !== text) {
-      element.textContent = text;
+    if (time.textContent !== text) {
+      time.textContent = text;
     }
-    if (now >= end && !isOver) {
-      isOver = true;
+    if (milliseconds <= 0) {
+      done.abort();
+      before.toggleAttribute("data-closed", true);
+      after.toggleAttribute("data-closed", false);
       onOver?.();
     }
   });
-  return element;
+  return h("span", { class: "counted" }, before, after);
 }

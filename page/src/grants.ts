@@ -14,11 +14,11 @@ import {
 import { ask } from "./ask.ts";
 import { Expired, getJson, postJson } from "./client.ts";
 import { countdown, everySecond } from "./clock.ts";
-import { type Child, h, name, names, uniqueId } from "./dom.ts";
-import { say } from "./say.ts";
+import { type Child, h, name, names, renew, uniqueId } from "./dom.ts";
+import { say, sayOn } from "./say.ts";
 import { comingPart, emptyPart, failurePart, sentenceOf } from "./states.ts";
 import type { Failed, View } from "./view.ts";
-import { left, listed, moment } from "./words.ts";
+import { asSentence, left, listed, moment } from "./words.ts";
 
 const HOUR_MS = 3_600_000;
 const DAY_MS = 24 * HOUR_MS;
@@ -34,13 +34,14 @@ export function grantsView(me: Me, signal: AbortSignal, failed: Failed): View {
       const list = h("div", { class: "part" }, givenPart(me, answer, signal, again));
       async function again() {
         const next = (await getJson(grantsPath, signal)) as Grants;
-        list.replaceChildren(givenPart(me, next, signal, again));
+        renew(list, givenPart(me, next, signal, again));
       }
       const whose =
         answer.scope === "own"
           ? "What was given to you: the rest is for those who may give."
           : "All that is given now.";
-      body.replaceChildren(
+      renew(
+        body,
         h(
           "div",
           { class: "columns" },
@@ -58,7 +59,10 @@ export function grantsView(me: Me, signal: AbortSignal, failed: Failed): View {
       if (error instanceof Expired) {
         failed(error);
       } else if (!signal.aborted) {
-        body.replaceChildren(failurePart(error as Error, () => void load()));
+        renew(
+          body,
+          failurePart(error as Error, () => void load()),
+        );
       }
     }
   };
@@ -83,11 +87,8 @@ function givingPart(
   const may = groups.filter(({ mayGive }) => mayGive);
   const title = h("h2", { id: "give" }, "Give");
   if (may.length === 0) {
-    const why =
-      groups.length === 0
-        ? "The policy lists no group for granting (grants.groups in identities.yaml)."
-        : `The cluster's RBAC lets you give none of ${groups.length === 1 ? "the one group" : `the ${groups.length} groups`} that the policy lists. It takes the ClusterRole kube-access:granter, bound to you.`;
-    return h("section", { class: "giving", "aria-labelledby": "give" }, title, emptyPart(why));
+    const why = `The cluster's RBAC lets you give none of the groups that the policy lists: ${listed(groups.map((group) => group.name))}. It takes the ClusterRole kube-access:granter, bound to you.`;
+    return h("section", { class: "giving", "aria-labelledby": "give" }, title, emptyPart(name(why, "text")));
   }
   return h("section", { class: "giving", "aria-labelledby": "give" }, title, givingForm(may, signal, failed, onGiven));
 }
@@ -168,11 +169,12 @@ function givingForm(may: Grantable[], signal: AbortSignal, failed: Failed, onGiv
       // That it was given stands, whether or not the list can be had.
       await onGiven().catch(() => {});
       const receiver = wanted.email ?? wanted.serviceToken ?? "";
-      say(
-        [`${receiver} has ${listed(wanted.groups)} until ${moment(wanted.expires, Date.now())}.`, note, DELAY]
-          .filter(Boolean)
-          .join(" "),
-      );
+      const given = `${receiver} has ${listed(wanted.groups)} until ${moment(wanted.expires, Date.now())}. ${DELAY}`;
+      if (note === undefined) {
+        say(given);
+      } else {
+        sayOn(`${given} ${asSentence(note)}`);
+      }
       who.focus({ preventScroll: true });
     } catch (error) {
       if (error instanceof Expired) {
@@ -289,8 +291,13 @@ function grantPart(
     h(
       "span",
       { class: "when" },
-      countdown(grant.expires, "over", signal, () => row.classList.add("over")),
-      h("span", { class: "aside" }, ` left, until ${moment(grant.expires, Date.now())}`),
+      countdown(
+        grant.expires,
+        (left) => [left, h("span", { class: "aside" }, ` left, until ${moment(grant.expires, Date.now())}`)],
+        ["over"],
+        signal,
+        () => row.classList.add("over"),
+      ),
     ),
     h(
       "span",
@@ -304,8 +311,6 @@ function grantPart(
     const take = async () => {
       if (await takeBack(grant, receiver)) {
         await again().catch(() => {});
-        const next = document.querySelector<HTMLElement>(".given button") ?? document.getElementById("who");
-        next?.focus();
       }
     };
     const label = `Take back ${listed(grant.groups)} from ${receiver}`;

@@ -8,13 +8,14 @@ import { everySecond } from "./clock.ts";
 import { focusOn, h, name } from "./dom.ts";
 import { grantsView } from "./grants.ts";
 import { href, type Place, placeOf, titleOf } from "./place.ts";
-import { hush, say } from "./say.ts";
+import { hush, say, sayOn } from "./say.ts";
 import { sessionView } from "./session.ts";
 import { sessionsView } from "./sessions.ts";
 import { failureView, offView } from "./states.ts";
 import type { View } from "./view.ts";
+import { asSentence, type End, endedInWords, endsOf } from "./words.ts";
 
-/** How long before its end a session is said to end. */
+/** How long before its end something is said to end. */
 const WARNED_MS = 5 * 60_000;
 
 const main = document.querySelector("main") as HTMLElement;
@@ -30,7 +31,7 @@ async function start(): Promise<void> {
     const namespace = place.view === "access" ? place.namespace : undefined;
     const me = (await getJson(mePath(namespace))) as Me;
     showNavigation(me);
-    tellOfItsEnd(Date.parse(me.until));
+    endsOf(me).forEach(tellOfIt);
     show(me, namespace, true);
     window.addEventListener("hashchange", () => show(me, namespace, false));
   } catch (error) {
@@ -85,17 +86,18 @@ function viewOf(me: Me, asked: string | undefined, place: Place, signal: AbortSi
   }
 }
 
-/** Wherever one is on the page: some time before the session ends, and when it has. */
-function tellOfItsEnd(end: number): void {
+/** Wherever one is on the page: some time before it ends, and when it has. */
+function tellOfIt(end: End): void {
   const done = new AbortController();
-  let before = end - Date.now();
+  const at = Date.parse(end.at);
+  let before = at - Date.now();
   everySecond(done.signal, () => {
-    const left = end - Date.now();
+    const left = at - Date.now();
     if (left <= 0) {
-      say("Your session has ended: reload the page to log in again.");
+      sayOn(endedInWords(end));
       done.abort();
     } else if (left <= WARNED_MS && before > WARNED_MS) {
-      say("Your session ends in 5 minutes.");
+      say(asSentence(`${end.what} ends in 5 minutes`));
     }
     before = left;
   });

@@ -6,6 +6,7 @@ import { visible } from "../../deploy/sessions/text.ts";
 import { Expired, Refused } from "./client.ts";
 import { type Child, h } from "./dom.ts";
 import type { View } from "./view.ts";
+import { asSentence } from "./words.ts";
 
 const reload = () => location.reload();
 
@@ -32,7 +33,7 @@ export function offView(what: "sessions" | "grants"): View {
     sessions:
       "This gateway neither records nor bounds streams. Its administrator can have Terraform make what that needs: sessions = true.",
     grants:
-      "This gateway has no Workers KV, and so gives nothing for a time. Its administrator can switch it on: identities_kv = true.",
+      "This gateway gives no grants. Its administrator can list groups for granting in identities.yaml (grants.groups), and have Terraform make what that needs: identities_kv = true.",
   };
   return { element: state(what === "sessions" ? "No sessions are kept here" : "Nothing is granted here", why[what]) };
 }
@@ -65,8 +66,7 @@ export function comingPart(what: string, bones: number): HTMLElement {
 /** What went wrong, for people. */
 export function sentenceOf(error: Error): string {
   if (error instanceof Expired || error instanceof Refused || error instanceof Failure) {
-    const text = visible(error.message);
-    return `${text.charAt(0).toUpperCase()}${text.slice(1)}${/[.!?]$/.test(text) ? "" : "."}`;
+    return asSentence(visible(error.message));
   }
   return "This page has a fault: reload it, and tell who runs the gateway if that does not help.";
 }

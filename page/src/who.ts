@@ -3,7 +3,7 @@
 import type { Group, Me } from "./api.ts";
 import { countdown } from "./clock.ts";
 import { type Child, facts, h, name, names } from "./dom.ts";
-import { actAsOptions, guardInWords, originInWords } from "./words.ts";
+import { actAsOptions, asSentence, guardInWords, originInWords } from "./words.ts";
 
 export function whoSection(me: Me, signal: AbortSignal): HTMLElement {
   return h(
@@ -45,7 +45,7 @@ function groupList(groups: Group[], signal: AbortSignal): HTMLElement {
 }
 
 function lasts(expires: string, signal: AbortSignal): Child[] {
-  return [h("span", {}, countdown(expires, "over: reload the page", signal), " left")];
+  return [countdown(expires, (left) => [left, " left"], ["over: reload the page"], signal)];
 }
 
 function guardList({ guards }: Me): HTMLElement {
@@ -92,7 +92,9 @@ function cluster({ cluster: { host, version, problem } }: Me): Child[] {
     h(
       "p",
       { class: "aside" },
-      version === undefined ? name(problem ?? "Its version could not be had.", "text") : `Kubernetes ${version}`,
+      version === undefined
+        ? name(asSentence(problem ?? "its version could not be had"), "text")
+        : `Kubernetes ${version}`,
     ),
   ];
 }

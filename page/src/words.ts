@@ -99,9 +99,52 @@ export function originInWords({ from }: Pick<Group, "from">): string {
   }
 }
 
-/** What becomes of a session at its end. */
-export function whyInWords(why: Me["why"]): string {
-  return why === "token" ? "then you log in again" : "then your entry or grant in the policy ends";
+/** Something that ends for somebody, and what they do about it. */
+export interface End {
+  at: string;
+  what: string;
+  /** What to do: as it is said before, and when it has ended. */
+  before: string;
+  after: string;
+}
+
+/** What ends while one has the page: the first of it all, and the login. */
+export function endsOf(me: Pick<Me, "login" | "until" | "why" | "groups">): End[] {
+  const login = {
+    at: me.login,
+    what: "your login",
+    before: "then you log in again",
+    after: "reload the page to log in again",
+  };
+  if (me.why === "token") {
+    return [login];
+  }
+  const first = { at: me.until, what: endingInWords(me), before: "reload the page then", after: "reload the page" };
+  return [first, login];
+}
+
+/** What of the policy ends first. What gives no group of its own is in no list of groups. */
+function endingInWords({ groups, until }: Pick<Me, "until" | "groups">): string {
+  const ending = groups.filter(({ expires }) => expires === until);
+  if (ending.length === 0) {
+    return "an entry or a grant of yours";
+  }
+  const grants = ending.filter(({ from }) => from === "grant").length;
+  const what = grants === ending.length ? "your grant of" : grants === 0 ? "your entry for" : "what gives you";
+  return `${what} ${listed(ending.map(({ name }) => name))}`;
+}
+
+export function endedInWords({ what, after }: End): string {
+  return asSentence(`${what} has ended: ${after}`);
+}
+
+/** A text as a sentence that stands by itself. */
+export function asSentence(text: string): string {
+  return `${capitalised(text)}${/[.!?]$/.test(text) ? "" : "."}`;
+}
+
+export function capitalised(text: string): string {
+  return `${text.charAt(0).toUpperCase()}${text.slice(1)}`;
 }
 
 /** What a guard does, in sentences. */
@@ -153,8 +196,7 @@ function isAll(texts: string[] | undefined): boolean {
 }
 
 function sentence(parts: (string | undefined)[], end = ""): string {
-  const text = parts.filter((part) => part !== undefined).join(" ") + end;
-  return `${text.charAt(0).toUpperCase()}${text.slice(1)}.`;
+  return asSentence(parts.filter((part) => part !== undefined).join(" ") + end);
 }
 
 /** Whom somebody may act as, by the option of kubectl that does it. */

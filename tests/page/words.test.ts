@@ -2,9 +2,20 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import type { Guard } from "../../page/src/api.ts";
+import type { Group, Guard } from "../../page/src/api.ts";
 import { href, type Place, placeOf } from "../../page/src/place.ts";
-import { actAsOptions, bytes, guardInWords, isHost, isNamespace, left, length, moment } from "../../page/src/words.ts";
+import {
+  actAsOptions,
+  bytes,
+  endedInWords,
+  endsOf,
+  guardInWords,
+  isHost,
+  isNamespace,
+  left,
+  length,
+  moment,
+} from "../../page/src/words.ts";
 
 const MINUTE = 60_000;
 const HOUR = 60 * MINUTE;
@@ -99,6 +110,29 @@ test("guards are told in plain words", () => {
     "Exec, attach and port-forward are recorded for pods named db-0 in prod-*: what is shown, and what you type.",
   ]);
   assert.deepEqual(told({ maxSession: 60, namespaces: ["prod"] }), ["What stays open ends after 1 min in prod."]);
+});
+
+test("what ends first is told by its name, and the login by its own", () => {
+  const [until, login] = ["2026-11-26T14:00:00Z", "2026-11-26T18:00:00Z"];
+  const told = (groups: Group[]) => endsOf({ login, until, why: "policy", groups }).map(endedInWords);
+  const over = (what: string) => `${what} has ended: reload the page.`;
+  const grant = (name: string): Group => ({ name, from: "grant", grant: "g-1", expires: until });
+  const later: Group = { name: "on-call", from: "grant", grant: "g-2", expires: login };
+  const entry: Group = { name: "developers", from: "email", expires: until };
+  for (const [groups, what] of [
+    [[grant("sre"), later], "Your grant of sre"],
+    [[grant("sre"), grant("dba"), later], "Your grant of sre and dba"],
+    [[{ name: "all", from: "email" }, entry], "Your entry for developers"],
+    [[grant("sre"), entry], "What gives you sre and developers"],
+    // An entry without groups, or a grant of groups that are there without it.
+    [[later], "An entry or a grant of yours"],
+  ] as [Group[], string][]) {
+    assert.deepEqual(told(groups), [over(what), "Your login has ended: reload the page to log in again."]);
+  }
+  assert.deepEqual(
+    endsOf({ login, until: login, why: "token", groups: [later] }).map(({ at, what }) => [at, what]),
+    [[login, "your login"]],
+  );
 });
 
 test("whom one may act as is told by kubectl's options, those that there are", () => {
