@@ -8,12 +8,12 @@ export interface Cell {
   is: "yes" | "some" | "taken" | "no" | "none";
   /** What a screen reader says. */
   text: string;
-  isRecorded: boolean;
+  recorded?: keyof typeof RECORDED;
 }
 
-/** Something that a cell cannot say, and the guard that it is about. */
+/** Something that a cell cannot say, or has no cell, and the guard that it is about. */
 export interface Note {
-  kind: "taken" | "some" | "recorded";
+  kind: "taken" | "some" | "also" | keyof typeof RECORDED;
   text: string;
   guard?: string;
 }
@@ -26,59 +26,84 @@ const ONLY: Record<string, Verb[]> = {
   "pods/portforward": ["create"],
 };
 
+/** What is said of what is recorded: all of it, or what has some names. */
+export const RECORDED = { recorded: "recorded", "partly-recorded": "some of it is recorded" } as const;
+
 /** How many names of a right are told. */
 const NAMES_SHOWN = 5;
 
 export function cellOf({ group, resource, verbs }: Row, verb: Verb): Cell {
   const right = verbs[verb];
-  const isRecorded = right?.recorded !== undefined;
   const only = group === "" ? ONLY[resource] : undefined;
   if (!right) {
     const is = only && !only.includes(verb) ? "none" : "no";
-    return { is, text: is === "none" ? "" : "no", isRecorded };
+    return { is, text: is === "none" ? "" : "no" };
   }
   if (right.is === "taken") {
-    return { is: "taken", text: `no: RBAC grants it, the guard ${right.by ?? ""} takes it away`, isRecorded: false };
+    return { is: "taken", text: `no: RBAC grants it, the guard ${right.by ?? ""} takes it away` };
   }
   const isPart = right.is === "some" || right.except !== undefined;
+  const recorded = right.recorded ? "recorded" : right.someRecorded ? "partly-recorded" : undefined;
   const text = [
     right.is === "some" ? `only ${namesOf(right)}` : "yes",
     ...(right.except === undefined ? [] : [`but not what the guard ${right.except} takes away`]),
-    ...(isRecorded ? ["recorded"] : []),
+    ...(recorded === undefined ? [] : [RECORDED[recorded]]),
   ];
-  return { is: isPart ? "some" : "yes", text: text.join(", "), isRecorded };
+  return { is: isPart ? "some" : "yes", text: text.join(", "), ...(recorded && { recorded }) };
 }
 
 /** What stands beside a row: one note for all verbs of which the same is to be said. */
 export function notesOf({ verbs }: Row): Note[] {
-  const notes = new Map<string, { note: Note; verbs: Verb[] }>();
-  const add = (verb: Verb, note: Note) => {
-    const key = JSON.stringify(note);
-    const known = notes.get(key) ?? { note, verbs: [] };
-    notes.set(key, { note, verbs: [...known.verbs, verb] });
-  };
-  for (const verb of VERBS) {
-    const right = verbs[verb];
-    if (right?.is === "taken") {
-      add(verb, { kind: "taken", text: "", guard: right.by ?? "" });
-    }
-    if (right?.is === "some") {
-      add(verb, { kind: "some", text: `only ${namesOf(right)}` });
-    }
-    if (right?.except !== undefined) {
-      add(verb, { kind: "some", text: "less what is taken away by", guard: right.except });
-    }
-    if (right?.recorded) {
-      const what = right.recorded === "input" ? "recorded, what you type as well" : "recorded";
-      add(verb, { kind: "recorded", text: what });
-    }
-  }
-  const all = [...notes.values()];
-  return all.map(({ note, verbs: told }) => {
+  const all = gathered(VERBS.flatMap((verb) => remarksOf(verbs[verb]).map((remark) => [verb, remark])));
+  return all.map(({ remark, verbs: told }) => {
     // The cells show which verbs it is about, unless there are several of a kind.
-    const isOne = note.kind === "recorded" || all.filter((other) => other.note.kind === note.kind).length === 1;
-    return isOne ? note : { ...note, text: `${listed(told)}: ${note.text}`.trimEnd() };
+    const isOne = remark.kind === "recorded" || all.filter((other) => other.remark.kind === remark.kind).length === 1;
+    return isOne ? remark : { ...remark, text: `${listed(told)}: ${remark.text}`.trimEnd() };
   });
+}
+
+/** The verbs that have no cell, and what is to be said of each: they are often the most that somebody may do. */
+export function othersOf({ verbs }: Row): Note[] {
+  const others = Object.entries(verbs).filter(([verb]) => !(VERBS as readonly string[]).includes(verb));
+  const told = others.flatMap(([verb, right]): [string, Note][] => {
+    const remarks = remarksOf(right);
+    return remarks.length === 0 ? [[verb, { kind: "also", text: "" }]] : remarks.map((remark) => [verb, remark]);
+  });
+  return gathered(told).map(({ remark, verbs: of }) => {
+    if (remark.kind === "also") {
+      return { ...remark, text: `also: ${of.join(", ")}` };
+    }
+    const text = remark.kind === "taken" ? `${listed(of)}: taken away by` : `also ${listed(of)}: ${remark.text}`;
+    return { ...remark, text };
+  });
+}
+
+/** What has to be said of a right, beside that there is one. */
+function remarksOf(right: Right | undefined): Note[] {
+  if (!right) {
+    return [];
+  }
+  const { is, by = "", except, recorded, someRecorded } = right;
+  const typed = (what: "output" | "input") => (what === "input" ? ", what you type as well" : "");
+  const remarks: (Note | false | undefined)[] = [
+    is === "taken" && { kind: "taken", text: "", guard: by },
+    is === "some" && { kind: "some", text: `only ${namesOf(right)}` },
+    except !== undefined && { kind: "some", text: "less what is taken away by", guard: except },
+    recorded && { kind: "recorded", text: `${RECORDED.recorded}${typed(recorded)}` },
+    someRecorded && { kind: "partly-recorded", text: `${RECORDED["partly-recorded"]}${typed(someRecorded)}` },
+  ];
+  return remarks.filter((remark) => remark !== false && remark !== undefined);
+}
+
+/** Each remark once, with the verbs that it is about. */
+function gathered(all: [verb: string, remark: Note][]): { remark: Note; verbs: string[] }[] {
+  const known = new Map<string, { remark: Note; verbs: string[] }>();
+  for (const [verb, remark] of all) {
+    const key = JSON.stringify(remark);
+    const { verbs } = known.get(key) ?? { verbs: [] };
+    known.set(key, { remark, verbs: [...verbs, verb] });
+  }
+  return [...known.values()];
 }
 
 function namesOf({ names = [] }: Right): string {
@@ -98,13 +123,13 @@ export function rightsInWords({ rows, namespace }: Rights): string {
   const read = resources.filter((row) => may(row, ["get", "list", "watch"])).length;
   const changed = resources.filter((row) => may(row, ["create", "update", "patch", "delete"])).length;
   const exec = usual.find(({ resource }) => resource === "pods/exec");
-  const entered = exec?.verbs.create;
+  const entered = exec && cellOf(exec, "create");
   const share = (count: number) => (count === resources.length ? "all" : count === 0 ? "none" : String(count));
   const enters =
-    entered === undefined || entered.is === "taken"
-      ? "and may not enter pods"
-      : `and may enter pods${entered.recorded ? ", recorded" : ""}`;
-  return `In ${namespace} you may read ${share(read)} of the ${resources.length} usual resources, change ${share(changed)}, ${enters}.`;
+    entered?.is === "yes" || entered?.is === "some"
+      ? `may enter pods${entered.recorded === undefined ? "" : ` (${RECORDED[entered.recorded]})`}`
+      : "may not enter pods";
+  return `In ${namespace} you may read ${share(read)} and change ${share(changed)} of the ${resources.length} usual resources, not counting subresources, and ${enters}.`;
 }
 
 /** A rule with a star, as one says it. */

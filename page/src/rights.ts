@@ -2,13 +2,23 @@
 
 import { type Me, mePath, type Rights, type Row, VERBS } from "./api.ts";
 import { Expired, getJson } from "./client.ts";
-import { type Child, h, icon, isThere, name, names } from "./dom.ts";
-import { type Cell, cellOf, hasAny, type Note, notesOf, rightsInWords, wildcardInWords } from "./matrix.ts";
+import { type Child, h, icon, name, names, renew } from "./dom.ts";
+import {
+  type Cell,
+  cellOf,
+  hasAny,
+  type Note,
+  notesOf,
+  othersOf,
+  RECORDED,
+  rightsInWords,
+  wildcardInWords,
+} from "./matrix.ts";
 import { href } from "./place.ts";
 import { say } from "./say.ts";
 import { failurePart } from "./states.ts";
 import type { Failed } from "./view.ts";
-import { isNamespace, listed } from "./words.ts";
+import { asSentence, isNamespace, listed } from "./words.ts";
 
 export class RightsSection {
   readonly element: HTMLElement;
@@ -34,7 +44,7 @@ export class RightsSection {
       h("div", { class: "heading" }, h("h2", { id: "rights" }, "What you may do"), form),
       this.#body,
     );
-    this.#body.append(...rightsParts(me.rights));
+    renew(this.#body, ...rightsParts(me.rights));
   }
 
   /** Asks for another namespace. What is there stays until the answer has come, so that nothing moves meanwhile. */
@@ -43,7 +53,7 @@ export class RightsSection {
       return;
     }
     this.#asked = namespace;
-    this.#field.value = namespace ?? this.#field.value;
+    this.#choose(namespace ?? this.#field.value);
     this.#asking?.abort();
     const asking = new AbortController();
     this.#asking = asking;
@@ -51,8 +61,8 @@ export class RightsSection {
     this.#body.setAttribute("aria-busy", "true");
     try {
       const { rights } = (await getJson(mePath(namespace), signal)) as Me;
-      this.#field.value = rights.namespace;
-      this.#body.replaceChildren(...rightsParts(rights));
+      this.#choose(rights.namespace);
+      renew(this.#body, ...rightsParts(rights));
       say(rightsInWords(rights));
     } catch (error) {
       if (error instanceof Expired) {
@@ -63,12 +73,21 @@ export class RightsSection {
           this.#asked = "";
           void this.show(namespace);
         };
-        this.#body.replaceChildren(failurePart(error as Error, again));
+        renew(this.#body, failurePart(error as Error, again));
       }
     }
     if (this.#asking === asking) {
       this.#body.removeAttribute("aria-busy");
     }
+  }
+
+  /** Shows which namespace it is. One that came by a link may be none of those that there are to choose from. */
+  #choose(namespace: string): void {
+    const field = this.#field;
+    if (field instanceof HTMLSelectElement && ![...field.options].some(({ value }) => value === namespace)) {
+      field.append(h("option", {}, namespace));
+    }
+    field.value = namespace;
   }
 
   /** All namespaces to choose from; or a field to type one, where the gateway could not tell them all. */
@@ -104,13 +123,13 @@ export class RightsSection {
       field,
       h("datalist", { id: "namespaces" }, ...known.map((one) => h("option", { value: one }))),
       h("button", { type: "submit" }, "Show"),
-      namespaces.problem !== undefined && h("p", { class: "aside" }, name(namespaces.problem, "text")),
+      namespaces.problem !== undefined && h("p", { class: "aside" }, name(asSentence(namespaces.problem), "text")),
     );
     return { field, form };
   }
 }
 
-function rightsParts(rights: Rights): (Node | string)[] {
+function rightsParts(rights: Rights): Child[] {
   const usual = rights.rows.filter(({ isUsual }) => isUsual);
   const others = rights.rows.filter(({ isUsual }) => !isUsual);
   const problem = rights.isComplete
@@ -121,20 +140,17 @@ function rightsParts(rights: Rights): (Node | string)[] {
         h("strong", {}, "This is not all: "),
         name(rights.problem ?? "an authorizer of the cluster could not say what it grants.", "text"),
       );
-  const nothing = h("p", { class: "note" }, "Nothing: neither RBAC nor another authorizer grants you anything here.");
-  const parts: Child[] =
-    rights.rows.length === 0
-      ? [problem ?? nothing, urlsPart(rights)]
-      : [
-          h("p", { class: "summary" }, name(rightsInWords(rights), "text")),
-          problem,
-          wildcardsPart(rights),
-          legend(rights.rows),
-          matrix("The usual resources, and what you may do with each", usual),
-          others.length > 0 && othersPart(others),
-          urlsPart(rights),
-        ];
-  return parts.filter(isThere);
+  return rights.rows.length === 0
+    ? [problem, urlsPart(rights)]
+    : [
+        h("p", { class: "summary" }, name(rightsInWords(rights), "text")),
+        problem,
+        wildcardsPart(rights),
+        legend(rights.rows),
+        matrix("The usual resources, and what you may do with each", usual),
+        others.length > 0 && othersPart(others),
+        urlsPart(rights),
+      ];
 }
 
 function matrix(caption: string, rows: Row[]): HTMLElement {
@@ -161,7 +177,7 @@ function matrix(caption: string, rows: Row[]): HTMLElement {
 }
 
 function rowPart(row: Row): HTMLElement {
-  const notes = notesOf(row);
+  const [notes, others] = [notesOf(row), othersOf(row)];
   return h(
     "tr",
     { class: hasAny(row) ? undefined : "nothing" },
@@ -172,18 +188,19 @@ function rowPart(row: Row): HTMLElement {
       row.group !== "" && name(row.group, "group"),
       // Each cell says the same to whoever hears the table.
       notes.length > 0 && h("div", { class: "notes", "aria-hidden": "true" }, ...notes.map(notePart)),
+      others.length > 0 && h("div", { class: "notes" }, ...others.map(notePart)),
     ),
     ...VERBS.map((verb) => cellPart(cellOf(row, verb))),
   );
 }
 
-function cellPart({ is, text, isRecorded }: Cell): HTMLElement {
+function cellPart({ is, text, recorded }: Cell): HTMLElement {
   if (is === "none") {
     return h("td", { class: "none" });
   }
   return h(
     "td",
-    { class: `${is}${isRecorded ? " recorded" : ""}` },
+    { class: `${is}${recorded === undefined ? "" : ` ${recorded}`}` },
     icon(is),
     h("span", { class: "unseen" }, name(text, "text")),
   );
@@ -208,7 +225,9 @@ function legend(rows: Row[]): HTMLElement {
     ...meanings
       .filter(([is]) => cells.some((cell) => cell.is === is))
       .map(([is, meaning]) => h("span", { class: is }, icon(is), meaning)),
-    cells.some(({ isRecorded }) => isRecorded) && h("span", { class: "recorded" }, h("i", {}), "recorded"),
+    ...(["recorded", "partly-recorded"] as const)
+      .filter((of) => cells.some(({ recorded }) => recorded === of))
+      .map((of) => h("span", { class: of }, h("i", {}), RECORDED[of])),
   );
 }
 

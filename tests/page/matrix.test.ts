@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { Rights, Row } from "../../page/src/api.ts";
-import { cellOf, hasAny, notesOf, rightsInWords, wildcardInWords } from "../../page/src/matrix.ts";
+import { cellOf, hasAny, notesOf, othersOf, rightsInWords, wildcardInWords } from "../../page/src/matrix.ts";
 
 const pods: Row = {
   group: "",
@@ -35,7 +35,7 @@ test("each cell says what RBAC and the guards make of its verb", () => {
       ["some", "only web"],
     ],
   );
-  assert.deepEqual(cellOf(exec, "create"), { is: "yes", text: "yes, recorded", isRecorded: true });
+  assert.deepEqual(cellOf(exec, "create"), { is: "yes", text: "yes, recorded", recorded: "recorded" });
 });
 
 test("a verb that a resource does not have is neither granted nor refused", () => {
@@ -69,6 +69,47 @@ test("beside a row stands what no cell can say, with the guard's name, once for 
   assert.deepEqual(notesOf(same), [{ kind: "some", text: "only a and b" }]);
 });
 
+test("what is recorded for some names only is told as such", () => {
+  const some: Row = { ...exec, verbs: { create: { is: "yes", someRecorded: "input" } } };
+  assert.deepEqual(cellOf(some, "create"), {
+    is: "yes",
+    text: "yes, some of it is recorded",
+    recorded: "partly-recorded",
+  });
+  assert.deepEqual(notesOf(some), [{ kind: "partly-recorded", text: "some of it is recorded, what you type as well" }]);
+  const both: Row = { ...exec, verbs: { create: { is: "yes", recorded: "output", someRecorded: "input" } } };
+  assert.equal(cellOf(both, "create").text, "yes, recorded");
+  assert.deepEqual(
+    notesOf(both).map(({ text }) => text),
+    ["recorded", "some of it is recorded, what you type as well"],
+  );
+});
+
+test("verbs that have no cell are named beside the row, with what guards and RBAC leave of them", () => {
+  const roles: Row = {
+    group: "rbac.authorization.k8s.io",
+    resource: "clusterroles",
+    isUsual: false,
+    verbs: {
+      get: { is: "taken", by: "g" },
+      impersonate: { is: "yes" },
+      bind: { is: "yes" },
+      escalate: { is: "taken", by: "no-escalation" },
+      use: { is: "some", names: ["view", "edit"] },
+      approve: { is: "yes", except: "no-signers" },
+    },
+  };
+  assert.deepEqual(othersOf(roles), [
+    { kind: "also", text: "also: impersonate, bind" },
+    { kind: "taken", text: "escalate: taken away by", guard: "no-escalation" },
+    { kind: "some", text: "also use: only view and edit" },
+    { kind: "some", text: "also approve: less what is taken away by", guard: "no-signers" },
+  ]);
+  assert.deepEqual(notesOf(roles), [{ kind: "taken", text: "", guard: "g" }], "their cells say the rest");
+  assert.ok(hasAny(roles));
+  assert.deepEqual(othersOf(pods), []);
+});
+
 test("many names are counted", () => {
   const names = Array.from({ length: 8 }, (_, index) => `web-${index}`);
   const row: Row = { ...pods, verbs: { get: { is: "some", names } } };
@@ -91,12 +132,12 @@ test("the whole is told in a sentence", () => {
   };
   assert.equal(
     rightsInWords(rights),
-    "In default you may read 1 of the 2 usual resources, change 1, and may enter pods, recorded.",
+    "In default you may read 1 and change 1 of the 2 usual resources, not counting subresources, and may enter pods (recorded).",
   );
   const nothing = { ...rights, rows: rights.rows.map((row) => ({ ...row, verbs: {} })) };
   assert.equal(
     rightsInWords(nothing),
-    "In default you may read none of the 2 usual resources, change none, and may not enter pods.",
+    "In default you may read none and change none of the 2 usual resources, not counting subresources, and may not enter pods.",
   );
 });
 
