@@ -22,11 +22,14 @@ interface Picture {
   options: BrowserContextOptions;
   /** What has to be there, and whatever has to be done first. */
   prepare(page: Page): Promise<void>;
-  /** The part of the page that is shown, if not all of the window. */
+  /** The part of the page that is shown, with some room around it, if not all of the window. */
   part?: string;
 }
 
-const desktop = { viewport: { width: 1200, height: 1120 } };
+/** Around a part of the page, in pixels. */
+const ROOM = 24;
+
+const desktop = { viewport: { width: 1200, height: 1085 } };
 
 const pictures: Picture[] = [
   {
@@ -82,6 +85,20 @@ const pictures: Picture[] = [
       await page.getByLabel("Reason").fill("INC-7");
     },
   },
+  {
+    name: "page-refused",
+    state: "stranger",
+    hash: "",
+    options: { viewport: { width: 800, height: 560 }, colorScheme: "light" },
+    prepare: (page) => page.getByRole("link", { name: "Try again" }).waitFor(),
+  },
+  {
+    name: "page-failing",
+    state: "halting",
+    hash: "#sessions",
+    options: { viewport: { width: 800, height: 480 }, colorScheme: "dark" },
+    prepare: (page) => page.getByRole("button", { name: "Try again" }).waitFor(),
+  },
 ];
 
 const log = progress();
@@ -107,11 +124,20 @@ async function take({ name, state = "auditor", hash, options, prepare, part }: P
   await page.clock.setFixedTime(NOW);
   await page.goto(`${server.url}?state=${state}${hash}`);
   await prepare(page);
-  await (part ? page.locator(part).screenshot({ path }) : page.screenshot({ path }));
+  const clip = part === undefined ? undefined : await around(page, part);
+  await page.screenshot({ path, ...(clip && { clip, fullPage: true }) });
   await context.close();
   const { size } = await stat(path);
   log(`${relative(root, path)}: ${Math.round(size / 1000)} KB`);
   if (size > LIMIT_BYTES) {
     throw new Error(`${name}.png is larger than ${LIMIT_BYTES / 1000} KB: show less on it.`);
   }
+}
+
+async function around(page: Page, part: string): Promise<{ x: number; y: number; width: number; height: number }> {
+  const box = await page.locator(part).boundingBox();
+  if (!box) {
+    throw new Error(`${part} is not on the page`);
+  }
+  return { x: box.x - ROOM, y: box.y - ROOM, width: box.width + 2 * ROOM, height: box.height + 2 * ROOM };
 }
