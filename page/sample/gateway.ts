@@ -241,12 +241,7 @@ export class SampleGateway {
     this.#count += 1;
     const grant: Grant = { ...wish, id: `g-new-${this.#count}`, given: timestamp(now), by: me(state, now).user };
     this.#place(state).grants.push(grant);
-    return wish.email?.endsWith("@example.com") === false
-      ? {
-          ...grant,
-          note: `no entry of the policy names ${wish.email}: unless one of Workers KV does, this lets nobody in`,
-        }
-      : grant;
+    return wish.email?.endsWith("@example.com") === false ? { ...grant, note: NOTE } : grant;
   }
 
   #takeBack(state: State, id: string): Answer {
@@ -277,6 +272,9 @@ export class SampleGateway {
   }
 }
 
+/** The Worker's `noted` of src/grant.rs. */
+const NOTE =
+  "no entry of the policy lets them in, and a grant alone does not: see that the address is right, and that Workers KV or the policy has an entry";
 const NOTHING = "the gateway itself has nothing at this path";
 
 const badRequest = (message: string) => new Refusal(400, "BadRequest", message);
@@ -382,18 +380,17 @@ function sampleGrants(now: number, isHostile: boolean): Grant[] {
 
 /** What the Worker writes for somebody whom no entry names: the page that it has of the same file. */
 export function strangersPage(now: number): string {
-  const sentence = inNoEntry("mallory@elsewhere.test");
+  const email = "mallory@elsewhere.test";
   const facts = [
-    sentence,
+    inNoEntry(email),
     `gateway: ${HOST}`,
     `time: ${timestamp(now)}`,
     "audit ID: 0fa34567-89ab-4def-8123-456789abcdef",
     "ray: 9f3c1b2a4d5e6f70",
-    "",
   ];
   return filled(readFileSync(new URL("../refused.html", import.meta.url), "utf8"), {
     heading: "You are in no entry",
-    sentence: `${sentence}.`,
+    sentence: `Cloudflare Access knows you as ${email}, but no entry of this gateway's policy names you.`,
     remedy: "Ask the platform team (#platform) for one, and send them this:",
     facts: facts.join("\n"),
     style: "/.kube-access/assets/refused.css",
