@@ -230,6 +230,7 @@ mod tests {
     use super::*;
     use crate::guard::Held;
     use crate::identity::tests_support::{identity, stored};
+    use crate::impersonation::Impersonated;
     use crate::keys::KeysError;
     use crate::{identity, protocol, token};
 
@@ -259,6 +260,18 @@ mod tests {
         assert_eq!(text.matches("kube-access.dev/grant").count(), 1, "no member comes twice");
         let event: Value = serde_json::from_str(&text).unwrap();
         assert_eq!(event["user"]["extra"]["kube-access.dev/grant"], json!(["g-2", "g-1"]));
+    }
+
+    #[test]
+    fn case_88_137_an_event_tells_whom_a_caller_acts_as_with_all_that_the_cluster_is_told() {
+        let extras = [("b/z", "2"), ("a/y", "1"), ("b/z", "3")].map(|(key, value)| (key.to_owned(), value.to_owned()));
+        let (user, groups) = ("breakglass".to_owned(), vec!["sre".to_owned()]);
+        let other = Impersonated { user, groups, uid: Some("u-1".into()), extras: extras.into() };
+        let caller = Caller::new(identity(), Held::default()).acting_as(other);
+        let event = event(EXEC, Some(&caller), None);
+        assert_eq!(event["user"]["username"], "alice");
+        let told = json!({"username": "breakglass", "uid": "u-1", "groups": ["sre"], "extra": {"a/y": ["1"], "b/z": ["2", "3"]}});
+        assert_eq!(event["impersonatedUser"], told);
     }
 
     #[test]

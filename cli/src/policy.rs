@@ -1,5 +1,6 @@
 //! The policy as the Worker has it: compiled by the files that `build.rs` compiles it with, and read by the library's own types.
 
+use std::collections::HashSet;
 use std::path::Path;
 use std::{fs, io};
 
@@ -52,6 +53,17 @@ impl Policy {
     /// What may not pass.
     pub(crate) fn guards(&self) -> Guards<'_> {
         Guards::parse(&self.tables.guards)
+    }
+
+    /// The users, as entries write them, and the groups that entries give and that are listed under `grants`: Terraform lets the
+    /// gateway give no others.
+    pub(crate) fn names(&self) -> HashSet<&str> {
+        let source::Tables { emails, email_domains, service_tokens, idp_groups, granted, .. } = &self.tables;
+        // A row begins with user and groups, after its keys.
+        let tables = [(emails, 1), (email_domains, 1), (service_tokens, 1), (idp_groups, 2), (granted, 0)];
+        let rows = tables.into_iter().flat_map(|(table, keys)| table.lines().map(move |line| (line, keys)));
+        let cells = rows.flat_map(|(line, keys)| line.split('\t').skip(keys).take(2));
+        cells.flat_map(|cell| cell.split(',')).filter(|name| !name.is_empty()).collect()
     }
 
     /// The entries that name a group of the identity provider.

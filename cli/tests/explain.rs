@@ -67,9 +67,24 @@ fn a_replay_fails_when_anything_is_lost_and_a_wrong_policy_names_its_line() {
     let same = explain(&["--replay", "-", "--against", "identities.yaml"], &event);
     assert_eq!(same.status.code(), Some(0), "{}", text(&same.stdout));
     assert!(text(&same.stdout).contains("Nothing is lost."));
+    let unexplained = explain(&["--policy", path, "--replay", "-", "--against", "identities.yaml"], &event);
+    assert_eq!(unexplained.status.code(), Some(1), "by that policy bob never entered");
+    let words = text(&unexplained.stdout);
+    assert!(words.contains("1 event unexplained") && words.contains("bob@example.com: list pods"), "{words}");
+    let cri = format!("{event}\n2027-01-15T08:00:00Z stdout F {event}\n");
+    let unreadable = explain(&["--replay", "-", "--against", "identities.yaml"], &cri);
+    assert_eq!(unreadable.status.code(), Some(1));
+    let words = text(&unreadable.stdout);
+    assert!(words.contains("line 2") && words.contains("Whether anything is lost cannot be told."), "{words}");
+    let json = explain(&["--replay", "-", "--against", "identities.yaml", "-o", "json"], &cri);
+    let found: serde_json::Value = serde_json::from_slice(&json.stdout).unwrap();
+    assert_eq!((&found["unreadable"], &found["firstUnreadable"]), (&1.into(), &2.into()));
     fs::write(&against, "identities: [{ email: alice@example.com, usr: alice }]\n").unwrap();
     let wrong = explain(&["--replay", "-", "--against", path], &event);
     assert!(wrong.status.code() == Some(1) && text(&wrong.stderr).contains("line 1"), "{}", text(&wrong.stderr));
     let empty = explain(&["--replay", "-", "--against", "identities.yaml"], "");
     assert!(empty.status.code() == Some(1) && text(&empty.stderr).contains("ENABLE_K8S_LOGGING"));
+    let nobody = r#"{"requestURI":"/api","verb":"get","user":{"username":"system:node:a"}}"#;
+    let nameless = explain(&["--replay", "-", "--against", "identities.yaml"], nobody);
+    assert!(nameless.status.code() == Some(1) && text(&nameless.stderr).contains("ENABLE_K8S_LOGGING"));
 }

@@ -9,7 +9,6 @@ use serde::{Serialize, Serializer};
 use super::{Entry, MAX_OF_CLIENT, redact};
 use crate::caller::Caller;
 use crate::guard::words::OWN_GROUP;
-use crate::identity::{Extra, Identity};
 use crate::record::{cut, timestamp};
 use crate::refusal::Refusal;
 use crate::target::Target;
@@ -42,25 +41,37 @@ pub(super) struct Event<'a> {
 struct User<'a> {
     #[serde(skip_serializing_if = "str::is_empty")]
     username: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    uid: Option<&'a str>,
     #[serde(skip_serializing_if = "<[String]>::is_empty")]
     groups: &'a [String],
     #[serde(skip_serializing_if = "Option::is_none")]
     extra: Option<Extras<'a>>,
 }
 
-struct Extras<'a>(&'a Identity);
+/// Keys and values.
+struct Extras<'a>(Vec<(&'a str, &'a str)>);
 
 /// Members that are text, in this order, without the empty ones.
 struct Texts<'a, const N: usize>([(&'static str, Cow<'a, str>); N]);
 
-impl<'a> Serialize for Extras<'a> {
+impl<'a> Extras<'a> {
+    /// Ordered by key, whatever the order was.
+    fn new(extras: impl Iterator<Item = (&'a str, &'a String)>) -> Self {
+        let mut extras: Vec<_> = extras.map(|(key, value)| (key, value.as_str())).collect();
+        extras.sort_by_key(|(key, _)| *key);
+        Self(extras)
+    }
+}
+
+impl Serialize for Extras<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         // One member for each key: of several grants all are told.
-        let by_key = self.0.extras().chunk_by(|(one, _), (other, _)| one == other);
-        let member = |extras: &'a [(Extra, String)]| {
-            Some((extras.first()?.0.key(), extras.iter().map(|(_, value)| value.as_str()).collect::<Vec<_>>()))
-        };
-        serializer.collect_map(by_key.filter_map(member))
+        let by_key = self.0.chunk_by(|(one, _), (other, _)| one == other);
+        serializer.collect_map(by_key.filter_map(|extras| {
+            let values: Vec<&str> = extras.iter().map(|(_, value)| *value).collect();
+            Some((extras.first()?.0, values))
+        }))
     }
 }
 
@@ -93,13 +104,15 @@ impl<'a> Event<'a> {
                 .map_or_else(|| Cow::Owned(head.method.to_ascii_lowercase()), |target| Cow::Borrowed(target.verb)),
             user: identity.map_or_else(User::default, |identity| User {
                 username: identity.user(),
+                uid: None,
                 groups: identity.groups(),
-                extra: Some(Extras(identity)),
+                extra: Some(Extras::new(identity.extras().iter().map(|(extra, value)| (extra.key(), value)))),
             }),
             impersonated_user: caller.and_then(Caller::acts_as).map(|other| User {
                 username: &other.user,
+                uid: other.uid.as_deref(),
                 groups: &other.groups,
-                extra: None,
+                extra: Some(Extras::new(other.extras.iter().map(|(key, value)| (key.as_str(), value)))),
             }),
             source_ips: head.client_address().map(|address| [address]),
             user_agent: head.header("user-agent").map_or("", |text| cut(text, MAX_OF_CLIENT)),

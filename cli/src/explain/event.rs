@@ -2,9 +2,10 @@
 //! impersonates them.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 
 use chrono::DateTime;
-use kube_access::identity::Error as IdentityError;
+use kube_access::identity::{Error as IdentityError, Extra, name};
 use serde::Deserialize;
 
 use super::words::encode;
@@ -34,24 +35,11 @@ struct Event<'a> {
 struct User {
     #[serde(default)]
     username: String,
+    uid: Option<String>,
     #[serde(default)]
     groups: Vec<String>,
     #[serde(default)]
-    extra: Extra,
-}
-
-#[derive(Debug, Default, Deserialize)]
-struct Extra {
-    #[serde(default, rename = "kube-access.dev/email")]
-    email: Vec<String>,
-    #[serde(default, rename = "kube-access.dev/subject")]
-    subject: Vec<String>,
-    #[serde(default, rename = "kube-access.dev/original-user")]
-    original_user: Vec<String>,
-    #[serde(default, rename = "kube-access.dev/original-groups")]
-    original_groups: Vec<String>,
-    #[serde(default, rename = "kube-access.dev/reason")]
-    reason: Vec<String>,
+    extra: BTreeMap<String, Vec<String>>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -76,6 +64,14 @@ struct Annotations {
     rule: String,
 }
 
+/// The extras that say who acts as somebody else, and why.
+const ORIGINAL_USER: &str = "kube-access.dev/original-user";
+const ORIGINAL_GROUPS: &str = "kube-access.dev/original-groups";
+const REASON: &str = "kube-access.dev/reason";
+
+/// What the API server adds to the groups of whoever is impersonated, and nobody may ask for.
+const ADDED: &str = "system:authenticated";
+
 /// Who asked what, when, and what became of it.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Told {
@@ -93,12 +89,57 @@ pub(super) struct Told {
     pub(super) method: &'static str,
     /// Path and query, as far as they were logged.
     pub(super) target: String,
-    /// Names and values of headers of impersonation.
-    pub(super) impersonation: Vec<(&'static str, String)>,
+    /// Whom they acted as.
+    pub(super) acts_as: Option<ActsAs>,
     /// In seconds since the Unix epoch.
     pub(super) at: u64,
+    /// Whether it went up to the cluster, as them.
+    pub(super) went_up: bool,
     /// Whether the cluster answered it with something else than a refusal.
     pub(super) was_served: bool,
+}
+
+/// Whom somebody acted as, as they asked for it.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct ActsAs {
+    pub(super) user: String,
+    pub(super) groups: Vec<String>,
+    pub(super) uid: Option<String>,
+    /// Keys and values.
+    pub(super) extras: Vec<(String, String)>,
+    pub(super) reason: Option<String>,
+}
+
+impl ActsAs {
+    fn of(mut other: User) -> Self {
+        let reason = first(&mut other.extra, REASON);
+        let extras = other.extra.into_iter().filter(|(key, _)| !name::is_own_extra(key));
+        Self {
+            user: other.username,
+            groups: without_added(other.groups),
+            uid: other.uid.filter(|uid| !uid.is_empty()),
+            extras: extras.map(|(key, values)| (key, values.join(", "))).collect(),
+            reason,
+        }
+    }
+
+    /// The headers that ask for it.
+    pub(super) fn headers(&self) -> Vec<(String, String)> {
+        let mut headers = vec![("impersonate-user".to_owned(), self.user.clone())];
+        if !self.groups.is_empty() {
+            headers.push(("impersonate-group".to_owned(), self.groups.join(",")));
+        }
+        headers.extend(self.uid.iter().map(|uid| ("impersonate-uid".to_owned(), uid.clone())));
+        let extras = self.extras.iter().map(|(key, value)| (key.as_str(), value));
+        let all = extras.chain(self.reason.iter().map(|reason| ("reason", reason)));
+        headers.extend(all.map(|(key, value)| (format!("impersonate-extra-{}", encode(key)), value.clone())));
+        headers
+    }
+
+    fn texts(&self) -> impl Iterator<Item = &String> {
+        let extras = self.extras.iter().map(|(_, value)| value);
+        std::iter::once(&self.user).chain(&self.groups).chain(&self.uid).chain(extras).chain(&self.reason)
+    }
 }
 
 /// What a line says.
@@ -120,7 +161,19 @@ pub(super) fn read(line: &[u8]) -> Line {
     if event.request_uri.is_empty() || event.verb.is_empty() {
         return Line::Unreadable;
     }
-    told(event).map_or(Line::Nothing, |told| Line::Told(Box::new(told)))
+    match told(event) {
+        None => Line::Nothing,
+        // No request has lines of its own making in its head.
+        Some(told) if told.texts().any(|text| text.contains(['\n', '\r'])) => Line::Unreadable,
+        Some(told) => Line::Told(Box::new(told)),
+    }
+}
+
+impl Told {
+    /// What becomes lines of a head.
+    fn texts(&self) -> impl Iterator<Item = &String> {
+        std::iter::once(&self.target).chain(self.acts_as.iter().flat_map(ActsAs::texts))
+    }
 }
 
 fn told(event: Event<'_>) -> Option<Told> {
@@ -130,58 +183,53 @@ fn told(event: Event<'_>) -> Option<Told> {
         return None;
     }
     let Annotations { decision, detail, rule } = event.annotations;
-    let (caller, acts_as) = match event.impersonated_user {
+    let (mut caller, acts_as) = match event.impersonated_user {
         Some(other) if is_clusters => of_cluster(other),
         other => (event.user, other),
     };
-    let email = caller.extra.email.into_iter().next();
-    let subject = caller.extra.subject.into_iter().next();
+    let email = first(&mut caller.extra, Extra::Email.key());
+    let subject = first(&mut caller.extra, Extra::Subject.key());
     let name = match (email, &subject) {
         (Some(email), _) => email,
         (None, Some(client_id)) => client_id.clone(),
         (None, None) => stranger(&detail)?.to_owned(),
     };
     let code = event.response_status.map_or(0, |status| status.code);
-    let has_entered = !caller.username.is_empty();
-    let mut impersonation = Vec::new();
-    if let Some(other) = acts_as {
-        impersonation.push(("impersonate-user", other.username));
-        let groups: Vec<String> = other.groups.into_iter().filter(|group| !group.starts_with("system:")).collect();
-        if !groups.is_empty() {
-            impersonation.push(("impersonate-group", groups.join(",")));
-        }
-        // Whoever needs a reason gave one, or was refused; the gateway's own log does not tell it.
-        let reason = other.extra.reason.into_iter().next().unwrap_or_else(|| "replayed".to_owned());
-        if is_clusters || decision != "refuse" {
-            impersonation.push(("impersonate-extra-reason", reason));
-        }
-    }
+    let went_up = !caller.username.is_empty() && decision != "refuse";
     let time = DateTime::parse_from_rfc3339(&event.request_received_timestamp).ok();
     Some(Told {
         name,
         subject: subject.unwrap_or_else(|| "replayed".to_owned()),
         user: caller.username,
-        groups: caller.groups.into_iter().filter(|group| group != "system:authenticated").collect(),
+        groups: without_added(caller.groups),
         rule,
         method: method(&event.verb),
         target: target(&event.request_uri, &event.verb, event.object_ref.as_ref()),
-        impersonation,
+        acts_as: acts_as.map(ActsAs::of),
         at: time.and_then(|time| u64::try_from(time.timestamp()).ok()).unwrap_or_default(),
-        was_served: has_entered && decision != "refuse" && !matches!(code, 401 | 403),
+        went_up,
+        was_served: went_up && !matches!(code, 401 | 403),
     })
 }
 
 /// The caller, and whom they act as, of whom the gateway's account impersonated.
-fn of_cluster(impersonated: User) -> (User, Option<User>) {
-    let Extra { email, subject, original_user, original_groups, reason } = impersonated.extra;
-    let own = Extra { email, subject, ..Extra::default() };
-    match original_user.into_iter().next() {
-        None => (User { extra: own, ..impersonated }, None),
-        Some(username) => {
-            let caller = User { username, groups: original_groups, extra: own };
-            (caller, Some(User { extra: Extra { reason, ..Extra::default() }, ..impersonated }))
-        }
-    }
+fn of_cluster(mut impersonated: User) -> (User, Option<User>) {
+    let Some(username) = first(&mut impersonated.extra, ORIGINAL_USER) else {
+        return (impersonated, None);
+    };
+    let groups = impersonated.extra.remove(ORIGINAL_GROUPS).unwrap_or_default();
+    let own = [Extra::Email, Extra::Subject].map(Extra::key);
+    let extra = own.into_iter().filter_map(|key| impersonated.extra.remove_entry(key)).collect();
+    (User { username, groups, extra, uid: None }, Some(impersonated))
+}
+
+fn first(extra: &mut BTreeMap<String, Vec<String>>, key: &str) -> Option<String> {
+    extra.remove(key)?.into_iter().next()
+}
+
+fn without_added(mut groups: Vec<String>) -> Vec<String> {
+    groups.retain(|group| group != ADDED);
+    groups
 }
 
 /// Who was in no entry, by the gateway's own sentence.
@@ -264,19 +312,28 @@ mod tests {
         let event = json!({
             "stage": "ResponseComplete", "verb": "watch", "requestURI": "/api/v1/secrets?watch=1",
             "user": {"username": "system:serviceaccount:kube-access:gateway", "groups": ["system:serviceaccounts"]},
-            "impersonatedUser": {"username": "breakglass", "groups": ["sre", "system:authenticated"], "extra": {
+            "impersonatedUser": {"username": "breakglass", "groups": ["sre", "system:masters", "system:authenticated"], "extra": {
                 "kube-access.dev/email": ["carol@x.test"], "kube-access.dev/subject": ["id-2"],
                 "kube-access.dev/original-user": ["on-call-engineer"], "kube-access.dev/original-groups": ["on-call"],
-            }},
+                "kube-access.dev/reason": ["INC-7"], "example.com/ticket": ["7"],
+            }, "uid": "u-1"},
             "responseStatus": {"code": 403}, "requestReceivedTimestamp": "2027-01-15T08:00:00Z",
         });
         let told = told_of(&event);
         assert_eq!((told.user.as_str(), told.groups), ("on-call-engineer", vec!["on-call".to_owned()]));
+        let headers = told.acts_as.unwrap().headers();
+        let headers: Vec<String> = headers.iter().map(|(name, value)| format!("{name}:{value}")).collect();
         assert_eq!(
-            told.impersonation[..2],
-            [("impersonate-user", "breakglass".to_owned()), ("impersonate-group", "sre".to_owned())]
+            headers,
+            [
+                "impersonate-user:breakglass",
+                "impersonate-group:sre,system:masters",
+                "impersonate-uid:u-1",
+                "impersonate-extra-example.com%2Fticket:7",
+                "impersonate-extra-reason:INC-7",
+            ]
         );
-        assert!(!told.was_served, "RBAC refused it");
+        assert!(told.went_up && !told.was_served, "RBAC refused it");
         let mut started = event.clone();
         started["stage"] = "ResponseStarted".into();
         assert_eq!(read_value(&started), Line::Nothing);
@@ -291,6 +348,9 @@ mod tests {
         assert_eq!((told.name.as_str(), told.user.as_str(), told.was_served), ("0f.access", "", false));
         let nobody = json!({"verb": "get", "requestURI": "/api", "user": {}, "annotations": {"kube-access.dev/detail": "expired"}});
         assert_eq!(read_value(&nobody), Line::Nothing);
+        let mut broken = event.clone();
+        broken["requestURI"] = "/api\nimpersonate-user:root".into();
+        assert_eq!(read_value(&broken), Line::Unreadable);
         for text in ["", "{}", "[]", "{\"verb\":1}", "{\"requestURI\":\"/\""] {
             assert_eq!(read(text.as_bytes()), Line::Unreadable, "{text}");
         }

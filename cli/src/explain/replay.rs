@@ -1,22 +1,24 @@
 //! What a new policy would change for what was done: each event of an audit log is ruled on twice.
 //!
 //! The log does not tell everything. Which groups somebody was in at the identity provider, and what Workers KV had of them, is taken
-//! from what they entered as. Memory is bounded: what differs is counted by caller, rule and kind of request.
+//! from what they entered as. Whatever went up by the log, and not so by the old policy, nothing can be said of: it is no success.
+//! Memory is bounded: what differs is counted by caller, rule and kind of request.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 
+use kube_access::caller::Caller;
 use kube_access::gateway::{Journey, Plan};
-use kube_access::identity::Error as IdentityError;
+use kube_access::identity::{Error as IdentityError, Identity, name};
 use kube_access::refusal::Refusal;
 use kube_access::request::Request;
 use kube_access::target::Target;
 use serde::Serialize;
 use serde_json::json;
 
-use super::event::{self, Line, Told};
+use super::event::{self, ActsAs, Line, Told};
 use super::ruling::{self, Asker, Bench, Ruling};
 use crate::failure::{Because, Failure};
 use crate::policy::Policy;
@@ -34,6 +36,9 @@ const MAX_ROWS: usize = 10_000;
 /// The most rows that are printed for people.
 const MAX_SHOWN: usize = 200;
 
+/// The longest name in a row, in bytes.
+const MAX_TEXT_BYTES: usize = 256;
+
 /// Stands for callers and requests beyond [`MAX_ROWS`].
 const OTHERS: &str = "(others)";
 
@@ -42,6 +47,8 @@ const OTHERS: &str = "(others)";
 #[serde(rename_all = "lowercase")]
 enum Effect {
     Loses,
+    /// The log has it otherwise than the old policy.
+    Unexplained,
     Gains,
     Changes,
 }
@@ -64,13 +71,33 @@ struct Count {
 #[derive(Debug, Default)]
 pub(super) struct Findings {
     rows: BTreeMap<Key, Count>,
+    lines: u64,
     events: u64,
     unreadable: u64,
+    /// The first line that is no event.
+    first_unreadable: u64,
     nameless: u64,
+    unexplained: u64,
     differing: u64,
 }
 
-/// Rules on all events; a failure says that somebody loses something.
+/// What all callers and kinds of requests have of one effect of one rule.
+#[derive(Debug)]
+struct Sum<'f> {
+    requests: u64,
+    callers: HashSet<&'f str>,
+    /// What there is most of.
+    example: (&'f Key, &'f Count),
+}
+
+/// What a policy makes of a request, and of who asks.
+#[derive(Debug, Clone, Copy)]
+struct Outcome<'o> {
+    ruling: &'o Ruling<'o>,
+    caller: Option<&'o Caller>,
+}
+
+/// Rules on all events; a failure says that somebody loses something, or that nobody can tell.
 pub(super) fn run(events: &Path, policy: &Policy, against: &Policy, is_json: bool) -> Result<(), Failure> {
     let source: Box<dyn Read> = if events == Path::new("-") {
         Box::new(std::io::stdin().lock())
@@ -84,9 +111,10 @@ pub(super) fn run(events: &Path, policy: &Policy, against: &Policy, is_json: boo
         replay.take(&line);
     }
     let findings = replay.findings;
-    if findings.events == 0 && findings.nameless == 0 {
+    if findings.events == 0 {
         let advice = "expected one audit.k8s.io/v1 Event a line, as ENABLE_K8S_LOGGING has the gateway write them";
-        return Err(Failure::new(format!("{}: no event: {advice}", events.display())));
+        let shown = events.display();
+        return Err(Failure::new(format!("{shown}: no event of anybody whom the gateway knew: {advice}")));
     }
     let unknown = unknown_groups(policy, against);
     if is_json {
@@ -94,10 +122,10 @@ pub(super) fn run(events: &Path, policy: &Policy, against: &Policy, is_json: boo
     } else {
         println!("{}", findings.in_words(&unknown));
     }
-    if findings.lost() > 0 { Err(Failure::said(1)) } else { Ok(()) }
+    if findings.lost() > 0 || !findings.is_whole() { Err(Failure::said(1)) } else { Ok(()) }
 }
 
-/// Reads a line; one that is too long is read as an empty one. False at the end.
+/// Reads a line; of one that is too long its beginning, which is no event. False at the end.
 fn next_line(reader: &mut impl BufRead, line: &mut Vec<u8>) -> std::io::Result<bool> {
     line.clear();
     if reader.by_ref().take(MAX_LINE_BYTES).read_until(b'\n', line)? == 0 {
@@ -105,7 +133,6 @@ fn next_line(reader: &mut impl BufRead, line: &mut Vec<u8>) -> std::io::Result<b
     }
     let is_whole = line.last() == Some(&b'\n') || (line.len() as u64) < MAX_LINE_BYTES;
     if !is_whole {
-        line.clear();
         reader.skip_until(b'\n')?;
     }
     Ok(true)
@@ -114,6 +141,7 @@ fn next_line(reader: &mut impl BufRead, line: &mut Vec<u8>) -> std::io::Result<b
 /// Two gateways, and who was met.
 struct Replay<'p> {
     policy: &'p Policy,
+    names: HashSet<&'p str>,
     old: Bench<'p>,
     new: Bench<'p>,
     known: HashMap<String, Known>,
@@ -131,6 +159,7 @@ impl<'p> Replay<'p> {
     fn new(policy: &'p Policy, against: &'p Policy) -> Result<Self, Failure> {
         Ok(Self {
             policy,
+            names: policy.names(),
             old: Bench::new(policy)?,
             new: Bench::new(against)?,
             known: HashMap::new(),
@@ -141,11 +170,12 @@ impl<'p> Replay<'p> {
     }
 
     fn take(&mut self, line: &[u8]) {
-        if line.trim_ascii().is_empty() && line.ends_with(b"\n") && line.len() > 1 {
+        self.findings.lines += 1;
+        if line.trim_ascii().is_empty() {
             return;
         }
         match event::read(line) {
-            Line::Unreadable => self.findings.unreadable += 1,
+            Line::Unreadable => self.findings.skip(),
             Line::Nothing => self.findings.nameless += 1,
             Line::Told(told) => {
                 self.findings.events += 1;
@@ -160,42 +190,51 @@ impl<'p> Replay<'p> {
             self.key.push_str(part);
             self.key.push('\n');
         }
+        // Workers KV may let somebody act as others, of which the log tells this one.
+        let headers = told.acts_as.as_ref().map(ActsAs::headers).unwrap_or_default();
+        for (name, value) in &headers {
+            self.key.extend([name, ":", value, "\n"]);
+        }
         if !self.known.contains_key(&self.key) {
             if self.known.len() >= MAX_KNOWN {
                 self.known.clear();
             }
-            let asker = asker(self.policy, &mut self.old, told);
+            let asker = asker(self.policy, &self.names, &mut self.old, told);
             let token = asker.token();
             self.known.insert(self.key.clone(), Known { asker, token });
         }
         let Some(Known { asker, token }) = self.known.get(&self.key) else { return };
-        let headers: Vec<(&str, &str)> =
-            told.impersonation.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        let headers: Vec<(&str, &str)> = headers.iter().map(|(name, value)| (&**name, &**value)).collect();
         let text = ruling::head(told.method, &told.target, token, told.at, &headers);
         let request = Request::read(&text);
         // Entries end: who was recognised at a later time is not who they were.
         let is_in_order = told.at >= self.latest;
         self.latest = self.latest.max(told.at);
         let journey = || if is_in_order { Journey::default() } else { Journey::afresh() };
-        let old = self.old.rule(&request, &mut journey(), asker, told.at, &mut |_| {});
-        let new = self.new.rule(&request, &mut journey(), asker, told.at, &mut |_| {});
-        self.findings.compare(told, &request, &old, &new);
+        let (mut before, mut after) = (journey(), journey());
+        let old = self.old.rule(&request, &mut before, asker, told.at, &mut |_| {});
+        let new = self.new.rule(&request, &mut after, asker, told.at, &mut |_| {});
+        let old = Outcome { ruling: &old, caller: before.caller() };
+        let new = Outcome { ruling: &new, caller: after.caller() };
+        self.findings.compare(told, &request, old, new);
     }
 }
 
 /// Somebody as the log has them: in the groups of the identity provider whose entries explain theirs, and what these do not explain
 /// from Workers KV.
-fn asker(policy: &Policy, bench: &mut Bench<'_>, told: &Told) -> Asker {
+fn asker(policy: &Policy, names: &HashSet<&str>, bench: &mut Bench<'_>, told: &Told) -> Asker {
     let mut asker = Asker { subject: told.subject.clone(), ..Asker::named(&told.name) };
     if told.user.is_empty() {
         return asker;
     }
-    let is_of_group = told.rule == "idp_group";
+    // The cluster's log does not tell by which entry.
+    let may_be_of_group = matches!(&*told.rule, "idp_group" | "");
+    let email = told.name.to_ascii_lowercase();
     let is_person = asker.is_person();
     for entry in policy.idp_groups().filter(|_| is_person) {
-        let gives_the_user = entry.user.replace("{email}", &told.name.to_ascii_lowercase()) == told.user;
+        let gives_the_user = entry.user.replace("{email}", &email) == told.user;
         let is_theirs = entry.groups.iter().all(|group| told.groups.iter().any(|own| own == group));
-        let says_something = !entry.groups.is_empty() || (is_of_group && gives_the_user);
+        let says_something = !entry.groups.is_empty() || (may_be_of_group && gives_the_user);
         if is_theirs && says_something && (entry.idp.is_empty() || asker.idp.is_empty() || asker.idp == entry.idp) {
             asker.groups.push(entry.id.to_owned());
             if !entry.idp.is_empty() {
@@ -204,22 +243,45 @@ fn asker(policy: &Policy, bench: &mut Bench<'_>, told: &Told) -> Asker {
         }
     }
     let (user, groups) = entered_as(bench, &asker, told.at).unwrap_or_default();
-    let is_explained = user == told.user;
-    if is_explained && told.rule != "kv" {
-        let others: Vec<&String> = told.groups.iter().filter(|group| !groups.contains(group)).collect();
-        if !others.is_empty() {
-            let grant = json!({"groups": others, "expires": "9999-12-31T23:59:59Z"});
-            asker.entry = Some(json!({ "grants": [grant] }).to_string());
-        }
-    } else if told.rule == "kv" {
-        let is_master = told.groups.iter().any(|group| group == "system:masters");
-        let mut entry = json!({"user": told.user, "groups": told.groups});
-        if let Some(entry) = entry.as_object_mut().filter(|_| is_master) {
-            entry.insert("allow_system_masters".into(), true.into());
-        }
-        asker.entry = Some(entry.to_string());
+    let is_listed = |name: &String| names.contains(name.as_str());
+    let may_be_of_store = || {
+        let template = told.user.replace(&email, "{email}");
+        (is_listed(&told.user) || is_listed(&template)) && told.groups.iter().all(is_listed)
+    };
+    if told.rule == "kv" || (told.rule.is_empty() && user != told.user && may_be_of_store()) {
+        asker.entry = Some(entry_of(told));
+    } else if user == told.user {
+        let (listed, others): (Vec<&String>, Vec<&String>) = told
+            .groups
+            .iter()
+            .filter(|group| !groups.contains(group) && is_listed(group))
+            .partition(|group| policy.map().granted_groups().any(|granted| granted == *group));
+        asker.granted = grants_of(&listed);
+        asker.entry = grants_of(&others);
     }
     asker
+}
+
+/// The entry of Workers KV that has somebody enter as they did, and act as they did.
+fn entry_of(told: &Told) -> String {
+    let mut entry = json!({"user": told.user, "groups": told.groups});
+    if let Some(entry) = entry.as_object_mut() {
+        if told.groups.iter().any(|group| group == name::MASTERS) {
+            entry.insert("allow_system_masters".into(), true.into());
+        }
+        if let Some(ActsAs { user, groups, uid, extras, .. }) = &told.acts_as {
+            let extras: Vec<&String> = extras.iter().map(|(key, _)| key).collect();
+            let uids: Vec<&String> = uid.iter().collect();
+            entry.insert("act_as".into(), json!({"users": [user], "groups": groups, "uids": uids, "extras": extras}));
+        }
+    }
+    entry.to_string()
+}
+
+/// A grant of these groups, if there are any, that does not end.
+fn grants_of(groups: &[&String]) -> Option<String> {
+    let grant = json!({"groups": groups, "expires": "9999-12-31T23:59:59Z"});
+    (!groups.is_empty()).then(|| json!({ "grants": [grant] }).to_string())
 }
 
 /// As whom somebody enters.
@@ -239,55 +301,77 @@ fn unknown_groups(policy: &Policy, against: &Policy) -> Vec<String> {
 }
 
 impl Findings {
-    fn compare(&mut self, told: &Told, request: &Request<'_>, old: &Ruling<'_>, new: &Ruling<'_>) {
-        match (old, new) {
-            (Ruling::Sent(before), Ruling::Sent(after)) => self.compare_sent(told, request, before, after),
-            // What the cluster refused anyway is no loss.
-            (Ruling::Sent(_), Ruling::Refused(refusal)) if told.was_served => {
-                self.count(told, Effect::Loses, rule_of(refusal), what_of(request));
-                self.differing += 1;
-            }
-            (Ruling::Refused(refusal), Ruling::Sent(_)) => {
-                self.count(told, Effect::Gains, rule_of(refusal), what_of(request));
-                self.differing += 1;
-            }
-            _ => {}
+    fn skip(&mut self) {
+        if self.unreadable == 0 {
+            self.first_unreadable = self.lines;
         }
+        self.unreadable += 1;
     }
 
-    fn compare_sent(&mut self, told: &Told, request: &Request<'_>, before: &Plan<'_>, after: &Plan<'_>) {
-        let (old, new) = (before.caller.identity(), after.caller.identity());
-        let is_same_stay =
-            before.relay.as_ref().map(|relay| &relay.stay) == after.relay.as_ref().map(|relay| &relay.stay);
-        if old.user() == new.user() && old.groups() == new.groups() && is_same_stay {
+    fn compare(&mut self, told: &Told, request: &Request<'_>, old: Outcome<'_>, new: Outcome<'_>) {
+        if let Some((rule, what)) = unexplained(told, request, old) {
+            self.count(told, Effect::Unexplained, rule, what);
+            self.unexplained += 1;
             return;
         }
+        let differs = match (old.ruling, new.ruling) {
+            (Ruling::Refused(_), Ruling::Refused(_)) => false,
+            // What the cluster refused anyway is no loss.
+            (_, Ruling::Refused(refusal)) => {
+                if told.was_served {
+                    self.count(told, Effect::Loses, rule_of(refusal), what_of(request));
+                }
+                told.was_served
+            }
+            (Ruling::Refused(refusal), _) => {
+                self.count(told, Effect::Gains, rule_of(refusal), what_of(request));
+                true
+            }
+            (Ruling::Sent(before), Ruling::Sent(after)) => {
+                let is_same = self.compare_callers(told, old.caller, new.caller);
+                !(self.compare_stays(told, request, before, after) && is_same)
+            }
+            (Ruling::Own, _) | (_, Ruling::Own) => !self.compare_callers(told, old.caller, new.caller),
+        };
+        self.differing += u64::from(differs);
+    }
+
+    /// Whether somebody enters as before.
+    fn compare_callers(&mut self, told: &Told, old: Option<&Caller>, new: Option<&Caller>) -> bool {
+        let (Some(old), Some(new)) = (old.map(Caller::identity), new.map(Caller::identity)) else { return true };
+        if old.user() == new.user() && old.groups() == new.groups() {
+            return true;
+        }
         let rule = || format!("entry {}", new.rule().name());
-        let mut differs = false;
         if old.user() != new.user() {
             let what = format!("user {} (becomes {})", old.user(), new.user());
             self.count(told, Effect::Loses, rule(), what);
-            differs = true;
         }
-        for group in old.groups().iter().filter(|group| !new.groups().contains(group)) {
-            self.count(told, Effect::Loses, rule(), format!("group {group}"));
-            differs = true;
+        let (lost, gained) = (missing(old.groups(), new.groups()), missing(new.groups(), old.groups()));
+        for (effect, groups) in [(Effect::Loses, &lost), (Effect::Gains, &gained)] {
+            for group in groups {
+                self.count(told, effect, rule(), format!("group {group}"));
+            }
         }
-        for group in new.groups().iter().filter(|group| !old.groups().contains(group)) {
-            self.count(told, Effect::Gains, rule(), format!("group {group}"));
-            differs = true;
-        }
-        if !is_same_stay {
-            let guards = after.relay.as_ref().map(|relay| relay.stay.guards.join(", "));
+        old.user() == new.user() && lost.is_empty() && gained.is_empty()
+    }
+
+    /// Whether a stream is recorded and bounded as before.
+    fn compare_stays(&mut self, told: &Told, request: &Request<'_>, before: &Plan<'_>, after: &Plan<'_>) -> bool {
+        let (before, after) = (before.relay.as_ref().map(|old| &old.stay), after.relay.as_ref().map(|new| &new.stay));
+        if before != after {
+            let guards = after.map(|stay| stay.guards.join(", "));
             let rule = guards.map_or_else(|| "no guard".to_owned(), |guards| format!("guard {guards}"));
             self.count(told, Effect::Changes, rule, format!("what is recorded or bounded of {}", what_of(request)));
-            differs = true;
         }
-        self.differing += u64::from(differs);
+        before == after
     }
 
     fn count(&mut self, told: &Told, effect: Effect, rule: String, what: String) {
         let mut key = Key { effect, rule, caller: told.name.clone(), what };
+        for text in [&mut key.rule, &mut key.caller, &mut key.what] {
+            text.truncate(text.floor_char_boundary(MAX_TEXT_BYTES));
+        }
         if self.rows.len() >= MAX_ROWS && !self.rows.contains_key(&key) {
             (key.caller, key.what) = (OTHERS.to_owned(), OTHERS.to_owned());
         }
@@ -302,13 +386,27 @@ impl Findings {
         self.rows.iter().filter(|(key, _)| key.effect == Effect::Loses).map(|(_, count)| count.requests).sum()
     }
 
+    /// Whether each line was read, and each request ruled on as it was.
+    fn is_whole(&self) -> bool {
+        self.unexplained == 0 && self.unreadable == 0
+    }
+
+    fn as_before(&self) -> u64 {
+        self.events.saturating_sub(self.differing + self.unexplained)
+    }
+
     /// What each rule does, and to how many.
-    fn by_rule(&self) -> BTreeMap<(Effect, &str), (u64, HashSet<&str>)> {
-        let mut rules: BTreeMap<(Effect, &str), (u64, HashSet<&str>)> = BTreeMap::new();
-        for (key, count) in &self.rows {
-            let rule = rules.entry((key.effect, &key.rule)).or_default();
-            rule.0 += count.requests;
-            rule.1.insert(&key.caller);
+    fn by_rule(&self) -> BTreeMap<(Effect, &str), Sum<'_>> {
+        let mut rules: BTreeMap<(Effect, &str), Sum<'_>> = BTreeMap::new();
+        for row in &self.rows {
+            let (key, count) = row;
+            let new = || Sum { requests: 0, callers: HashSet::new(), example: row };
+            let sum = rules.entry((key.effect, &key.rule)).or_insert_with(new);
+            sum.requests += count.requests;
+            sum.callers.insert(&key.caller);
+            if count.requests > sum.example.1.requests {
+                sum.example = row;
+            }
         }
         rules
     }
@@ -320,51 +418,23 @@ impl Findings {
                 "requests": count.requests, "first": at(count.first),
             })
         };
+        let first_unreadable = (self.unreadable > 0).then_some(self.first_unreadable);
         json!({
-            "events": self.events, "unreadable": self.unreadable, "nameless": self.nameless,
-            "asBefore": self.events.saturating_sub(self.differing), "differ": self.rows.iter().map(row).collect::<Vec<_>>(),
-            "unknownGroups": unknown,
+            "events": self.events, "unreadable": self.unreadable, "firstUnreadable": first_unreadable,
+            "nameless": self.nameless, "asBefore": self.as_before(), "unexplained": self.unexplained,
+            "differ": self.rows.iter().map(row).collect::<Vec<_>>(), "unknownGroups": unknown,
         })
     }
 
     fn in_words(&self, unknown: &[String]) -> String {
-        let name = |effect: Effect| match effect {
-            Effect::Loses => "loses",
-            Effect::Gains => "gains",
-            Effect::Changes => "changes",
-        };
         let mut lines = Vec::new();
         if !self.rows.is_empty() {
-            let rules = self.by_rule();
-            let rows: Vec<Vec<String>> = rules
-                .iter()
-                .map(|((effect, rule), (requests, callers))| {
-                    vec![name(*effect).into(), visible(rule), grouped(callers.len() as u64), grouped(*requests)]
-                })
-                .collect();
-            lines.push(table(&["EFFECT", "RULE", "CALLERS", "REQUESTS"], &rows));
-            lines.push(String::new());
-            let mut all: Vec<(&Key, &Count)> = self.rows.iter().collect();
-            all.sort_by_key(|(key, count)| (key.effect, std::cmp::Reverse(count.requests)));
-            let rows: Vec<Vec<String>> = all
-                .iter()
-                .take(MAX_SHOWN)
-                .map(|(key, count)| {
-                    let cells = [name(key.effect), &key.caller, &key.rule, &key.what];
-                    cells.map(visible).into_iter().chain([grouped(count.requests), at(count.first)]).collect()
-                })
-                .collect();
-            lines.push(table(&["EFFECT", "CALLER", "RULE", "WHAT", "REQUESTS", "FIRST"], &rows));
-            if all.len() > MAX_SHOWN {
-                lines.push(format!("and {} more rows: -o json has them all", grouped((all.len() - MAX_SHOWN) as u64)));
-            }
-            lines.push(String::new());
+            lines.extend([self.rules_in_words(), String::new(), self.rows_in_words(), String::new()]);
         }
-        let as_before = self.events.saturating_sub(self.differing);
         lines.push(format!(
             "{}: {} as before, {} not.",
             counted(self.events, "event"),
-            grouped(as_before),
+            grouped(self.as_before()),
             grouped(self.differing)
         ));
         if self.nameless > 0 {
@@ -373,21 +443,103 @@ impl Findings {
                 counted(self.nameless, "more event")
             ));
         }
-        if self.unreadable > 0 {
-            lines.push(format!("{} could not be read as an event.", counted(self.unreadable, "line")));
-        }
         if !unknown.is_empty() {
             let ids = visible(&unknown.join(", "));
             lines.push(format!("Who is in these groups of the identity provider no log tells: {ids}."));
         }
+        if self.unreadable > 0 {
+            lines.push(format!(
+                "{} could not be read as an event, the first is line {}: leave out what is none, as by grep '\"kind\":\"Event\"'.",
+                counted(self.unreadable, "line"),
+                grouped(self.first_unreadable)
+            ));
+        }
+        if self.unexplained > 0 {
+            lines.push(format!(
+                "{} unexplained: by the log they went up, and by --policy not, or not as the same user and groups. Name the policy under \
+                 which the log was written with --policy, and leave out what is older than it.",
+                counted(self.unexplained, "event")
+            ));
+        }
         let lost = self.lost();
-        lines.push(if lost > 0 {
-            format!("Something is lost, {} times.", grouped(lost))
-        } else {
-            "Nothing is lost.".to_owned()
+        lines.push(match (lost, self.is_whole()) {
+            (1.., _) => format!("Something is lost, {} times.", grouped(lost)),
+            (0, true) => "Nothing is lost.".to_owned(),
+            (0, false) => "Whether anything is lost cannot be told.".to_owned(),
         });
         lines.join("\n")
     }
+
+    fn rules_in_words(&self) -> String {
+        let row = |((effect, rule), sum): (&(Effect, &str), &Sum<'_>)| {
+            let example = visible(&format!("{}: {}", sum.example.0.caller, sum.example.0.what));
+            let callers = grouped(sum.callers.len() as u64);
+            vec![effect.name().into(), visible(rule), callers, grouped(sum.requests), example]
+        };
+        let rows: Vec<Vec<String>> = self.by_rule().iter().map(row).collect();
+        table(&["EFFECT", "RULE", "CALLERS", "REQUESTS", "SUCH AS"], &rows)
+    }
+
+    fn rows_in_words(&self) -> String {
+        let mut all: Vec<(&Key, &Count)> = self.rows.iter().collect();
+        all.sort_by_key(|(key, count)| (key.effect, std::cmp::Reverse(count.requests)));
+        let row = |(key, count): &(&Key, &Count)| {
+            let cells = [key.effect.name(), &key.caller, &key.rule, &key.what].map(visible);
+            cells.into_iter().chain([grouped(count.requests), at(count.first)]).collect()
+        };
+        let rows: Vec<Vec<String>> = all.iter().take(MAX_SHOWN).map(row).collect();
+        let mut words = table(&["EFFECT", "CALLER", "RULE", "WHAT", "REQUESTS", "FIRST"], &rows);
+        if all.len() > MAX_SHOWN {
+            let more = grouped((all.len() - MAX_SHOWN) as u64);
+            words.extend(["\nand ", &more, " more rows: -o json has them all"]);
+        }
+        words
+    }
+}
+
+impl Effect {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Loses => "loses",
+            Self::Unexplained => "unexplained",
+            Self::Gains => "gains",
+            Self::Changes => "changes",
+        }
+    }
+}
+
+/// By which rule the old policy does not send what went up by the log, or not as the same caller; and what.
+fn unexplained(told: &Told, request: &Request<'_>, old: Outcome<'_>) -> Option<(String, String)> {
+    if !told.went_up {
+        return None;
+    }
+    if let Ruling::Refused(refusal) = old.ruling {
+        return Some((rule_of(refusal), what_of(request)));
+    }
+    let identity = old.caller?.identity();
+    let what = difference(told, identity)?;
+    Some((format!("entry {}", identity.rule().name()), what))
+}
+
+/// What of a caller is not as the log has it.
+fn difference(told: &Told, identity: &Identity) -> Option<String> {
+    if told.user != identity.user() {
+        return Some(format!("user {} (by --policy {})", told.user, identity.user()));
+    }
+    if told.groups == identity.groups() {
+        return None;
+    }
+    let [in_log, by_policy] = [missing(&told.groups, identity.groups()), missing(identity.groups(), &told.groups)];
+    let listed =
+        |groups: &[&str], whose: &str| (!groups.is_empty()).then(|| format!("groups {} {whose}", groups.join(", ")));
+    let parts = [listed(&in_log, "in the log alone"), listed(&by_policy, "by --policy alone")];
+    let parts: Vec<String> = parts.into_iter().flatten().collect();
+    (!parts.is_empty()).then(|| parts.join(", "))
+}
+
+/// The names of the one list that are not in the other.
+fn missing<'n>(names: &'n [String], others: &[String]) -> Vec<&'n str> {
+    names.iter().filter(|name| !others.contains(name)).map(String::as_str).collect()
 }
 
 /// Which rule refuses.

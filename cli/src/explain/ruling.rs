@@ -11,6 +11,7 @@ use kube_access::config::{Config, Var, Vars};
 use kube_access::gateway::{Answer, Gateway, Journey, Plan, Question, Step};
 use kube_access::refusal::Refusal;
 use kube_access::request::Request;
+use kube_access::target::Target;
 use ring::digest;
 use serde_json::json;
 
@@ -41,6 +42,8 @@ pub(crate) struct Asker {
     pub(crate) idp: String,
     /// What Workers KV has under the caller's key.
     pub(crate) entry: Option<String>,
+    /// What it has of grants that were given through the gateway.
+    pub(crate) granted: Option<String>,
 }
 
 /// A gateway of some policy.
@@ -67,7 +70,7 @@ impl Asker {
     /// Somebody of whom no more is known than the name.
     pub(crate) fn named(name: &str) -> Self {
         let (subject, idp) = ("explained".to_owned(), String::new());
-        Self { name: name.to_owned(), subject, groups: Vec::new(), idp, entry: None }
+        Self { name: name.to_owned(), subject, groups: Vec::new(), idp, entry: None, granted: None }
     }
 
     /// Whether it is a person, and no service token.
@@ -77,7 +80,7 @@ impl Asker {
 
     /// A token that says it is them. What is not in the token tells askers of one name apart by the token's nonce.
     pub(crate) fn token(&self) -> String {
-        let rest = json!([self.groups, self.idp, self.entry]).to_string();
+        let rest = json!([self.groups, self.idp, self.entry, self.granted]).to_string();
         let nonce = URL_SAFE_NO_PAD.encode(digest::digest(&digest::SHA256, rest.as_bytes()));
         let mut claims = json!({
             "iss": ISSUER, "aud": [AUDIENCE], "type": "app", "exp": NEVER, "identity_nonce": nonce, "sub": "",
@@ -113,6 +116,7 @@ impl<'p> Bench<'p> {
             log_level: Some(Var::Text("error".into())),
             has_kube_api: true,
             has_identities: true,
+            has_ledger: true,
             has_sessions: true,
             has_recordings: true,
             ..Vars::default()
@@ -153,7 +157,8 @@ impl<'p> Bench<'p> {
 
     /// The gateway for somebody: Workers KV is bound where it has something of them.
     fn gateway(&mut self, asker: &Asker) -> &mut Gateway<'p> {
-        if asker.entry.is_some() { &mut self.with_store } else { &mut self.plain }
+        let has_entries = asker.entry.is_some() || asker.granted.is_some();
+        if has_entries { &mut self.with_store } else { &mut self.plain }
     }
 
     /// Nothing, where the question belongs to the gateway's own paths.
@@ -169,13 +174,9 @@ impl<'p> Bench<'p> {
                 Answer::Certs
             }
             Question::Signature { .. } => Answer::Signature(true),
-            // The first is the caller's own, as somebody wrote it; what others granted is not known here.
+            // The caller's own, as somebody wrote it, and then what was granted through the gateway.
             Question::Entries(keys) => {
-                let mut found = vec![None; keys.len()];
-                if let Some(own) = found.first_mut() {
-                    own.clone_from(&asker.entry);
-                }
-                Answer::Entries(Ok(found))
+                Answer::Entries(Ok([&asker.entry, &asker.granted].into_iter().take(keys.len()).cloned().collect()))
             }
             Question::Membership(person, _) => {
                 self.gateway(asker).enrol(person, Some(&asker.identity()), now);
@@ -190,15 +191,30 @@ impl<'p> Bench<'p> {
     }
 }
 
-/// The text of a request's head, as the Worker would read it.
+/// The text of a request's head, as the Worker would read it. A stream is asked for as kubectl asks for it: as a WebSocket.
 pub(crate) fn head(method: &str, target: &str, token: &str, now: u64, headers: &[(&str, &str)]) -> String {
     let mut text = format!(
         "{method}\nhttps://gateway.invalid{target}\n{}\nexplained\ncf-access-jwt-assertion:{token}",
         now * 1000
     );
-    for (name, value) in headers {
+    for (name, value) in headers.iter().chain(&handshake(method, target)) {
         let written = write!(text, "\n{name}:{value}");
         debug_assert!(written.is_ok(), "a String takes everything");
     }
     text
+}
+
+/// The lines by which a stream becomes a WebSocket, which only a GET can; none for anything else.
+fn handshake(method: &str, target: &str) -> Vec<(&'static str, &'static str)> {
+    let stream = Target::parse(method, target).ok().filter(|target| method == "GET" && target.is_stream());
+    let Some(stream) = stream else { return Vec::new() };
+    let is_forward = stream.subresource == "portforward";
+    let protocol = if is_forward { "SPDY/3.1+portforward.k8s.io" } else { "v5.channel.k8s.io" };
+    vec![
+        ("connection", "Upgrade"),
+        ("sec-websocket-key", "yPc6qyEdVivBFTmdg5VfRA=="),
+        ("sec-websocket-protocol", protocol),
+        ("sec-websocket-version", "13"),
+        ("upgrade", "websocket"),
+    ]
 }

@@ -14,8 +14,6 @@ pub(crate) struct Asked {
     pub(crate) method: String,
     /// Path and query.
     pub(crate) target: String,
-    /// Whether it is a stream, which kubectl asks for as a WebSocket.
-    pub(crate) is_stream: bool,
     /// Whom kubectl is told to act as: names and values of headers.
     pub(crate) impersonation: Vec<(String, String)>,
 }
@@ -29,9 +27,7 @@ pub(crate) fn read_request(text: &str) -> Result<Asked, Failure> {
     if !target.starts_with('/') || text.contains(['\n', '\r']) {
         return Err(wrong());
     }
-    let path = target.split('?').next().unwrap_or_default();
-    let is_stream = rbac::STREAMS.iter().any(|stream| path.ends_with(&format!("/{stream}")));
-    Ok(Asked { method: method.to_owned(), target: target.to_owned(), is_stream, ..Asked::default() })
+    Ok(plain(method, target.to_owned()))
 }
 
 /// Reads what would stand after `kubectl`.
@@ -223,7 +219,7 @@ fn stream(verb: &str, rest: &[&str], options: &Options) -> Result<Asked, Failure
             add(name, "true");
         }
     }
-    Ok(Asked { is_stream: true, ..plain("GET", target) })
+    Ok(plain("GET", target))
 }
 
 /// What kubectl does to a resource, by the request that carries it out.
