@@ -101,6 +101,25 @@ fn acting_as_somebody_else_is_a_question_for_rbac_too() {
 }
 
 #[test]
+fn a_request_is_a_stream_if_the_gateway_takes_it_for_one_and_a_websocket_by_get_alone() {
+    let policy = Policy::compile(POLICY).unwrap();
+    let on_call = Asker { groups: vec!["g-1".into()], ..Asker::named("bob@example.com") };
+    let pods = "/api/v1/namespaces/n/pods";
+    for (request, is_stream) in [
+        (format!("GET {pods}/p/exec"), true),
+        (format!("GET {pods}/p/%65xec?command=ls"), true),
+        (format!("GET {pods}/p/portforward"), true),
+        (format!("POST {pods}/p/exec"), false),
+        (format!("GET {pods}/exec"), false),
+        (format!("GET {pods}/p?x=/exec"), false),
+    ] {
+        let told = explain_one(&policy, &on_call, &words::read_request(&request).unwrap(), NOW).unwrap();
+        assert_eq!((told.verdict, told.stream.is_some()), ("goes up", is_stream), "{request}: {told:?}");
+        assert_eq!(told.head.iter().any(|line| line.starts_with("Upgrade:")), is_stream, "{request}: {:?}", told.head);
+    }
+}
+
+#[test]
 fn the_gateways_own_paths_are_its_own() {
     let policy = Policy::compile(POLICY).unwrap();
     let asked = words::read_request("GET /.kube-access/sessions").unwrap();

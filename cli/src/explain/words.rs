@@ -87,6 +87,12 @@ impl Options {
                     .map(str::to_owned)
                     .ok_or_else(|| Failure::usage(format!("{name}: a value was expected")))
             };
+            let is_on = || match given {
+                // As kubectl's own flags are read (Go, `strconv.ParseBool`).
+                None | Some("1" | "t" | "T" | "true" | "TRUE" | "True") => Ok(true),
+                Some("0" | "f" | "F" | "false" | "FALSE" | "False") => Ok(false),
+                Some(other) => Err(Failure::usage(format!("{name}={other}: expected true or false"))),
+            };
             match name {
                 "--" => options.command = words.by_ref().map(str::to_owned).collect(),
                 "-n" | "--namespace" => options.namespace = Some(value()?),
@@ -103,16 +109,18 @@ impl Options {
                         .ok_or_else(|| Failure::usage(format!("--as-user-extra {extra}: expected KEY=VALUE")))?;
                     options.impersonation.push((format!("impersonate-extra-{}", encode(key)), text.to_owned()));
                 }
-                "-A" | "--all-namespaces" => options.is_everywhere = true,
-                "-w" | "--watch" | "--watch-only" => options.is_watching = true,
+                "-A" | "--all-namespaces" => options.is_everywhere = is_on()?,
+                "-w" | "--watch" | "--watch-only" => options.is_watching = is_on()?,
                 "-f" | "--follow" if options.names.first().is_some_and(|verb| verb == "logs") => {
-                    options.is_following = true;
+                    options.is_following = is_on()?;
                 }
-                // A manifest, of which explain reads nothing; and how it is printed.
-                "-f" | "--filename" | "-o" | "--output" => drop(value()?),
-                "-i" | "--stdin" => options.has_stdin = true,
-                "-t" | "--tty" => options.has_terminal = true,
-                "-it" | "-ti" => (options.has_stdin, options.has_terminal) = (true, true),
+                // What goes into a body, of which explain reads nothing; and how it is printed.
+                "-f" | "--filename" | "-o" | "--output" | "--image" | "--port" | "--replicas" | "--min" | "--max" => {
+                    drop(value()?);
+                }
+                "-i" | "--stdin" => options.has_stdin = is_on()?,
+                "-t" | "--tty" => options.has_terminal = is_on()?,
+                "-it" | "-ti" => (options.has_stdin, options.has_terminal) = (is_on()?, is_on()?),
                 _ if name.starts_with('-') => {
                     let advice = "explain takes -n, -A, -w, -c, -i, -t, -l, --subresource, --as, --as-group, --as-uid and \
                         --as-user-extra here; its own options come before kubectl's words";
@@ -222,24 +230,47 @@ fn stream(verb: &str, rest: &[&str], options: &Options) -> Result<Asked, Failure
     Ok(plain("GET", target))
 }
 
+/// The request that carries out what kubectl does by commands that name no resource, or another than they ask for.
+fn of_command<'w>(verb: &'w str, rest: &[&'w str]) -> Result<(&'w str, Vec<&'w str>), Failure> {
+    let after = |count: usize| rest.get(count..).unwrap_or_default().to_vec();
+    let first = rest.first().copied();
+    Ok(match (verb, first) {
+        ("rollout", Some("status" | "history")) => ("get", after(1)),
+        ("rollout", Some("restart" | "undo" | "pause" | "resume"))
+        | ("set", Some("env" | "image" | "resources" | "selector" | "serviceaccount" | "subject")) => {
+            ("patch", after(1))
+        }
+        ("rollout" | "set", _) => {
+            let example = if verb == "set" { "set image deploy/web" } else { "rollout restart deploy/web" };
+            return Err(Failure::usage(format!("{verb}: expected what is done, and to what, such as {example}")));
+        }
+        ("cordon" | "uncordon", _) => ("patch", [vec!["nodes"], after(0)].concat()),
+        ("run", _) => ("create", [vec!["pods"], after(0)].concat()),
+        ("expose", Some(_)) => ("create", vec!["services"]),
+        ("autoscale", Some(_)) => ("create", vec!["horizontalpodautoscalers"]),
+        _ => (verb, after(0)),
+    })
+}
+
 /// What kubectl does to a resource, by the request that carries it out.
 fn of_resource(verb: &str, rest: &[&str], options: &Options) -> Result<Asked, Failure> {
-    let verb = if verb == "rollout" || verb == "set" { "patch" } else { verb };
+    let (verb, rest) = of_command(verb, rest)?;
     let (method, is_of_one) = match verb {
         "get" | "list" | "describe" | "watch" | "wait" => ("GET", false),
-        "create" | "run" | "expose" => ("POST", false),
-        "apply" | "edit" | "patch" | "label" | "annotate" | "scale" | "autoscale" | "cordon" | "uncordon" | "taint" => {
-            ("PATCH", true)
-        }
+        "create" | "expose" | "autoscale" => ("POST", false),
+        "apply" | "edit" | "patch" | "label" | "annotate" | "scale" | "taint" => ("PATCH", true),
         "replace" | "update" => ("PUT", true),
         "delete" | "deletecollection" => ("DELETE", false),
         _ => {
-            let known = "get, list, watch, describe, create, apply, patch, edit, scale, replace, delete, logs, exec, attach, \
-                port-forward, cp";
+            let known = "get, list, watch, describe, create, apply, patch, edit, label, annotate, scale, autoscale, expose, set, rollout, \
+                run, cordon, uncordon, taint, replace, delete, logs, exec, attach, port-forward, cp";
             return Err(Failure::usage(format!("{verb}: explain knows {known}; for anything else there is --request")));
         }
     };
     let kind = rest.first().ok_or_else(|| Failure::usage(format!("{verb}: a resource was expected, such as pods")))?;
+    if verb != "create" {
+        is_one(verb, &rest)?;
+    }
     let mut thing = thing(kind, rest.get(1).copied())?;
     if is_of_one && thing.name.is_empty() {
         return Err(Failure::usage(format!("{verb}: the name of one was expected, such as {}/web", thing.resource)));
@@ -268,6 +299,17 @@ fn of_resource(verb: &str, rest: &[&str], options: &Options) -> Result<Asked, Fa
         target.extend(["?", &query.join("&")]);
     }
     Ok(plain(method, target))
+}
+
+/// kubectl makes a request for each name, and one ruling is told. What is set, or taken off by a `-`, is no name.
+fn is_one(verb: &str, words: &[&str]) -> Result<(), Failure> {
+    let names = words.iter().filter(|word| !word.contains('=') && !word.ends_with('-'));
+    let most = if words.first().is_some_and(|kind| kind.contains('/')) { 1 } else { 2 };
+    if names.count() > most || words.first().is_some_and(|kind| kind.contains(',')) {
+        let words = words.join(" ");
+        return Err(Failure::usage(format!("{verb} {words}: kubectl makes a request for each: name one at a time")));
+    }
+    Ok(())
 }
 
 fn path_of(thing: &Thing, options: &Options, name: Option<&str>) -> String {
@@ -345,6 +387,21 @@ mod tests {
             ),
             ("port-forward pod/web 8080:80", "GET /api/v1/namespaces/default/pods/web/portforward"),
             ("version", "GET /version"),
+            ("get pods --watch=false", "GET /api/v1/namespaces/default/pods"),
+            ("get pods -A=false --watch=1", "GET /api/v1/namespaces/default/pods?watch=true"),
+            ("logs web --follow=false", "GET /api/v1/namespaces/default/pods/web/log"),
+            ("exec web --stdin=false --tty=false", "GET /api/v1/namespaces/default/pods/web/exec?stdout=true"),
+            ("rollout restart deploy/web", "PATCH /apis/apps/v1/namespaces/default/deployments/web"),
+            ("rollout status deploy web", "GET /apis/apps/v1/namespaces/default/deployments/web"),
+            ("set image deploy/web web=nginx", "PATCH /apis/apps/v1/namespaces/default/deployments/web"),
+            ("run web --image=nginx", "POST /api/v1/namespaces/default/pods"),
+            ("cordon node1", "PATCH /api/v1/nodes/node1"),
+            ("expose deployment web --port 80", "POST /api/v1/namespaces/default/services"),
+            ("autoscale deploy web --max=5", "POST /apis/autoscaling/v2/namespaces/default/horizontalpodautoscalers"),
+            ("scale deploy/web --replicas=3", "PATCH /apis/apps/v1/namespaces/default/deployments/web/scale"),
+            ("label pod web a=b c-", "PATCH /api/v1/namespaces/default/pods/web"),
+            ("taint nodes node1 key=value:NoSchedule", "PATCH /api/v1/nodes/node1"),
+            ("create secret generic db", "POST /api/v1/namespaces/default/secrets"),
         ] {
             assert_eq!(asked(line), request, "{line}");
         }
@@ -359,6 +416,15 @@ mod tests {
             ("get pods --policy x", "come before"),
             ("frobnicate pods", "--request"),
             ("get pods -n", "a value was expected"),
+            ("get pods --watch=perhaps", "true or false"),
+            ("delete pod a b", "one at a time"),
+            ("delete pod/a pod/b", "one at a time"),
+            ("get pods,services", "one at a time"),
+            ("cordon node1 node2", "one at a time"),
+            ("cordon", "such as nodes/web"),
+            ("rollout deploy/web", "rollout restart"),
+            ("set deploy/web", "set image"),
+            ("expose", "a resource was expected"),
         ] {
             assert!(asked(line).contains(words), "{line}: {}", asked(line));
         }
