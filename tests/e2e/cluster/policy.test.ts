@@ -48,7 +48,10 @@ test("case 82, 88: on call, --as breakglass does everything, and both audit logs
     .map((line) => JSON.parse(line));
   assert.equal(ours.length, 1);
   assert.equal(ours[0].user.username, "on-call-engineer");
-  const extra = { "kube-access.dev/original-groups": ["on-call"], "kube-access.dev/original-user": ["on-call-engineer"] };
+  const extra = {
+    "kube-access.dev/original-groups": ["on-call"],
+    "kube-access.dev/original-user": ["on-call-engineer"],
+  };
   assert.deepEqual(ours[0].impersonatedUser, { username: "breakglass", extra });
   const reviews = await site.audit.find(
     "the question whether carol may",
