@@ -17,6 +17,7 @@ use serde_json::Value;
 
 use crate::failure::{Because, Failure};
 use crate::policy::Policy;
+use crate::print;
 use crate::text::{at, labelled, seconds, shell_words, visible, visible_json};
 use ruling::{Asker, Bench, Ruling};
 use words::Asked;
@@ -152,9 +153,9 @@ pub(crate) fn run(explain: &Explain) -> Result<(), Failure> {
     let explanation = explain_one(&policy, &who, &asked, now)?;
     if explain.output.is_some() {
         let value = serde_json::to_value(&explanation).because("the explanation")?;
-        println!("{}", visible_json(&value));
+        print::line(visible_json(&value))?;
     } else {
-        print!("{}", in_words(&explanation));
+        print::text(in_words(&explanation))?;
     }
     if explanation.refusal.is_some() { Err(Failure::said(1)) } else { Ok(()) }
 }

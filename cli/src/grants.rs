@@ -7,6 +7,7 @@ use serde_json::json;
 
 use crate::failure::Failure;
 use crate::kubectl::Kubectl;
+use crate::print;
 use crate::sessions::{Scope, now, read, succeeded};
 use crate::text::{moment, seconds, span, table, visible, visible_json};
 
@@ -41,11 +42,12 @@ const GRANT_EXAMPLES: &str = "\
 Examples:
   kubectl access grant bob@example.com --groups on-call --for 2h --reason INC-7
   kubectl access grants
-  kubectl access revoke g-01j9…
+  kubectl access grant 0123456789abcdef.access --groups deployers --for 1d --reason 'the move to the new registry'
 
 The gateway sees a change everywhere within a minute. Who may give a group is for the cluster's RBAC: the ClusterRole kube-access:granter.";
 
 #[derive(Debug, Args)]
+#[command(after_long_help = REVOKE_EXAMPLES)]
 pub(crate) struct Revoke {
     #[command(flatten)]
     kubectl: Kubectl,
@@ -54,7 +56,12 @@ pub(crate) struct Revoke {
     id: String,
 }
 
+const REVOKE_EXAMPLES: &str = "\
+Examples:
+  kubectl access revoke g-01j9x4";
+
 #[derive(Debug, Args)]
+#[command(after_long_help = GRANTS_EXAMPLES)]
 pub(crate) struct Grants {
     #[command(flatten)]
     kubectl: Kubectl,
@@ -62,6 +69,11 @@ pub(crate) struct Grants {
     #[arg(short, long, value_name = "FORMAT", value_parser = ["json"])]
     output: Option<String>,
 }
+
+const GRANTS_EXAMPLES: &str = "\
+Examples:
+  kubectl access grants
+  kubectl access grants -o json";
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -105,55 +117,48 @@ pub(crate) fn grant(grant: &Grant) -> Result<(), Failure> {
     });
     let answer = grant.kubectl.post(PATH, &body)?;
     if grant.output.is_some() {
-        println!("{}", visible_json(&answer));
-        return Ok(());
+        return print::line(visible_json(&answer));
     }
     let given: Given = read(answer, "the gateway's answer")?;
     let whom = given.email.or(given.service_token).unwrap_or_else(|| grant.who.clone());
-    println!(
-        "{}",
-        visible(&format!("{}: {whom} has {} until {}", given.id, given.groups.join(", "), moment(&given.expires)))
-    );
-    if let Some(note) = given.note {
-        eprintln!("{}", visible(&note));
+    if let Some(note) = &given.note {
+        print::note(visible(note));
     }
-    eprintln!("It is seen everywhere within a minute. To take it back: kubectl access revoke {}", visible(&given.id));
-    Ok(())
+    let take_back = format!("kubectl access revoke {}", visible(&given.id));
+    print::note(format_args!("It is seen everywhere within a minute. To take it back: {take_back}"));
+    let groups = given.groups.join(", ");
+    print::line(visible(&format!("{}: {whom} has {groups} until {}", given.id, moment(&given.expires))))
 }
 
 /// Takes a grant back.
 pub(crate) fn revoke(revoke: &Revoke) -> Result<(), Failure> {
     let answer = revoke.kubectl.delete(&format!("{PATH}/{}", revoke.id))?;
-    println!(
-        "{}",
-        succeeded(&read(answer, "the gateway's answer")?, &format!("The grant {} was taken back.", revoke.id))?
-    );
-    eprintln!("It is seen everywhere within a minute.");
-    Ok(())
+    let done = succeeded(&read(answer, "the gateway's answer")?, &format!("The grant {} was taken back.", revoke.id))?;
+    print::note("It is seen everywhere within a minute.");
+    print::line(done)
 }
 
 /// Which grants hold.
 pub(crate) fn list(grants: &Grants) -> Result<(), Failure> {
     let answer = grants.kubectl.get(PATH)?;
     if grants.output.is_some() {
-        println!("{}", visible_json(&answer));
-        return Ok(());
+        return print::line(visible_json(&answer));
     }
     let listing: Listing = read(answer, "the gateway's list")?;
     let now = now()?;
     if listing.grants.is_empty() {
-        eprintln!("No grant holds.");
+        print::note("No grant holds.");
     } else {
         let rows: Vec<Vec<String>> = listing.grants.iter().map(|given| row(given, now)).collect();
-        println!("{}", table(&["ID", "WHO", "GROUPS", "UNTIL", "LEFT", "BY", "REASON"], &rows));
+        print::line(table(&["ID", "WHO", "GROUPS", "UNTIL", "LEFT", "BY", "REASON"], &rows))?;
     }
     let may_give: Vec<&str> =
         listing.groups.iter().filter(|group| group.may_give).map(|group| group.name.as_str()).collect();
     if !may_give.is_empty() {
-        eprintln!("You may give: {}", visible(&may_give.join(", ")));
+        print::note(format_args!("You may give: {}", visible(&may_give.join(", "))));
     }
     if listing.scope == Scope::Own {
-        eprintln!("Only what was given to you: you may not list those of others.");
+        print::note("Only what was given to you: you may not list those of others.");
     }
     Ok(())
 }

@@ -12,6 +12,7 @@ use clap::Args;
 use serde_json::Value;
 
 use crate::failure::Failure;
+use crate::print;
 use crate::text::visible_lines;
 
 /// How much is kept of what kubectl complains of, in bytes.
@@ -190,7 +191,7 @@ impl Complaint {
             if complaint.is_held {
                 add(&mut complaint.kept, &text);
             } else {
-                eprint!("{}", visible_lines(&text));
+                print::note(visible_lines(text.trim_end_matches('\n')));
             }
             add(&mut complaint.heard, &text);
         }

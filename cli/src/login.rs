@@ -21,6 +21,7 @@ use serde_json::{Value, json};
 
 use crate::failure::{Because, Failure};
 use crate::host::Host;
+use crate::print;
 use crate::sessions::now;
 use crate::text::at;
 use crate::upstream::Upstream;
@@ -74,7 +75,10 @@ pub(crate) async fn login(login: &Login) -> Result<(), Failure> {
     let _lock = store.lock()?;
     let kept = by_browser(&login.host, &store, login.no_browser).await?;
     let end = u64::try_from(kept.expires).map(at).unwrap_or_default();
-    eprintln!("Logged in at {}. This token lasts until {end}; kubectl gets the next ones by itself.", login.host);
+    print::note(format_args!(
+        "Logged in at {}. This token lasts until {end}; kubectl gets the next ones by itself.",
+        login.host
+    ));
     Ok(())
 }
 
@@ -85,8 +89,7 @@ pub(crate) fn token(token: &Token, wait: impl FnOnce(Waiting<'_>) -> Result<Kept
         Some(kept) => kept,
         None => wait(Waiting { host: &token.host, store: &store })?,
     };
-    println!("{}", credential(&kept, exec_info().as_ref()));
-    Ok(())
+    print::line(credential(&kept, exec_info().as_ref()))
 }
 
 /// A token that has to be got.
@@ -114,7 +117,7 @@ impl Waiting<'_> {
             _ => "nobody is logged in",
         };
         if is_interactive() {
-            eprintln!("{host}: {ended}.");
+            print::note(format_args!("{host}: {ended}."));
             return by_browser(host, store, false).await;
         }
         Err(Failure::new(format!("{ended} at {host}: run `kubectl access login {host}`")))
@@ -131,12 +134,12 @@ pub(crate) async fn logout(logout: &Logout) -> Result<(), Failure> {
     match (kept, refresh) {
         (Some(kept), Some(refresh)) => {
             if let Err(failure) = discovery::revoke(&kept, &refresh).await {
-                eprintln!("Forgotten here; the server was not told: {failure}");
+                print::note(format_args!("Forgotten here; the server was not told: {failure}"));
                 return Ok(());
             }
-            eprintln!("Logged out of {}.", logout.host);
+            print::note(format_args!("Logged out of {}.", logout.host));
         }
-        _ => eprintln!("Nobody was logged in at {}.", logout.host),
+        _ => print::note(format_args!("Nobody was logged in at {}.", logout.host)),
     }
     Ok(())
 }
@@ -202,9 +205,9 @@ async fn by_browser(host: &Host, store: &Store, is_quiet: bool) -> Result<Kept, 
         asking = asking.add_extra_param("prompt", "consent");
     }
     let (address, state) = asking.url();
-    eprintln!("Log in here:\n\n  {address}\n");
+    print::note(format_args!("Log in here:\n\n  {address}\n"));
     if !is_quiet && open::that_detached(address.as_str()).is_err() {
-        eprintln!("No browser can be opened from here: open that address yourself, on this machine.");
+        print::note("No browser can be opened from here: open that address yourself, on this machine.");
     }
     let code =
         tokio::time::timeout(PATIENCE, redirect.code(state.secret(), &server.issuer)).await.map_err(|_| {

@@ -2,9 +2,10 @@
 //!
 //! kubectl runs `kubectl-access` as `kubectl access`. Each command is a file: what it takes, what it does, what it prints.
 
-#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program for a terminal")]
+// Rust's own macros panic where nobody reads any more: see `print`.
+#![warn(clippy::print_stdout, clippy::print_stderr)]
 
-use std::io;
+use std::fs;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -23,6 +24,7 @@ mod kubectl;
 mod login;
 mod place;
 mod policy;
+mod print;
 mod run;
 mod sessions;
 mod setup;
@@ -48,10 +50,13 @@ enum Command {
     /// Writes cluster, user and context into the kubeconfig, and shows what changes first
     Setup(setup::Setup),
     /// Logs in by a browser (Access's managed OAuth): for machines without WARP
+    #[command(after_long_help = LOGIN)]
     Login(login::Login),
     /// Prints the token of that login: kubectl runs this by itself
+    #[command(after_long_help = TOKEN)]
     Token(login::Token),
     /// Forgets that login
+    #[command(after_long_help = LOGOUT)]
     Logout(login::Logout),
     /// Runs a program with a way to the gateway: for CI, and machines without WARP
     Run(run::Run),
@@ -66,6 +71,7 @@ enum Command {
     /// Which grants hold
     Grants(grants::Grants),
     /// Streams that were recorded or bounded, and those that go on
+    #[command(after_long_help = sessions::EXAMPLES)]
     Sessions {
         #[command(flatten)]
         kubectl: Kubectl,
@@ -79,6 +85,7 @@ enum Command {
         shell: Shell,
     },
     /// Writes man pages into a folder
+    #[command(after_long_help = MAN)]
     Man {
         /// The folder
         #[arg(value_name = "DIR")]
@@ -97,6 +104,27 @@ Where to begin:
 
 `kubectl access COMMAND --help` has examples for each.";
 
+const LOGIN: &str = "\
+Examples:
+  kubectl access login https://kube.example.com
+
+  # Where no browser can be opened from here: prints the address
+  kubectl access login https://kube.example.com --no-browser";
+
+const TOKEN: &str = "\
+Examples:
+  kubectl access token https://kube.example.com
+
+`kubectl access setup --login` has kubectl run it.";
+
+const LOGOUT: &str = "\
+Examples:
+  kubectl access logout https://kube.example.com";
+
+const MAN: &str = "\
+Examples:
+  kubectl-access man ~/.local/share/man/man1";
+
 const COMPLETION: &str = "\
 Examples:
   kubectl-access completion bash > ~/.local/share/bash-completion/completions/kubectl-access
@@ -105,15 +133,23 @@ Examples:
 They complete `kubectl-access`, as whose plugin kubectl runs it.";
 
 fn main() -> ExitCode {
-    match run(&Cli::parse()) {
+    match Cli::try_parse().map_or_else(|error| told(&error), |cli| run(&cli)) {
         Ok(status) => ExitCode::from(status),
         Err(failure) => {
             let message = failure.to_string();
             if !message.is_empty() {
-                eprintln!("{}", text::visible_lines(&message));
+                print::note(text::visible_lines(&message));
             }
             ExitCode::from(failure.status())
         }
+    }
+}
+
+/// Prints help, the version, or what is wrong in the command line.
+fn told(error: &clap::Error) -> Result<u8, Failure> {
+    match error.print() {
+        Err(unprinted) if !error.use_stderr() => Err(print::unprinted(&unprinted)),
+        _ => Ok(u8::try_from(error.exit_code()).unwrap_or(2)),
     }
 }
 
@@ -132,11 +168,12 @@ fn run(cli: &Cli) -> Result<u8, Failure> {
         Command::Grants(grants) => grants::list(grants).map(|()| 0),
         Command::Sessions { kubectl, sessions } => sessions::run(kubectl, sessions).map(|()| 0),
         Command::Completion { shell } => {
-            clap_complete::generate(*shell, &mut Cli::command(), NAME, &mut io::stdout());
-            Ok(0)
+            let mut script = Vec::new();
+            clap_complete::generate(*shell, &mut Cli::command(), NAME, &mut script);
+            print::text(String::from_utf8_lossy(&script)).map(|()| 0)
         }
         Command::Man { dir } => {
-            place::make_private(dir).because(dir.display())?;
+            fs::create_dir_all(dir).because(dir.display())?;
             let command = Cli::command().bin_name(NAME);
             clap_mangen::generate_to(command, dir).because(dir.display()).map(|()| 0)
         }
@@ -161,12 +198,45 @@ mod tests {
     fn the_command_line_is_sound_and_every_command_explains_itself() {
         let command = Cli::command();
         command.clone().debug_assert();
-        for command in command.get_subcommands() {
+        for command in all_below(&command) {
             assert!(command.get_about().is_some(), "{}", command.get_name());
             for argument in command.get_arguments().filter(|argument| !argument.is_hide_set()) {
                 let name = argument.get_id();
                 assert!(argument.get_help().is_some(), "{} {name}", command.get_name());
             }
         }
+    }
+
+    #[test]
+    fn help_has_examples_for_every_command_each_of_which_is_a_command_line() {
+        for command in all_below(&Cli::command()) {
+            let help = command.get_after_long_help().map(ToString::to_string).unwrap_or_default();
+            let lines = help.lines().filter_map(|line| {
+                line.strip_prefix("  kubectl access ").or_else(|| line.strip_prefix("  kubectl-access "))
+            });
+            let examples: Vec<&str> = lines.collect();
+            let name = command.get_name();
+            assert!(help.starts_with("Examples:\n"), "{name}: {help}");
+            assert!(examples.iter().any(|line| line.split(' ').any(|word| word == name)), "{name}: {help}");
+            for line in examples {
+                let parsed = Cli::try_parse_from(std::iter::once(NAME.to_owned()).chain(words(line)));
+                assert!(parsed.is_ok(), "{line}: {}", parsed.unwrap_err());
+            }
+        }
+    }
+
+    fn all_below(command: &clap::Command) -> Vec<&clap::Command> {
+        command.get_subcommands().flat_map(|below| [vec![below], all_below(below)].concat()).collect()
+    }
+
+    /// The words of a line, as a shell has them: up to where their output goes.
+    fn words(line: &str) -> Vec<String> {
+        let line = line.split_once(" > ").map_or(line, |(line, _)| line);
+        let parts = line.split('\'').enumerate();
+        let words = parts.flat_map(|(place, part)| {
+            let is_quoted = place % 2 == 1;
+            if is_quoted { vec![part.to_owned()] } else { part.split_whitespace().map(str::to_owned).collect() }
+        });
+        words.collect()
     }
 }

@@ -14,6 +14,7 @@ use crate::forward::credential::VARIABLES;
 use crate::forward::{Forwarder, Way};
 use crate::host::Host;
 use crate::place;
+use crate::print;
 use crate::signals::Signals;
 use crate::standing::{Credentials, Standing, create_private};
 use crate::text::shell_words;
@@ -115,14 +116,16 @@ pub(crate) async fn connect(connect: &Connect) -> Result<u8, Failure> {
             if error.kind() == std::io::ErrorKind::AlreadyExists { ": name a file that is not there yet" } else { "" };
         Failure::new(format!("{}: {error}{remedy}", file.display()))
     })?;
-    println!("export KUBECONFIG={}", shell_words(&[file.to_string_lossy()]));
-    eprintln!("Forwarding 127.0.0.1:{} to {} until Ctrl-C.", forwarder.port, connect.host);
-    signals.next().await;
+    let printed = print::line(format_args!("export KUBECONFIG={}", shell_words(&[file.to_string_lossy()])));
+    if printed.is_ok() {
+        print::note(format_args!("Forwarding 127.0.0.1:{} to {} until Ctrl-C.", forwarder.port, connect.host));
+        signals.next().await;
+    }
     // The folder goes by itself; a file that somebody named does not.
     if connect.write.is_some() {
         fs::remove_file(&file).because(file.display())?;
     }
-    Ok(0)
+    printed.map(|()| 0)
 }
 
 /// Where proxies are set, programs that do not know better would ask them for this machine's own port.

@@ -1,6 +1,6 @@
 //! `kubectl access sessions`: which streams were recorded or bounded, what was seen in them, and whether it is still what was recorded.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -10,6 +10,7 @@ use serde_json::json;
 use crate::explain::encode;
 use crate::failure::{Because, Failure};
 use crate::kubectl::Kubectl;
+use crate::print;
 use crate::text::{counted, labelled, moment, seconds, shell_words, span, table, visible, visible_json};
 use answers::{Chunk, Manifest, PATH, Page, State, Summary, is_id};
 pub(crate) use answers::{Scope, Status, read};
@@ -31,16 +32,58 @@ const HEADINGS: [&str; 8] = ["ID", "STATE", "USER", "NAMESPACE/POD", "KIND", "ST
 #[derive(Debug, Subcommand)]
 pub(crate) enum Sessions {
     /// The newest sessions; your own, if you may not list those of others
+    #[command(after_long_help = LIST_EXAMPLES)]
     List(List),
     /// Who, what, where, when, and how it ended
+    #[command(after_long_help = SHOW_EXAMPLES)]
     Show(Show),
     /// Plays the recording in this terminal; Ctrl-C ends it
+    #[command(after_long_help = PLAY_EXAMPLES)]
     Play(Play),
     /// Ends a live session; its user is told why
+    #[command(after_long_help = END_EXAMPLES)]
     End(End),
     /// Whether the recording is what the gateway wrote: exit status 0 for `ok` alone
+    #[command(after_long_help = VERIFY_EXAMPLES)]
     Verify(Verify),
 }
+
+pub(crate) const EXAMPLES: &str = "\
+Examples:
+  kubectl access sessions list --live
+  kubectl access sessions play 8204352649123-81b637d8fcd2c6da";
+
+const LIST_EXAMPLES: &str = "\
+Examples:
+  # What goes on now, and what bob did on a day
+  kubectl access sessions list --live
+  kubectl access sessions list --user bob@example.com --day 2026-11-25
+
+  # For a program
+  kubectl access sessions list --namespace team-a --limit 1000 -o json";
+
+const SHOW_EXAMPLES: &str = "\
+Examples:
+  kubectl access sessions show 8204352649123-81b637d8fcd2c6da";
+
+const PLAY_EXAMPLES: &str = "\
+Examples:
+  # Four times as fast, and no wait longer than half a second
+  kubectl access sessions play 8204352649123-81b637d8fcd2c6da --speed 4 --idle 0.5
+
+  # For other players
+  kubectl access sessions play 8204352649123-81b637d8fcd2c6da --save web.cast";
+
+const END_EXAMPLES: &str = "\
+Examples:
+  kubectl access sessions end 8204352649123-81b637d8fcd2c6da --reason 'maintenance at 18:00'";
+
+const VERIFY_EXAMPLES: &str = "\
+Examples:
+  kubectl access sessions verify 8204352649123-81b637d8fcd2c6da
+
+  # What was copied from the bucket, without asking the gateway
+  kubectl access sessions verify --dir ./8204352649123-81b637d8fcd2c6da";
 
 #[derive(Debug, Args)]
 pub(crate) struct List {
@@ -120,11 +163,10 @@ pub(crate) fn run(kubectl: &Kubectl, sessions: &Sessions) -> Result<(), Failure>
         Sessions::Show(show) => {
             let answer = kubectl.get(&path_of(&show.id))?;
             if show.output.is_some() {
-                println!("{}", visible_json(&answer));
+                print::line(visible_json(&answer))
             } else {
-                println!("{}", manifest_in_words(&read(answer, "the manifest")?, now()?));
+                print::line(manifest_in_words(&read(answer, "the manifest")?, now()?))
             }
-            Ok(())
         }
         Sessions::Play(play) => {
             let cast = kubectl.stream(&format!("{}/cast", path_of(&play.id)))?;
@@ -136,11 +178,7 @@ pub(crate) fn run(kubectl: &Kubectl, sessions: &Sessions) -> Result<(), Failure>
         Sessions::End(end) => {
             let reason = end.reason.as_ref().map(|reason| format!("?reason={}", encode(reason))).unwrap_or_default();
             let answer = kubectl.delete(&format!("{}{reason}", path_of(&end.id)))?;
-            println!(
-                "{}",
-                succeeded(&read(answer, "the gateway's answer")?, &format!("Session {} was ended.", end.id))?
-            );
-            Ok(())
+            print::line(succeeded(&read(answer, "the gateway's answer")?, &format!("Session {} was ended.", end.id))?)
         }
         Sessions::Verify(verify) => {
             let verdict = match (&verify.dir, &verify.id) {
@@ -148,8 +186,7 @@ pub(crate) fn run(kubectl: &Kubectl, sessions: &Sessions) -> Result<(), Failure>
                 (None, Some(id)) => verify::verify(kubectl, id)?,
                 (None, None) => return Err(Failure::usage("expected the ID of a session")),
             };
-            println!("{verdict}");
-            Ok(())
+            print::line(verdict)
         }
     }
 }
@@ -180,21 +217,20 @@ fn print_list(kubectl: &Kubectl, list: &List) -> Result<(), Failure> {
     let (scope, sessions, has_more) = follow(kubectl, &query, limit)?;
     if list.output.is_some() {
         let value = json!({ "scope": scope, "sessions": sessions, "more": has_more });
-        println!("{}", visible_json(&value));
-        return Ok(());
+        return print::line(visible_json(&value));
     }
     if sessions.is_empty() {
-        eprintln!("{}", if query.is_empty() { "There are no sessions." } else { "No session matches." });
+        print::note(if query.is_empty() { "There are no sessions." } else { "No session matches." });
     } else {
         let now = now()?;
         let rows: Vec<Vec<String>> = sessions.iter().map(|session| row(session, now)).collect();
-        println!("{}", table(&HEADINGS, &rows));
+        print::line(table(&HEADINGS, &rows))?;
     }
     if scope == Scope::Own {
-        eprintln!("Only your own: you may not list those of others.");
+        print::note("Only your own: you may not list those of others.");
     }
     if has_more {
-        eprintln!("There may be more: --limit {}", (limit * 10).min(MAX_LIMIT));
+        print::note(format_args!("There may be more: --limit {}", (limit * 10).min(MAX_LIMIT)));
     }
     Ok(())
 }
@@ -202,7 +238,7 @@ fn print_list(kubectl: &Kubectl, list: &List) -> Result<(), Failure> {
 /// Follows the gateway's pages to the limit; one may be empty and still not be the last.
 fn follow(kubectl: &Kubectl, query: &str, limit: usize) -> Result<(Scope, Vec<Summary>, bool), Failure> {
     // By ID: one that ends while the pages are read is first among those that go on, and then among those that have ended.
-    let mut sessions: HashMap<String, Summary> = HashMap::new();
+    let mut sessions: BTreeMap<String, Summary> = BTreeMap::new();
     let mut cursor: Option<String> = None;
     loop {
         let wanted = limit.saturating_sub(sessions.len()).clamp(1, PAGE);
@@ -211,8 +247,7 @@ fn follow(kubectl: &Kubectl, query: &str, limit: usize) -> Result<(Scope, Vec<Su
         sessions.extend(page.sessions.into_iter().map(|session| (session.id.clone(), session)));
         if page.cursor.is_none() || sessions.len() >= limit {
             let has_more = page.cursor.is_some() || sessions.len() > limit;
-            let mut sessions: Vec<Summary> = sessions.into_values().collect();
-            sessions.sort_by_key(|session| std::cmp::Reverse(seconds(&session.started)));
+            let mut sessions = newest_first(sessions);
             sessions.truncate(limit);
             return Ok((page.scope, sessions, has_more));
         }
@@ -221,6 +256,13 @@ fn follow(kubectl: &Kubectl, query: &str, limit: usize) -> Result<(Scope, Vec<Su
         }
         cursor = page.cursor;
     }
+}
+
+/// The newest come first, and those of one second in the order of their IDs, which is the gateway's.
+fn newest_first(sessions: BTreeMap<String, Summary>) -> Vec<Summary> {
+    let mut sessions: Vec<Summary> = sessions.into_values().collect();
+    sessions.sort_by_key(|session| std::cmp::Reverse(seconds(&session.started)));
+    sessions
 }
 
 fn row(session: &Summary, now: i64) -> Vec<String> {
@@ -356,6 +398,22 @@ pub(crate) fn now() -> Result<i64, Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn sessions_of_one_second_keep_the_gateways_order() {
+        let started = |id: &str, second: u32| {
+            let session = json!({
+                "id": id, "state": "ended", "user": "bob", "namespace": "n", "pod": "p", "kind": "exec", "recorded": true, "tty": false,
+                "started": format!("2026-11-25T10:00:0{second}Z"),
+            });
+            (id.to_owned(), read::<Summary>(session, "a session").unwrap())
+        };
+        // An ID begins with the milliseconds that are left.
+        let found: BTreeMap<_, _> =
+            (0..50).rev().map(|left| started(&format!("{left:02}"), u32::from(left < 25))).collect();
+        let ids: Vec<String> = newest_first(found).into_iter().map(|session| session.id).collect();
+        assert!(ids.len() == 50 && ids.is_sorted(), "{ids:?}");
+    }
 
     #[test]
     fn a_manifest_is_told_with_what_it_has_and_nothing_in_it_acts_on_a_terminal() {

@@ -19,6 +19,7 @@ use crate::failure::{Because, Failure};
 use crate::host::Host;
 use crate::kubectl::Kubectl;
 use crate::place;
+use crate::print;
 use crate::standing::Standing;
 use crate::text::visible;
 
@@ -131,18 +132,16 @@ pub(crate) fn run(setup: &Setup) -> Result<(), Failure> {
         }
     }
     if changed.is_empty() {
-        println!("Nothing to change: the context {} is there already.", visible(name));
-        return Ok(());
+        return print::line(format_args!("Nothing to change: the context {} is there already.", visible(name)));
     }
     for (file, after) in &changed {
-        print!("{}", diff(file, after));
+        print::text(diff(file, after))?;
     }
     ask(setup.yes)?;
     for (file, after) in &changed {
         write(file, after)?;
     }
-    println!("{}", next(setup, name));
-    Ok(())
+    print::line(next(setup, name))
 }
 
 /// The files that kubectl reads, in its order.
@@ -407,8 +406,7 @@ fn ask(is_agreed: bool) -> Result<(), Failure> {
     if !io::stdin().is_terminal() {
         return Err(Failure::usage("Nothing was changed: nobody can be asked here. Say --yes to have it written."));
     }
-    print!("Write this? [y/N] ");
-    io::stdout().flush().because("the terminal")?;
+    print::text("Write this? [y/N] ")?;
     let mut answer = String::new();
     io::stdin().read_line(&mut answer).because("the terminal")?;
     if matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes") {
@@ -445,7 +443,8 @@ fn write(file: &File, after: &str) -> Result<(), Failure> {
         let mut name = path.clone().into_os_string();
         name.push(format!(".before-{now}"));
         private_file(folder, before, permissions.clone(), Path::new(&name))?;
-        println!("The file as it was: {}", Path::new(&name).display());
+        // What is begun is done, whether or not anybody reads of it.
+        let _ = print::line(format_args!("The file as it was: {}", Path::new(&name).display()));
     }
     private_file(folder, after, permissions, &path)
 }

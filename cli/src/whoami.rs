@@ -7,6 +7,7 @@ use serde_json::Value;
 use crate::explain::encode;
 use crate::failure::Failure;
 use crate::kubectl::Kubectl;
+use crate::print;
 use crate::sessions::read;
 use crate::text::{labelled, moment, table, visible, visible_json};
 
@@ -24,7 +25,16 @@ const VERBS: [(&str, &str); 8] = [
     ("deletecollection", "DELETEALL"),
 ];
 
+const EXAMPLES: &str = "\
+Examples:
+  kubectl access whoami
+  kubectl access whoami --namespace team-a --all
+
+  # By a service token, where it is let in
+  kubectl access run --host https://kube-ci.example.com -- kubectl access whoami";
+
 #[derive(Debug, Args)]
+#[command(after_long_help = EXAMPLES)]
 pub(crate) struct Whoami {
     #[command(flatten)]
     kubectl: Kubectl,
@@ -116,11 +126,10 @@ struct Wildcard {
 pub(crate) fn run(whoami: &Whoami) -> Result<(), Failure> {
     let answer = whoami.kubectl.get(&format!("{PATH}?namespace={}", encode(&whoami.namespace)))?;
     if whoami.output.is_some() {
-        println!("{}", visible_json(&answer));
+        print::line(visible_json(&answer))
     } else {
-        println!("{}", in_words(&read(answer, "the gateway's answer")?, whoami.all));
+        print::line(in_words(&read(answer, "the gateway's answer")?, whoami.all))
     }
-    Ok(())
 }
 
 fn in_words(me: &Me, has_all: bool) -> String {

@@ -22,6 +22,7 @@ use super::event::{self, ActsAs, Line, Told};
 use super::ruling::{self, Asker, Bench, Ruling};
 use crate::failure::{Because, Failure};
 use crate::policy::Policy;
+use crate::print;
 use crate::text::{at, counted, grouped, table, visible, visible_json};
 
 /// The longest line that is read: kube-apiserver cuts its events at 100 KiB unless it is told otherwise.
@@ -118,9 +119,9 @@ pub(super) fn run(events: &Path, policy: &Policy, against: &Policy, is_json: boo
     }
     let unknown = unknown_groups(policy, against);
     if is_json {
-        println!("{}", visible_json(&findings.to_json(&unknown)));
+        print::line(visible_json(&findings.to_json(&unknown)))?;
     } else {
-        println!("{}", findings.in_words(&unknown));
+        print::line(findings.in_words(&unknown))?;
     }
     if findings.lost() > 0 || !findings.is_whole() { Err(Failure::said(1)) } else { Ok(()) }
 }

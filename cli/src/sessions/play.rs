@@ -3,7 +3,7 @@
 //! <https://docs.asciinema.org/manual/asciicast/v2/>
 
 use std::fs::{self, OpenOptions};
-use std::io::{self, BufRead, BufReader, IsTerminal, Read, Write as _};
+use std::io::{self, BufRead, BufReader, IsTerminal, Read};
 use std::path::Path;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender, SyncSender};
 use std::thread;
@@ -15,6 +15,7 @@ use serde_json::Value;
 
 use crate::failure::{Because, Failure};
 use crate::kubectl::{Refused, Stream};
+use crate::print;
 use crate::signals::Signals;
 use crate::text::counted;
 
@@ -62,8 +63,7 @@ pub(super) fn play(cast: Stream, speed: f64, idle: f64) -> Result<(), Failure> {
     let mut keyboard: Option<Keyboard> = None;
     let outcome = show_all(&shown, &stopped, speed, idle, || keyboard = Some(Keyboard::take(stop)));
     if keyboard.is_some() {
-        print!("{RESET}");
-        let _ = io::stdout().flush();
+        let _ = print::text(RESET);
     }
     drop(keyboard);
     outcome
@@ -93,13 +93,7 @@ fn show_all(
             Ok(()) | Err(RecvTimeoutError::Disconnected) => return Ok(()),
             Err(RecvTimeoutError::Timeout) => {}
         }
-        let mut screen = io::stdout();
-        let written = screen.write_all(text.as_bytes()).and_then(|()| screen.flush());
-        if written.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::BrokenPipe) {
-            // Whoever reads this through `head` has seen enough.
-            return Ok(());
-        }
-        written.because("the terminal")?;
+        print::text(text)?;
     }
     Ok(())
 }
@@ -119,10 +113,7 @@ pub(super) fn save(mut cast: Stream, file: &Path) -> Result<(), Failure> {
     })?;
     let copied = io::copy(&mut cast, &mut output).because(&shown);
     match copied.and_then(|size| cast.end().map(|()| size).map_err(Failure::from)) {
-        Ok(size) => {
-            println!("Saved {}: asciinema play {shown}", counted(size, "byte"));
-            Ok(())
-        }
+        Ok(size) => print::line(format_args!("Saved {}: asciinema play {shown}", counted(size, "byte"))),
         Err(failure) => {
             let _ = fs::remove_file(file);
             Err(failure)
@@ -200,7 +191,8 @@ fn warn_of_size(header: &Header) {
         && (width > columns || height > rows)
         && columns > 0
     {
-        eprintln!("Recorded in {width}x{height}; this terminal has {columns}x{rows}, and shows some of it elsewhere.");
+        let size = format_args!("Recorded in {width}x{height}; this terminal has {columns}x{rows}");
+        print::note(format_args!("{size}, and shows some of it elsewhere."));
     }
 }
 
