@@ -54,11 +54,13 @@ impl Kubectl {
         Self { kubeconfig: None, context: None, kubectl: program.to_owned() }
     }
 
-    /// Runs kubectl on these kubeconfigs, in silence. What it complains of is the error.
-    pub(crate) fn with_kubeconfigs(&self, list: &OsStr, args: &[&str]) -> Result<(), String> {
+    /// Runs kubectl on these kubeconfigs, in silence: what it prints. What it complains of is the error.
+    pub(crate) fn with_kubeconfigs(&self, list: &OsStr, args: &[&str]) -> Result<String, String> {
         let output = Command::new(&self.kubectl).args(args).env("KUBECONFIG", list).stdin(Stdio::null()).output();
         let output = output.map_err(|error| self.missing(&error).message)?;
-        if output.status.success() { Ok(()) } else { Err(String::from_utf8_lossy(&output.stderr).into_owned()) }
+        let told = if output.status.success() { Ok(output.stdout) } else { Err(output.stderr) };
+        let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+        told.map(text).map_err(text)
     }
 
     /// The answer to a GET.
