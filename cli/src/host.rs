@@ -1,9 +1,17 @@
 //! Where a gateway is: the origin that kubectl calls.
 
 use std::fmt;
+use std::net::Ipv6Addr;
 use std::str::FromStr;
 
-use hyper::Uri;
+use hyper::http::uri::Authority;
+
+/// The port that is not written.
+const HTTPS: u16 = 443;
+
+/// The longest label of a host name, and the longest name, in bytes (RFC 1035 section 2.3.4).
+const MAX_LABEL: usize = 63;
+const MAX_NAME: usize = 253;
 
 /// An origin such as `https://kube.example.com`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,20 +44,36 @@ impl FromStr for Host {
         let expected = || format!("{text:?}: expected the gateway's origin, such as https://kube.example.com");
         let text = text.strip_suffix('/').unwrap_or(text);
         let rest = match text.split_once("://") {
-            Some(("https", rest)) => rest,
+            Some((scheme, rest)) if scheme.eq_ignore_ascii_case("https") => rest,
             Some(_) => {
                 return Err(format!("{text:?}: the gateway is reached by https, as in https://kube.example.com"));
             }
             None => text,
         };
-        let uri: Uri = format!("https://{rest}/").parse().map_err(|_| expected())?;
-        let authority = uri.authority().map(|authority| authority.as_str().to_ascii_lowercase()).unwrap_or_default();
-        let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b".-:[]".contains(&byte);
-        if authority != rest.to_ascii_lowercase() || authority.is_empty() || !authority.bytes().all(is_plain) {
+        let authority: Authority = rest.parse().map_err(|_| expected())?;
+        let (name, port) = (authority.host().to_ascii_lowercase(), authority.port_u16());
+        // Whatever else is there is neither.
+        let given = port.map(|port| format!(":{port}")).unwrap_or_default();
+        if !is_name(&name) || port == Some(0) || format!("{name}{given}") != rest.to_ascii_lowercase() {
             return Err(expected());
         }
-        Ok(Self { authority: authority.strip_suffix(":443").unwrap_or(&authority).to_owned() })
+        let port = if port == Some(HTTPS) { "" } else { &given };
+        Ok(Self { authority: format!("{name}{port}") })
     }
+}
+
+/// Whether it is a host name (RFC 1123 section 2.1), or an address.
+fn is_name(text: &str) -> bool {
+    if let Some(address) = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+        return address.parse::<Ipv6Addr>().is_ok();
+    }
+    let is_edge = |byte: Option<&u8>| byte.is_some_and(u8::is_ascii_alphanumeric);
+    let is_label = |label: &str| {
+        let bytes = label.as_bytes();
+        let is_plain = bytes.iter().all(|byte| byte.is_ascii_alphanumeric() || *byte == b'-');
+        is_plain && bytes.len() <= MAX_LABEL && is_edge(bytes.first()) && is_edge(bytes.last())
+    };
+    text.len() <= MAX_NAME && text.split('.').all(is_label)
 }
 
 #[cfg(test)]
@@ -64,6 +88,7 @@ mod tests {
             ("kube.example.com", "https://kube.example.com"),
             ("https://127.0.0.1:8443", "https://127.0.0.1:8443"),
             ("https://[::1]:8443", "https://[::1]:8443"),
+            ("HTTPS://kube.example.com", "https://kube.example.com"),
         ] {
             assert_eq!(text.parse::<Host>().unwrap().to_string(), origin);
         }
@@ -77,6 +102,18 @@ mod tests {
             "a b",
             "a\nb",
             "-x;y",
+            "https://..",
+            "https://a..b",
+            "https://a.",
+            "https://-a",
+            "https://a-.b",
+            "https://:443",
+            "https://a:",
+            "https://a:0",
+            "https://a:99999",
+            "https://[zz]",
+            "https://::1",
+            &"a".repeat(64),
         ] {
             assert!(text.parse::<Host>().is_err(), "{text:?}");
         }
