@@ -9,14 +9,14 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use http_body_util::{BodyExt, Either, Full, Limited};
-use hyper::body::{Bytes, Incoming};
-use hyper::header::HeaderValue;
-use hyper::{Request, Response, StatusCode, Uri};
+use hyper::body::{Body as _, Bytes, Incoming};
+use hyper::header::{HeaderValue, UPGRADE};
+use hyper::{Method, Request, Response, StatusCode, Uri};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::client::legacy::connect::proxy::{SocksV5, Tunnel};
-use hyper_util::client::proxy::matcher::{Intercept, Matcher};
+use hyper_util::client::proxy::matcher::Intercept;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
@@ -25,6 +25,11 @@ use tokio::net::TcpStream;
 use tower_service::Service;
 
 use crate::failure::{Because, Failure};
+
+mod proxy;
+
+/// The port of a SOCKS proxy whose address has none.
+const SOCKS: u16 = 1080;
 
 /// How long a connection may take to be made.
 const CONNECT: Duration = Duration::from_secs(15);
@@ -93,7 +98,7 @@ impl Upstream {
         tcp.enforce_http(false);
         tcp.set_nodelay(true);
         tcp.set_connect_timeout(Some(CONNECT));
-        let way = match Matcher::from_env().intercept(origin) {
+        let way = match proxy::named(origin, |name| env::var_os(name))? {
             Some(proxy) => through(&proxy, tcp)?,
             None => Way::Direct(tcp),
         };
@@ -114,7 +119,13 @@ impl Upstream {
 
     /// Sends a request; what comes back streams.
     pub(crate) async fn send(&self, request: Request<Body>) -> Result<Response<Incoming>, String> {
-        self.0.request(request).await.map_err(|error| in_words(&error))
+        let again = repeated(&request);
+        let sent = match (self.0.request(request).await, again) {
+            // The gateway may have closed a connection that was kept, as this went out (RFC 9110 section 9.2.2).
+            (Err(error), Some(again)) if !error.is_connect() => self.0.request(again).await,
+            (sent, _) => sent,
+        };
+        sent.map_err(|error| in_words(&error))
     }
 
     /// Sends a request of our own, and reads the answer whole.
@@ -147,6 +158,21 @@ pub(crate) fn is_login<T>(response: &Response<T>) -> bool {
         && location.is_some_and(|location| location.contains("/cdn-cgi/access/login"))
 }
 
+/// The same request once more, if nobody is the worse for it: it only reads, and has nothing in it that could be gone. A stream is no
+/// such request: it runs a command.
+fn repeated(request: &Request<Body>) -> Option<Request<Body>> {
+    let only_reads =
+        matches!(*request.method(), Method::GET | Method::HEAD) && !request.headers().contains_key(UPGRADE);
+    if !only_reads || !request.body().is_end_stream() {
+        return None;
+    }
+    let mut again = Request::new(Either::Right(Full::default()));
+    again.method_mut().clone_from(request.method());
+    again.uri_mut().clone_from(request.uri());
+    again.headers_mut().clone_from(request.headers());
+    Some(again)
+}
+
 fn through(proxy: &Intercept, tcp: HttpConnector) -> Result<Way, Failure> {
     let uri = proxy.uri().clone();
     let shown = format!("{}://{}", uri.scheme_str().unwrap_or_default(), uri.host().unwrap_or_default());
@@ -159,7 +185,7 @@ fn through(proxy: &Intercept, tcp: HttpConnector) -> Result<Way, Failure> {
             }))
         }
         Some("socks5" | "socks5h") => {
-            let socks = SocksV5::new(uri, tcp);
+            let socks = SocksV5::new(with_port(uri)?, tcp);
             Ok(Way::Socks(match proxy.raw_auth() {
                 Some((user, password)) => socks.with_auth(user.to_owned(), password.to_owned()),
                 None => socks,
@@ -167,6 +193,16 @@ fn through(proxy: &Intercept, tcp: HttpConnector) -> Result<Way, Failure> {
         }
         _ => Err(Failure::new(format!("the proxy {shown} of this environment: expected http:// or socks5://"))),
     }
+}
+
+/// hyper takes 80 where an address has no port.
+fn with_port(proxy: Uri) -> Result<Uri, Failure> {
+    let authority = match (proxy.port(), proxy.host()) {
+        (None, Some(host)) => format!("{host}:{SOCKS}"),
+        _ => return Ok(proxy),
+    };
+    let scheme = proxy.scheme_str().unwrap_or_default();
+    Uri::builder().scheme(scheme).authority(authority).path_and_query("/").build().because("the proxy")
 }
 
 fn roots(authority: Option<&PathBuf>) -> Result<RootCertStore, Failure> {
@@ -207,4 +243,33 @@ pub(crate) fn secret(text: &str) -> Option<HeaderValue> {
     let mut value = HeaderValue::from_str(text).ok()?;
     value.set_sensitive(true);
     Some(value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_socks_proxy_without_a_port_is_at_socks_own() {
+        for (address, authority) in
+            [("socks5://p", "p:1080"), ("socks5h://[::1]", "[::1]:1080"), ("socks5://p:1", "p:1")]
+        {
+            let uri = with_port(address.parse().unwrap()).unwrap();
+            assert_eq!(uri.authority().unwrap(), authority);
+        }
+    }
+
+    #[test]
+    fn only_what_reads_is_sent_again() {
+        let request = |method: Method, body: &'static str| {
+            let mut request = Request::new(Either::Right(Full::from(body)));
+            *request.method_mut() = method;
+            request
+        };
+        assert!(repeated(&request(Method::GET, "")).is_some() && repeated(&request(Method::HEAD, "")).is_some());
+        assert!(repeated(&request(Method::GET, "x")).is_none() && repeated(&request(Method::DELETE, "")).is_none());
+        let mut stream = request(Method::GET, "");
+        stream.headers_mut().insert(UPGRADE, HeaderValue::from_static("websocket"));
+        assert!(repeated(&stream).is_none(), "it runs a command");
+    }
 }
