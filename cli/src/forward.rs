@@ -12,8 +12,8 @@ use clap::Args;
 use http_body_util::{Either, Full};
 use hyper::body::Incoming;
 use hyper::header::{
-    AUTHORIZATION, CONNECTION, CONTENT_TYPE, EXPECT, HOST, HeaderMap, HeaderName, HeaderValue, SEC_WEBSOCKET_PROTOCOL,
-    TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
+    AUTHORIZATION, CONNECTION, CONTENT_TYPE, COOKIE, EXPECT, HOST, HeaderMap, HeaderName, HeaderValue,
+    SEC_WEBSOCKET_PROTOCOL, SET_COOKIE, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
 };
 use hyper::service::service_fn;
 use hyper::upgrade::OnUpgrade;
@@ -26,6 +26,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use serde_json::json;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, split};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinHandle;
 use tokio_rustls::TlsAcceptor;
 
@@ -46,8 +47,14 @@ const PIECE: usize = 64 * 1024;
 /// How long a stream goes on of which one direction has ended.
 const LINGER: Duration = Duration::from_secs(5);
 
-/// How long a client may take for the handshake.
-const HANDSHAKE: Duration = Duration::from_secs(10);
+/// How long a client may take to bring the secret. kubectl itself gives up after ten seconds.
+const STRANGE: Duration = Duration::from_secs(5);
+
+/// How many connections at once may not have brought it yet: whoever else comes waits for one of them to end.
+const STRANGERS: usize = 64;
+
+/// What Access calls its cookies: they are sessions of its own.
+const OF_ACCESS: &[u8] = b"CF_";
 
 /// The WebSocket subprotocol that carries a bearer token to an API server.
 const BEARER_SUBPROTOCOL: &str = "base64url.bearer.authorization.k8s.io.";
@@ -139,10 +146,11 @@ fn acceptor(credentials: &Credentials) -> Result<TlsAcceptor, Failure> {
 }
 
 async fn listen(listener: TcpListener, tls: TlsAcceptor, shared: Arc<Shared>) {
-    loop {
+    let strangers = Arc::new(Semaphore::new(STRANGERS));
+    while let Ok(stranger) = Arc::clone(&strangers).acquire_owned().await {
         match listener.accept().await {
             Ok((socket, _)) => {
-                tokio::spawn(serve(socket, tls.clone(), Arc::clone(&shared)));
+                tokio::spawn(serve(socket, tls.clone(), Arc::clone(&shared), stranger));
             }
             // Out of file descriptors, say: somebody will close one.
             Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
@@ -150,19 +158,42 @@ async fn listen(listener: TcpListener, tls: TlsAcceptor, shared: Arc<Shared>) {
     }
 }
 
-async fn serve(socket: TcpStream, tls: TlsAcceptor, shared: Arc<Shared>) {
+/// Serves a connection; one that does not bring the secret, only for a while.
+async fn serve(socket: TcpStream, tls: TlsAcceptor, shared: Arc<Shared>, stranger: OwnedSemaphorePermit) {
     // A stream of small messages is not to wait for larger ones.
     let _ = socket.set_nodelay(true);
-    let Ok(Ok(stream)) = tokio::time::timeout(HANDSHAKE, tls.accept(socket)).await else { return };
-    let service = service_fn(move |request| {
-        let shared = Arc::clone(&shared);
-        async move { Ok::<_, std::convert::Infallible>(shared.answer(request).await) }
+    let (shared, known) = (&*shared, &Notify::new());
+    let service = service_fn(move |request| async move {
+        let is_known = shared.knows(&request);
+        if is_known {
+            known.notify_one();
+        }
+        Ok::<_, std::convert::Infallible>(shared.answer(request, is_known).await)
     });
-    // Who breaks off says nothing that anybody waits for.
-    let _ = hyper::server::conn::http1::Builder::new()
-        .serve_connection(TokioIo::new(stream), service)
-        .with_upgrades()
-        .await;
+    let serving = async {
+        let Ok(stream) = tls.accept(socket).await else { return };
+        // Who breaks off says nothing that anybody waits for.
+        let _ = hyper::server::conn::http1::Builder::new()
+            .serve_connection(TokioIo::new(stream), service)
+            .with_upgrades()
+            .await;
+    };
+    tokio::pin!(serving);
+    tokio::select! {
+        () = &mut serving => {}
+        known = tokio::time::timeout(STRANGE, known.notified()) => if known.is_ok() {
+            drop(stranger);
+            serving.await;
+        }
+    }
+}
+
+/// Why there is no answer.
+type Refused = (StatusCode, String);
+
+fn strange() -> Refused {
+    let message = "this forwarder of `kubectl access` serves who it was started for: use the kubeconfig that it wrote";
+    (StatusCode::UNAUTHORIZED, message.to_owned())
 }
 
 impl Shared {
@@ -190,8 +221,9 @@ impl Shared {
     }
 
     /// The answer to a request, or why there is none, as a `metav1.Status`: kubectl prints its sentence.
-    async fn answer(&self, request: Request<Incoming>) -> Response<Body> {
-        self.forward(request).await.unwrap_or_else(|(status, message)| {
+    async fn answer(&self, request: Request<Incoming>, is_known: bool) -> Response<Body> {
+        let answer = if is_known { self.forward(request).await } else { Err(strange()) };
+        answer.unwrap_or_else(|(status, message)| {
             let reason = if status == StatusCode::UNAUTHORIZED { "Unauthorized" } else { "ServiceUnavailable" };
             let body = json!({
                 "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
@@ -204,13 +236,13 @@ impl Shared {
         })
     }
 
-    async fn forward(&self, mut request: Request<Incoming>) -> Result<Response<Body>, (StatusCode, String)> {
+    /// Whether a request brings the secret.
+    fn knows(&self, request: &Request<Incoming>) -> bool {
         let given = request.headers().get(AUTHORIZATION).map_or(&[][..], HeaderValue::as_bytes);
-        if digest_of(given) != self.expected {
-            let message =
-                "this forwarder of `kubectl access` serves who it was started for: use the kubeconfig that it wrote";
-            return Err((StatusCode::UNAUTHORIZED, message.to_owned()));
-        }
+        digest_of(given) == self.expected
+    }
+
+    async fn forward(&self, mut request: Request<Incoming>) -> Result<Response<Body>, Refused> {
         let client = is_upgrade(request.headers()).then(|| hyper::upgrade::on(&mut request));
         let path = request.uri().path_and_query().map_or("/", |path| path.as_str());
         let malformed = (StatusCode::BAD_REQUEST, "the path of this request cannot be read".to_owned());
@@ -237,6 +269,7 @@ impl Shared {
         for name in &OF_CONNECTION {
             response.headers_mut().remove(name);
         }
+        forget_sessions(response.headers_mut());
         if let (Some(client), Some(gateway)) = (client, gateway) {
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("Upgrade"));
             tokio::spawn(join(client, gateway));
@@ -312,6 +345,7 @@ fn strip(headers: &mut HeaderMap) {
     for name in OF_CONNECTION.iter().chain(&[HOST, AUTHORIZATION]) {
         headers.remove(name);
     }
+    strip_cookies(headers);
     let own: Vec<HeaderName> = headers.keys().filter(|name| name.as_str().starts_with("cf-access-")).cloned().collect();
     for name in own {
         headers.remove(name);
@@ -325,6 +359,25 @@ fn strip(headers: &mut HeaderMap) {
             Ok(value) if !kept.is_empty() => headers.insert(SEC_WEBSOCKET_PROTOCOL, value),
             _ => headers.remove(SEC_WEBSOCKET_PROTOCOL),
         };
+    }
+}
+
+/// Takes away the caller's sessions at Access, and leaves their other cookies.
+fn strip_cookies(headers: &mut HeaderMap) {
+    let cookies = headers.get_all(COOKIE).iter().flat_map(|value| value.as_bytes().split(|byte| *byte == b';'));
+    let kept: Vec<&[u8]> =
+        cookies.map(<[u8]>::trim_ascii).filter(|cookie| !cookie.is_empty() && !cookie.starts_with(OF_ACCESS)).collect();
+    let kept = HeaderValue::from_bytes(&kept.join(&b"; "[..])).ok().filter(|kept| !kept.is_empty());
+    headers.remove(COOKIE);
+    headers.extend(kept.map(|kept| (COOKIE, kept)));
+}
+
+/// Takes away the sessions that Access gives whom it lets in: they would outlive this program.
+fn forget_sessions(headers: &mut HeaderMap) {
+    let kept: Vec<HeaderValue> = headers.get_all(SET_COOKIE).iter().cloned().collect();
+    headers.remove(SET_COOKIE);
+    for cookie in kept.into_iter().filter(|cookie| !cookie.as_bytes().trim_ascii_start().starts_with(OF_ACCESS)) {
+        headers.append(SET_COOKIE, cookie);
     }
 }
 

@@ -1,6 +1,7 @@
 //! By what Access knows whoever runs this: a service token, or what `cloudflared access` keeps for a person.
 
 use std::env;
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -49,15 +50,16 @@ pub(crate) enum Credential {
 impl Credential {
     /// What this environment has: a service token, else cloudflared's.
     pub(crate) fn of_environment(host: &Host, cloudflared: PathBuf) -> Result<Self, Failure> {
-        let [id, key] = VARIABLES.map(|name| env::var(name).ok().filter(|value| !value.is_empty()));
+        let [id, key] = VARIABLES.map(|name| env::var_os(name).filter(|value| !value.is_empty()));
         let [id_name, key_name] = VARIABLES;
         match (id, key) {
             (Some(id), Some(key)) => {
-                let malformed = |name| {
-                    Failure::new(format!("{name}: no header can hold this value: see that no line break is in it"))
+                let read = |name, value: OsString| {
+                    let value = value.to_str().and_then(|value| secret(value.trim()));
+                    let advice = "see that it is text, and that no line break is in it";
+                    value.ok_or_else(|| Failure::new(format!("{name}: no header can hold this value: {advice}")))
                 };
-                let id = secret(id.trim()).ok_or_else(|| malformed(id_name))?;
-                Ok(Self::ServiceToken { id, secret: secret(key.trim()).ok_or_else(|| malformed(key_name))? })
+                Ok(Self::ServiceToken { id: read(id_name, id)?, secret: read(key_name, key)? })
             }
             (None, None) => Ok(Self::Cloudflared { program: cloudflared, host: host.clone(), last: Mutex::new(None) }),
             (Some(_), None) => {

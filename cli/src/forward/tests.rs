@@ -1,4 +1,4 @@
-use hyper::header::{ACCEPT, COOKIE};
+use hyper::header::ACCEPT;
 
 use super::*;
 
@@ -13,7 +13,7 @@ fn what_a_caller_says_of_who_they_are_does_not_go_on() {
         ("connection", "keep-alive, x"),
         ("te", "trailers"),
         ("accept", "application/json"),
-        ("cookie", "a=b"),
+        ("cookie", "a=b; CF_Authorization=another;CF_AppSession=x; c=CF_d"),
         ("sec-websocket-protocol", "base64url.bearer.authorization.k8s.io.b3Vycw, v5.channel.k8s.io"),
     ] {
         headers.insert(HeaderName::from_static(name), HeaderValue::from_static(value));
@@ -23,6 +23,20 @@ fn what_a_caller_says_of_who_they_are_does_not_go_on() {
     names.sort_unstable();
     assert_eq!(names, [ACCEPT.as_str(), COOKIE.as_str(), SEC_WEBSOCKET_PROTOCOL.as_str()]);
     assert_eq!(headers[SEC_WEBSOCKET_PROTOCOL], "v5.channel.k8s.io");
+    assert_eq!(headers[COOKIE], "a=b; c=CF_d");
+    headers.insert(COOKIE, HeaderValue::from_static("CF_Authorization=another"));
+    strip(&mut headers);
+    assert!(!headers.contains_key(COOKIE));
+}
+
+#[test]
+fn what_access_remembers_the_caller_by_does_not_come_back() {
+    let mut headers = HeaderMap::new();
+    for cookie in ["a=b", "CF_Authorization=eyJ; HttpOnly", "c=CF_d", "CF_AppSession=x"] {
+        headers.append(SET_COOKIE, HeaderValue::from_static(cookie));
+    }
+    forget_sessions(&mut headers);
+    assert_eq!(headers.get_all(SET_COOKIE).iter().collect::<Vec<_>>(), ["a=b", "c=CF_d"]);
 }
 
 #[test]
