@@ -5,66 +5,81 @@ pub(crate) use unix::Signals;
 
 #[cfg(unix)]
 mod unix {
-    use rustix::process::{Pid, getpgrp, kill_process};
+    use std::fs::{self, File};
+    use std::future::poll_fn;
+    use std::task::Poll;
+
+    use rustix::process::{Pid, Signal, getpgrp, kill_process};
     use rustix::termios::tcgetpgrp;
     use tokio::process::Child;
-    use tokio::signal::unix::{Signal, SignalKind, signal};
+    use tokio::signal::unix::{Signal as Listener, SignalKind, signal};
 
     use crate::failure::{Because, Failure};
 
+    /// What would end this program.
+    const ENDING: [Signal; 6] = [Signal::INT, Signal::TERM, Signal::HUP, Signal::QUIT, Signal::USR1, Signal::USR2];
+
     /// Signals that would end this program, and are its command's.
     #[derive(Debug)]
-    pub(crate) struct Signals {
-        interrupt: Signal,
-        terminate: Signal,
-        hang_up: Signal,
-        quit: Signal,
-        user_1: Signal,
-        user_2: Signal,
-    }
+    pub(crate) struct Signals(Vec<(Signal, Listener)>);
 
     /// A signal that came.
     #[derive(Debug, Clone, Copy)]
-    pub(crate) struct Came(rustix::process::Signal);
+    pub(crate) struct Came(Signal);
 
     impl Signals {
+        /// Whoever started this program with one ignored, as nohup does, wants the command to ignore it too: to listen would undo that.
         pub(crate) fn listen() -> Result<Self, Failure> {
-            let listen = |kind| signal(kind).because("signals");
-            Ok(Self {
-                interrupt: listen(SignalKind::interrupt())?,
-                terminate: listen(SignalKind::terminate())?,
-                hang_up: listen(SignalKind::hangup())?,
-                quit: listen(SignalKind::quit())?,
-                user_1: listen(SignalKind::user_defined1())?,
-                user_2: listen(SignalKind::user_defined2())?,
-            })
+            let ignored = ignored(&fs::read_to_string("/proc/self/status").unwrap_or_default());
+            let heard = ENDING.into_iter().filter(|signal| ignored >> (signal.as_raw() - 1) & 1 == 0);
+            let listening = heard.map(|heard| Ok((heard, signal(SignalKind::from_raw(heard.as_raw()))?)));
+            listening.collect::<std::io::Result<_>>().map(Self).because("signals")
         }
 
         /// The next one.
         pub(crate) async fn next(&mut self) -> Came {
-            use rustix::process::Signal;
-            Came(tokio::select! {
-                _ = self.interrupt.recv() => Signal::INT,
-                _ = self.terminate.recv() => Signal::TERM,
-                _ = self.hang_up.recv() => Signal::HUP,
-                _ = self.quit.recv() => Signal::QUIT,
-                _ = self.user_1.recv() => Signal::USR1,
-                _ = self.user_2.recv() => Signal::USR2,
+            poll_fn(|context| {
+                let came = self
+                    .0
+                    .iter_mut()
+                    .find_map(|(signal, listener)| listener.poll_recv(context).is_ready().then_some(*signal));
+                came.map_or(Poll::Pending, |signal| Poll::Ready(Came(signal)))
             })
+            .await
         }
     }
 
     impl Came {
         /// Passes it to the command, unless the terminal has told it already: Ctrl-C goes to everybody in the foreground.
         pub(crate) fn pass_to(self, child: &Child) {
-            use rustix::process::Signal;
             let is_of_keyboard = matches!(self.0, Signal::INT | Signal::QUIT);
-            let is_in_foreground = tcgetpgrp(std::io::stdin()).is_ok_and(|group| group == getpgrp());
             let id = child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
-            if let Some(id) = id.filter(|_| !(is_of_keyboard && is_in_foreground)) {
+            if let Some(id) = id.filter(|_| !(is_of_keyboard && is_in_foreground())) {
                 // It may have ended a moment ago.
                 let _ = kill_process(id, self.0);
             }
+        }
+    }
+
+    /// By the terminal itself, since stdin may be a pipe.
+    fn is_in_foreground() -> bool {
+        File::open("/dev/tty").is_ok_and(|terminal| tcgetpgrp(terminal).is_ok_and(|group| group == getpgrp()))
+    }
+
+    /// The signals that were ignored at the start, a bit for each: Linux tells them (`proc_pid_status(5)`), others do not.
+    fn ignored(status: &str) -> u64 {
+        let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+        mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or_default()
+    }
+
+    #[cfg(test)]
+    mod tests {
+        use super::*;
+
+        #[test]
+        fn what_was_ignored_at_the_start_is_told() {
+            assert_eq!(ignored("Name:\tx\nSigBlk:\t0000000000000002\nSigIgn:\t0000000000001001\n"), 0x1001);
+            assert_eq!((ignored(""), ignored("SigIgn:\tx\n")), (0, 0));
         }
     }
 }
