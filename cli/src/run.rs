@@ -121,9 +121,9 @@ pub(crate) async fn connect(connect: &Connect) -> Result<u8, Failure> {
         print::note(format_args!("Forwarding 127.0.0.1:{} to {} until Ctrl-C.", forwarder.port, connect.host));
         signals.next().await;
     }
-    // The folder goes by itself; a file that somebody named does not.
-    if connect.write.is_some() {
-        fs::remove_file(&file).because(file.display())?;
+    // The folder goes by itself; a file that somebody named does not. Another's that has taken its place is not this one's to remove.
+    if connect.write.is_some() && fs::read_to_string(&file).is_ok_and(|text| text.contains(credentials.secret())) {
+        place::remove(&file)?;
     }
     printed.map(|()| 0)
 }
