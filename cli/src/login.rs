@@ -23,7 +23,6 @@ use crate::failure::{Because, Failure};
 use crate::host::Host;
 use crate::print;
 use crate::sessions::now;
-use crate::text::at;
 use crate::upstream::Upstream;
 use discovery::Server;
 use redirect::Redirect;
@@ -41,6 +40,10 @@ const LIFETIME: u64 = 300;
 
 /// The versions of `ExecCredential`: the one that is, and the one before.
 const VERSIONS: [&str; 2] = ["client.authentication.k8s.io/v1", "client.authentication.k8s.io/v1beta1"];
+
+/// By what a server says that a login has ended (RFC 6749 section 5.2): the refresh token has ended, was used before, or is somebody
+/// else's; or the server has forgotten this client, which registered itself.
+const ENDED: [&str; 3] = ["invalid_grant", "invalid_client", "unauthorized_client"];
 
 /// How long somebody may take to log in.
 const PATIENCE: Duration = Duration::from_mins(5);
@@ -74,11 +77,8 @@ pub(crate) async fn login(login: &Login) -> Result<(), Failure> {
     let store = Store::of(&login.host)?;
     let _lock = store.lock()?;
     let kept = by_browser(&login.host, &store, login.no_browser).await?;
-    let end = u64::try_from(kept.expires).map(at).unwrap_or_default();
-    print::note(format_args!(
-        "Logged in at {}. This token lasts until {end}; kubectl gets the next ones by itself.",
-        login.host
-    ));
+    let end = kept.end();
+    print::note(format_args!("Logged in at {}. This token lasts until {end}; kubectl gets the next ones by itself.", login.host));
     Ok(())
 }
 
@@ -128,31 +128,38 @@ impl Waiting<'_> {
 pub(crate) async fn logout(logout: &Logout) -> Result<(), Failure> {
     let store = Store::of(&logout.host)?;
     let _lock = store.lock()?;
-    let (kept, refresh) = (store.read(), store.refresh_token().ok().flatten());
+    let (is_known, kept, refresh) = (store.is_known(), store.read(), store.refresh_token());
     // Forgotten here first: whatever the server answers, nobody can use it from this machine.
     store.forget()?;
-    match (kept, refresh) {
-        (Some(kept), Some(refresh)) => {
-            if let Err(failure) = discovery::revoke(&kept, &refresh).await {
-                print::note(format_args!("Forgotten here; the server was not told: {failure}"));
+    let host = &logout.host;
+    let untold = match (kept, refresh) {
+        (Some(kept), Ok(Some(refresh))) => match discovery::revoke(&kept, &refresh).await {
+            Ok(()) => {
+                print::note(format_args!("Logged out of {host}."));
                 return Ok(());
             }
-            print::note(format_args!("Logged out of {}.", logout.host));
+            Err(failure) => failure.to_string(),
+        },
+        (_, Err(failure)) => failure.to_string(),
+        (None, Ok(Some(_))) => "what was kept of it cannot be read; the login ends there by itself".to_owned(),
+        (_, Ok(None)) if is_known => "its refresh token is not here, nor in a keyring that answers".to_owned(),
+        (_, Ok(None)) => {
+            print::note(format_args!("Nobody was logged in at {host}."));
+            return Ok(());
         }
-        _ => print::note(format_args!("Nobody was logged in at {}.", logout.host)),
-    }
+    };
+    print::note(format_args!("Forgotten here; the server was not told: {untold}"));
     Ok(())
 }
 
 /// An `ExecCredential`, of the version that kubectl asks for.
 fn credential(kept: &Kept, info: Option<&Value>) -> String {
-    let expires = u64::try_from(kept.expires).map(at).unwrap_or_default();
     let asked = info.and_then(|info| info.get("apiVersion")).and_then(Value::as_str);
     let version = VERSIONS.into_iter().find(|version| asked == Some(version)).unwrap_or(VERSIONS[0]);
     json!({
         "apiVersion": version,
         "kind": "ExecCredential",
-        "status": {"token": kept.access_token, "expirationTimestamp": expires},
+        "status": {"token": kept.access_token, "expirationTimestamp": kept.end()},
     })
     .to_string()
 }
@@ -182,8 +189,7 @@ async fn refreshed(kept: &Kept, store: &Store, refresh: String) -> Result<Option
     let asking = client.exchange_refresh_token(&refresh).add_extra_param("resource", kept.resource.clone());
     match asking.request_async(&send).await {
         Ok(answer) => keep(store, kept.clone(), &answer).map(Some),
-        // RFC 6749 section 5.2: it has ended, was used before, or is somebody else's.
-        Err(RequestTokenError::ServerResponse(error)) if error.error().as_ref() == "invalid_grant" => Ok(None),
+        Err(RequestTokenError::ServerResponse(error)) if ENDED.contains(&error.error().as_ref()) => Ok(None),
         Err(error) => Err(Failure::new(told(&error, &kept.token_endpoint))),
     }
 }
@@ -287,5 +293,9 @@ mod tests {
             assert_eq!(told["status"], json!({"token": "secret", "expirationTimestamp": "2027-01-15T08:00:00Z"}));
         }
         assert!(!format!("{kept:?}").contains("secret"), "no log shows it");
+        for (expires, end) in [(i64::MAX, "9999-12-31T23:59:59Z"), (-1, "1970-01-01T00:00:00Z")] {
+            let told: Value = serde_json::from_str(&credential(&Kept { expires, ..kept.clone() }, None)).unwrap();
+            assert_eq!(told["status"]["expirationTimestamp"], end, "kubectl reads no other");
+        }
     }
 }
