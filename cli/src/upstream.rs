@@ -247,6 +247,8 @@ pub(crate) fn secret(text: &str) -> Option<HeaderValue> {
 
 #[cfg(test)]
 mod tests {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
     use super::*;
 
     #[test]
@@ -257,6 +259,28 @@ mod tests {
             let uri = with_port(address.parse().unwrap()).unwrap();
             assert_eq!(uri.authority().unwrap(), authority);
         }
+    }
+
+    #[tokio::test]
+    async fn what_meets_a_connection_that_is_being_closed_is_answered() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = format!("http://{}/", listener.local_addr().unwrap());
+        // Answers once on each connection, and closes it when more is asked.
+        let serving = tokio::spawn(async move {
+            loop {
+                let (mut socket, _) = listener.accept().await.unwrap();
+                let mut head = [0; 4096];
+                assert!(socket.read(&mut head).await.unwrap() > 0);
+                socket.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok").await.unwrap();
+                let _ = socket.read(&mut head).await;
+            }
+        });
+        let upstream = Upstream::new(&address.parse().unwrap(), None).unwrap();
+        for turn in 0..5 {
+            let answer = upstream.fetch(Request::get(&address).body(Vec::new()).unwrap()).await;
+            assert_eq!(answer.unwrap().body(), b"ok", "{turn}");
+        }
+        serving.abort();
     }
 
     #[test]

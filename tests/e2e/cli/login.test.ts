@@ -1,7 +1,7 @@
 // `kubectl access login`, `token` and `logout`: managed OAuth, with a real authorization server in front of the stand-in for Access.
 
 import assert from "node:assert/strict";
-import { readdir, readFile, stat } from "node:fs/promises";
+import { readdir, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { Agent, request } from "undici";
@@ -68,6 +68,12 @@ async function logIn({ access }: Place, user: string): Promise<void> {
   const page = await browse(await addressOf(running), user);
   assert.match(page, /You are logged in/);
   assert.equal(await running.end(), 0, running.stderr);
+}
+
+/** The file of this kind that is kept of a login. */
+async function fileOf({ home }: Place, kind: string): Promise<string> {
+  const folder = join(home, "state/kube-access/logins");
+  return join(folder, (await readdir(folder)).find((name) => name.endsWith(`.${kind}`)) ?? kind);
 }
 
 test("a stranger is answered 401, and told where tokens come from", async (t) => {
@@ -161,17 +167,18 @@ test("nobody is logged in before, nor after logout, and a program that cannot as
   await logIn(there, "alice");
   const { status } = JSON.parse(await there.access(NO_KEYRING).ok(["token"]));
   const folder = join(there.home, "state/kube-access/logins");
-  const refresh = (await readdir(folder)).find((name) => name.endsWith("refresh")) ?? "";
-  const kept = await readFile(join(folder, refresh), "utf8");
+  const kept = await readFile(await fileOf(there, "refresh"), "utf8");
+  const { client_id } = JSON.parse(await readFile(await fileOf(there, "json"), "utf8"));
   await there.access(NO_KEYRING).ok(["logout"]);
   assert.deepEqual(
     (await readdir(folder)).filter((name) => !name.endsWith(".lock")),
     [],
   );
   assert.match((await there.access(NO_KEYRING).run(["token"])).stderr, sentence);
-  const form = new URLSearchParams({ grant_type: "refresh_token", refresh_token: kept, client_id: "x" });
+  const form = new URLSearchParams({ grant_type: "refresh_token", refresh_token: kept, client_id });
   const again = await fetch(`${oauth.issuer}/token`, { method: "POST", body: form });
-  assert.ok(again.status >= 400 && status.token !== "");
+  assert.match(await again.text(), /"error":"invalid_grant"/, "it was revoked");
+  assert.notEqual(status.token, "");
   assert.match((await there.access(NO_KEYRING).run(["logout"])).stderr, /Nobody was logged in/);
 });
 
@@ -181,6 +188,48 @@ test("an application without managed OAuth is a sentence that says how to switch
   const { code, stderr } = await (await place(t, plain)).access(NO_KEYRING).run(["login", "--no-browser"]);
   assert.equal(code, 1);
   assert.match(stderr, /has no managed OAuth: .*without_warp = true in Terraform/);
+});
+
+test("whoever waits for a login says so", async (t) => {
+  const there = await place(t, site);
+  const login = there.access(NO_KEYRING).start(["login", "--no-browser"]);
+  await addressOf(login);
+  const waiting = there.access(NO_KEYRING).start(["token"]);
+  await waiting.prints(/Waiting for another `kubectl access` on this machine, which logs in at https:/);
+  await login.stop();
+  assert.equal(await waiting.end(), 1);
+});
+
+test("a client that the server has forgotten, and what is damaged here, are told as a login that has ended", async (t) => {
+  const there = await place(t, site);
+  oauth.setLifetime(1);
+  t.after(() => oauth.setLifetime(900));
+  await logIn(there, "alice");
+  const json = await fileOf(there, "json");
+  const kept = JSON.parse(await readFile(json, "utf8"));
+  const refused = async (words: RegExp) => {
+    const { code, stderr } = await there.access(NO_KEYRING).run(["token"]);
+    assert.deepEqual([code, words.test(stderr)], [1, true], stderr);
+  };
+  await writeFile(json, JSON.stringify({ ...kept, client_id: "forgotten" }));
+  await refused(/your login has ended at https:.*: run `kubectl access login/);
+  await writeFile(json, JSON.stringify({ ...kept, token_endpoint: "no address" }));
+  await refused(/nobody is logged in at https:.*: run `kubectl access login/);
+  await writeFile(json, JSON.stringify(kept));
+  await writeFile(await fileOf(there, "refresh"), Buffer.from([0xff]));
+  await refused(/nobody is logged in at https:.*: run `kubectl access login/);
+});
+
+test("logout says what it could not have the server forget", async (t) => {
+  const there = await place(t, site);
+  const logout = async () => (await there.access(NO_KEYRING).run(["logout"])).stderr;
+  await logIn(there, "alice");
+  await writeFile(await fileOf(there, "json"), "{");
+  assert.match(await logout(), /Forgotten here; the server was not told: what was kept of it cannot be read/);
+  assert.match(await logout(), /Nobody was logged in/);
+  await logIn(there, "alice");
+  await rm(await fileOf(there, "refresh"));
+  assert.match(await logout(), /Forgotten here; the server was not told: its refresh token is not here/);
 });
 
 test("a login that has ended at the server is not asked for twice", async (t) => {

@@ -8,7 +8,8 @@ import { readFile, stat, writeFile } from "node:fs/promises";
 import { createServer, type Server } from "node:http";
 import { type AddressInfo, connect } from "node:net";
 import { join } from "node:path";
-import { after, before, test } from "node:test";
+import { after, before, type TestContext, test } from "node:test";
+import { connect as connectTls } from "node:tls";
 import { Agent, request } from "undici";
 import { parse } from "yaml";
 import { Kubectl } from "../cluster/kubectl.ts";
@@ -75,16 +76,29 @@ test("a command that ends before its input does keeps its last words and its exi
   }
 });
 
-test("nobody else on this machine is served, and the credential that opened the way is told to none", async (t) => {
-  const { access, serviceToken } = await place(t, site);
-  const cli = access(serviceToken("ci"));
-  const running = cli.start(["connect"]);
+/** A program that connects, and what its kubeconfig leads to. */
+async function connected(t: TestContext, cli: Kubectl, args: string[] = []) {
+  const running = cli.start(["connect", ...args]);
   t.after(() => running.stop());
   const [, file = ""] = await running.prints(/export KUBECONFIG=(\S+)/);
   const config = parse(await readFile(file, "utf8"));
   const { server, "certificate-authority-data": authority } = config.clusters[0].cluster;
-  const { token } = config.users[0].user;
-  const dispatcher = new Agent({ connect: { ca: Buffer.from(authority, "base64").toString() } });
+  const ca = Buffer.from(authority, "base64").toString();
+  return { running, file, server: server as string, ca, token: config.users[0].user.token as string };
+}
+
+/** A shell with what this program has in its environment. */
+function shell(cli: Kubectl): Kubectl {
+  const shell = new Kubectl("/bin/sh", "", "");
+  Object.assign(shell.environment, cli.environment);
+  return shell;
+}
+
+test("nobody else on this machine is served, and the credential that opened the way is told to none", async (t) => {
+  const { access, serviceToken } = await place(t, site);
+  const cli = access(serviceToken("ci"));
+  const { running, file, server, ca, token } = await connected(t, cli);
+  const dispatcher = new Agent({ connect: { ca } });
   t.after(() => dispatcher.close());
   const ask = async (headers: Record<string, string>) => {
     const { statusCode, body } = await request(`${server}/api/v1/namespaces/team-a/pods`, { dispatcher, headers });
@@ -111,6 +125,42 @@ test("nobody else on this machine is served, and the credential that opened the 
   await assert.rejects(ask({ authorization: `Bearer ${token}` }), "and so is the way");
 });
 
+test("who connects without the secret keeps nobody away, and who brought it is never sent away", async (t) => {
+  const { access, serviceToken } = await place(t, site);
+  const { server, ca, token } = await connected(t, access(serviceToken("ci")));
+  const { hostname: host, port } = new URL(server);
+  const open = () => connectTls({ host, port: Number(port), ca }).on("error", () => {});
+  const client = open().setEncoding("utf8");
+  let answers = "";
+  client.on("data", (text) => {
+    answers += text;
+  });
+  const ask = async (count: number) => {
+    client.write(`GET /version HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer ${token}\r\n\r\n`);
+    await until("an answer", 60_000, () => answers.split("HTTP/1.1 200").length > count);
+  };
+  await ask(1);
+  let gone = 0;
+  const strangers = Array.from({ length: 100 }, () => open().on("close", () => (gone += 1)));
+  t.after(() => [client, ...strangers].map((socket) => socket.destroy()));
+  await until("all strangers are sent away", 60_000, () => gone === strangers.length);
+  await ask(2);
+});
+
+test("connect removes the file that it wrote, and no other in its place", async (t) => {
+  const { access, serviceToken, home } = await place(t, site);
+  const file = join(home, "written");
+  for (const text of [undefined, "another's"]) {
+    const { running } = await connected(t, access(serviceToken("ci")), ["--write", file]);
+    if (text) {
+      await writeFile(file, text);
+    }
+    running.child.kill("SIGTERM");
+    assert.equal(await running.end(), 0);
+    assert.equal(await readFile(file, "utf8").catch(() => undefined), text);
+  }
+});
+
 test("signals are the command's, and so is the exit status", async (t) => {
   const { access, serviceToken } = await place(t, site);
   const cli = access(serviceToken("ci"));
@@ -131,14 +181,35 @@ test("signals are the command's, and so is the exit status", async (t) => {
   assert.deepEqual([missing.code, /no-such-program: /.test(missing.stderr)], [1, true]);
 });
 
+test("what was ignored at the start, the command ignores too", { skip: process.platform !== "linux" }, async (t) => {
+  const { access, serviceToken } = await place(t, site);
+  const waiting = "trap 'echo survived; exit 0' USR1; echo ready; while :; do sleep 0.1; done";
+  const nohup = 'exec nohup kubectl-access run -- sh -c "$0"';
+  const running = shell(access(serviceToken("ci"))).start(["-c", nohup, waiting]);
+  await running.prints(/ready/);
+  running.child.kill("SIGHUP");
+  running.child.kill("SIGUSR1");
+  assert.equal(await running.end(), 0);
+  assert.match(running.stdout, /survived/);
+});
+
 test("Ctrl-C in a terminal reaches the command once", { skip: !hasTerminals && noTerminals }, async (t) => {
   const { access, serviceToken, home } = await place(t, site);
-  const counting = "n=0; trap 'n=$((n+1))' INT; echo ready; sleep 1; sleep 1; echo interrupted $n";
-  const { running, type } = await inTerminal(access(serviceToken("ci")), ["run", "--", "sh", "-c", counting], home);
-  await running.prints(/ready/);
-  type("\x03");
-  assert.equal(await running.end(), 0);
-  assert.match(running.stdout, /interrupted 1\r?\n/);
+  // A shell's trap would take two that come together for one.
+  const counting = `let count = 0;
+    const tell = () => { console.log("interrupted", count); process.exit(); };
+    process.on("SIGINT", () => { count += 1; setTimeout(tell, 1000); });
+    setTimeout(tell, 50_000);
+    console.log("ready");`;
+  // With the terminal as its input, and without.
+  for (const input of ["", "</dev/null"]) {
+    const run = ["-c", `exec kubectl-access run -- node -e "$0" ${input}`, counting];
+    const { running, type } = await inTerminal(shell(access(serviceToken("ci"))), run, home);
+    await running.prints(/ready/);
+    type("\x03");
+    assert.equal(await running.end(), 0);
+    assert.match(running.stdout, /interrupted 1\r?\n/, input);
+  }
 });
 
 test("what Access does not take is a sentence that says what to do", async (t) => {
@@ -149,6 +220,9 @@ test("what Access does not take is a sentence that says what to do", async (t) =
   assert.match(refused.stderr, /does not take this service token: see that CF_ACCESS_CLIENT_ID/);
   const half = await access({ CF_ACCESS_CLIENT_ID: "x" }).run(["run", "--", "kubectl", "get", "pods"]);
   assert.match(half.stderr, /CF_ACCESS_CLIENT_SECRET is not: a service token is both/);
+  const odd = 'CF_ACCESS_CLIENT_SECRET=$(printf "\\377") exec kubectl-access run -- true';
+  const noText = await shell(access({ CF_ACCESS_CLIENT_ID: "x" })).run(["-c", odd]);
+  assert.match(noText.stderr, /CF_ACCESS_CLIENT_SECRET: no header can hold this value: see that it is text/);
   const neither = await access().run(["run", "--", "kubectl", "get", "pods"]);
   assert.match(neither.stderr, /there is no service token .* cloudflared does not run/);
   const nowhere = { ...serviceToken("ci"), KUBE_ACCESS_HOST: "https://127.0.0.1:1" };
@@ -169,6 +243,11 @@ test("behind a proxy that the environment names, that proxy is asked for the gat
     proxy.asked.length > 0 && proxy.asked.every((asked) => asked === `${gateway} Basic dXNlcjpwYXNz`),
     String(proxy.asked),
   );
+  const asked = proxy.asked.length;
+  const past = await access({ ...env, NO_PROXY: gateway }).ok(["run", "--", "kubectl", "auth", "whoami"]);
+  assert.deepEqual([proxy.asked.length, /ci-deployer/.test(past)], [asked, true]);
+  const unreadable = await access({ ...env, HTTPS_PROXY: "http://u:p ss@127.0.0.1:1" }).run(["run", "--", "true"]);
+  assert.deepEqual([unreadable.code, /HTTPS_PROXY is no proxy's address/.test(unreadable.stderr)], [1, true]);
   const seen = await access(env).ok(["run", "--", "sh", "-c", 'echo "$NO_PROXY"']);
   assert.equal(seen, "127.0.0.1\n");
 });
