@@ -16,9 +16,12 @@ before(async () => {
   await built();
   site = await startSite();
   await site.as("alice").ok(["get", "pods"]);
+  await site.as("alice").ok(["exec", "shell", "--", "true"]);
+  await site.as("alice").ok(["get", "services", "--as", "alice", "--as-group", "platform-admins"]);
   await site.as("bob").ok(["exec", "shell", "--", "true"]);
   await site.as("ci").ok(["get", "deployments", "-n", "team-a"]);
   await site.as("carol").ok(["get", "secrets", "-A", "--as", "breakglass"]);
+  await site.as("carol").ok(["get", "pods", "--as", "breakglass", "--as-user-extra", "reason=INC-7"]);
   await site.as("carol").ok(["get", "pods"]);
   await site.as("bob").run(["get", "secrets"]);
   await site.as("dave").run(["delete", "pod", "web"]);
@@ -43,7 +46,7 @@ test("by the policy that it was written under, neither log differs in anything",
   for (const file of [files.gateway, files.cluster]) {
     const replay = ["explain", "--policy", policy, "--replay", file, "--against", policy, "-o", "json"];
     const found = JSON.parse(await access().ok(replay));
-    assert.ok(found.events >= 10 && found.unreadable === 0, JSON.stringify(found));
+    assert.ok(found.events >= 10 && found.unreadable === 0 && found.unexplained === 0, JSON.stringify(found));
     assert.deepEqual(found.differ, [], file);
   }
 });
@@ -56,6 +59,7 @@ test("a policy that takes something away says from whom, by which rule, and fail
     .replace("act_as: { users: [breakglass] }", "act_as: { users: [nobody-else] }")
     .concat(
       "  - name: bob-enters-nothing\n    for: { users: [bob@example.com] }\n    deny: [{ resources: [pods/exec] }]\n",
+      "  - name: watched\n    for: { users: [alice] }\n    record: true\n",
     )
     .replace("guards:", "  - email: mallory@elsewhere.test\n    user: mallory\nguards:");
   await writeFile(against, text);
@@ -72,6 +76,7 @@ test("a policy that takes something away says from whom, by which rule, and fail
       "loses 0123456789abcdef.access entry service_token: group ci",
       "gains 0123456789abcdef.access entry service_token: group pipelines",
       "loses carol@elsewhere.test act_as: list secrets",
+      "changes alice@example.com guard watched: what is recorded or bounded of get pods/exec",
       // Only the gateway knows of whom it let nothing through.
       ...(isGateways ? ["gains mallory@elsewhere.test no entry: list pods"] : []),
     ]) {
@@ -80,6 +85,20 @@ test("a policy that takes something away says from whom, by which rule, and fail
     // RBAC refused bob's secrets, and the guard dave's delete: neither had it, so neither loses it.
     assert.ok(!told.some((row) => /secrets/.test(row) && row.includes("bob")), told.join("\n"));
     assert.ok(!told.some((row) => row.startsWith("loses dave")), told.join("\n"));
+  }
+});
+
+test("a log that was written under another policy is no success", async (t) => {
+  const { access, home } = await place(t, site);
+  const another = join(home, "another.yaml");
+  await writeFile(another, "identities:\n  - { email: bob@example.com, user: bob, groups: [developers] }\n");
+  const { gateway, cluster } = await logs();
+  for (const file of [gateway, cluster]) {
+    const replay = ["explain", "--policy", another, "--replay", file, "--against", another];
+    const { code, stdout } = await access().run(replay);
+    assert.equal(code, 1);
+    assert.match(stdout, /unexplained +no entry .*alice@example.com/);
+    assert.match(stdout, /Whether anything is lost cannot be told\.\n$/);
   }
 });
 
