@@ -78,7 +78,10 @@ pub(crate) async fn login(login: &Login) -> Result<(), Failure> {
     let _lock = store.lock()?;
     let kept = by_browser(&login.host, &store, login.no_browser).await?;
     let end = kept.end();
-    print::note(format_args!("Logged in at {}. This token lasts until {end}; kubectl gets the next ones by itself.", login.host));
+    print::note(format_args!(
+        "Logged in at {}. This token lasts until {end}; kubectl gets the next ones by itself.",
+        login.host
+    ));
     Ok(())
 }
 

@@ -6,7 +6,7 @@
 use std::collections::HashSet;
 use std::env;
 use std::fs;
-use std::io::{self, IsTerminal, Write as _};
+use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
 
 use clap::Args;

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::failure::{Because, Failure};
 use crate::host::Host;
 use crate::place;
+use crate::print;
 use crate::text::at;
 use crate::upstream::is_safe;
 
@@ -90,7 +91,10 @@ impl Store {
                 Err(TryLockError::Error(error)) => return Err(error),
             }
         }
-        eprintln!("Waiting for another `kubectl access` on this machine, which logs in at {}.", self.host);
+        print::note(format_args!(
+            "Waiting for another `kubectl access` on this machine, which logs in at {}.",
+            self.host
+        ));
         file.lock()
     }
 
