@@ -69,6 +69,18 @@ export const VERBS = ["get", "list", "watch", "create", "update", "patch", "dele
 const URL_VERBS = ["get", "head", "post", "put", "patch", "delete"];
 const STREAMS = ["attach", "exec", "portforward"];
 
+/** What a node's kubelet serves of every pod of the node, in every namespace: who reaches it needs no right to the pod. */
+const OF_NODES: Record<string, string[]> = {
+  pods: ["get", "list", "watch"],
+  "pods/attach": ["create"],
+  "pods/exec": ["create"],
+  "pods/log": ["get"],
+  "pods/portforward": ["create"],
+};
+
+/** What a guard that denies any of that denies beside. */
+const NO_NODES: Denial = { api_groups: [""], resources: ["nodes/proxy"] };
+
 /** What the Worker tells the cluster's audit log beside user and groups. */
 const EXTRAS = ["email", "grant", "original-groups", "original-user", "reason", "subject"].map(
   (key) => `kube-access.dev/${key}`,
@@ -104,16 +116,17 @@ const OWN_RESOURCES: Record<string, string[]> = JSON.parse(
 
 /** Every name that the policy can give. A domain's "{email}" stands for names that nobody knows yet. */
 export function namesOf({ identities, grants = {} }: Policy): Names {
-  const users = identities.flatMap(({ user, email, act_as }) => [
-    ...(user === undefined ? [] : [user.replace(ANY_USER, email?.toLowerCase() ?? ANY_USER)]),
-    ...(act_as?.users ?? []),
-  ]);
-  const acting = <Kind extends "groups" | "uids" | "extras">(kind: Kind) =>
+  const given = identities.flatMap(({ user, email }) =>
+    user === undefined ? [] : [email === undefined ? user : user.replace(ANY_USER, () => email.toLowerCase())],
+  );
+  const acting = <Kind extends "users" | "groups" | "uids" | "extras">(kind: Kind) =>
     identities.flatMap(({ act_as }) => act_as?.[kind] ?? []);
-  const all = [...users, ...(grants.users ?? [])];
   const groups = identities.flatMap((entry) => entry.groups ?? []);
   return {
-    users: all.some((user) => user.includes(ANY_USER)) ? undefined : distinct(all),
+    // Everywhere else the placeholder stands for nobody: the build refuses it.
+    users: given.some((user) => user.includes(ANY_USER))
+      ? undefined
+      : distinct([...given, ...acting("users"), ...(grants.users ?? [])]),
     groups: distinct([...groups, ...acting("groups"), ...(grants.groups ?? [])]),
     uids: distinct(acting("uids")),
     extras: distinct([...EXTRAS, ...acting("extras")]),
@@ -182,8 +195,9 @@ export function isUrlTaken(policy: Policy, verb: string, url: string): boolean {
   if ((verb === "get" || verb === "head") && DISCOVERY.some((open) => covers(open, url))) {
     return false;
   }
-  const isDenied = ({ verbs, non_resource_urls = [] }: Denial) =>
-    isAny(verbs, verb) && non_resource_urls.some((denied) => overlap(denied, url));
+  // To a server of such URLs a slash at the end changes nothing.
+  const isAmong = (denied: string) => overlap(denied, url) || (!denied.endsWith("*") && overlap(`${denied}/`, url));
+  const isDenied = ({ verbs, non_resource_urls = [] }: Denial) => isAny(verbs, verb) && non_resource_urls.some(isAmong);
   return isReadOnly || denials.some(isDenied);
 }
 
@@ -198,9 +212,16 @@ export function allows(rule: Rule, verb: string, group: string, resource: string
 function everybodys({ guards = [] }: Policy): { denials: Denial[]; isReadOnly: boolean } {
   const held = guards.filter((guard) => guard.for === undefined);
   return {
-    denials: held.flatMap(({ deny = [] }) => deny),
+    denials: held.flatMap(({ deny = [] }) => (deny.some(isServedByNodes) ? [...deny, NO_NODES] : deny)),
     isReadOnly: held.some(({ allow }) => allow === "read-only"),
   };
+}
+
+/** Whether a denial is of something, in whatever namespace and of whatever name, that a node's proxy would give all the same. */
+function isServedByNodes({ api_groups = ["*"], resources = [], verbs }: Denial): boolean {
+  const isDenied = ([resource, ways]: [string, string[]]) =>
+    resources.some((pattern) => isResource(pattern, resource)) && ways.some((verb) => isAny(verbs, verb));
+  return api_groups.some((group) => covers(group, "")) && Object.entries(OF_NODES).some(isDenied);
 }
 
 function urlRules(policy: Policy): Rule[] {

@@ -5,11 +5,23 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Deserialize;
 use serde_saphyr::Spanned;
 
-use super::identities::{EMAIL_PLACEHOLDER, Entry};
+use super::identities::Entry;
 use super::{MapError, Policy, cell, check_name, fail, resources, words};
 
 /// The presets of `allow`.
 const PRESETS: [&str; 1] = ["read-only"];
+
+/// What a node's kubelet serves of every pod of the node, in every namespace: who reaches it needs no right to the pod.
+const OF_NODES: [(&str, &[&str]); 5] = [
+    ("pods", &["get", "list", "watch"]),
+    ("pods/attach", &["create"]),
+    ("pods/exec", &["create"]),
+    ("pods/log", &["get"]),
+    ("pods/portforward", &["create"]),
+];
+
+/// The rule that a guard has beside its own, where it denies any of that, or records it: nobody goes around it through a node.
+const NO_NODES: &str = "255 . nodes/proxy * *";
 
 /// The bytes of each direction of a stream, where a guard bounds sessions and does not say.
 const MAX_BYTES: u64 = 64 << 20;
@@ -72,7 +84,7 @@ pub(super) fn compile(policy: &Policy) -> Result<String, MapError> {
     let mut lines = BTreeMap::new();
     let mut text = String::new();
     for guard in &policy.guards {
-        let Guard { name, r#for, allow, deny, .. } = &guard.value;
+        let Guard { name, r#for, allow, deny, record, .. } = &guard.value;
         let is_label = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
         if name.value.is_empty() || name.value.len() > 63 || !name.value.bytes().all(is_label) {
             return fail(
@@ -106,23 +118,28 @@ pub(super) fn compile(policy: &Policy) -> Result<String, MapError> {
         for rule in rules {
             text.extend(["\t", &compile_rule(rule)?, "\n"]);
         }
+        if record.is_some() || rules.iter().any(|rule| is_served_by_nodes(&rule.value)) {
+            text.extend(["\t", NO_NODES, "\n"]);
+        }
     }
     Ok(text)
 }
 
 /// Every name that an entry, an `act_as` or a grant can give: whom a guard can be for.
 struct Names<'a> {
-    users: BTreeSet<String>,
+    entries: Vec<&'a Entry>,
+    granted_users: BTreeSet<&'a str>,
     groups: BTreeSet<&'a str>,
 }
 
 impl<'a> Names<'a> {
     fn of(policy: &'a Policy) -> Self {
-        let entries = || policy.identities.iter().map(|entry| &entry.value);
+        let entries: Vec<&Entry> = policy.identities.iter().map(|entry| &entry.value).collect();
         let granted = |names: &'a [Spanned<String>]| names.iter().map(|name| name.value.as_str());
         Self {
-            users: entries().flat_map(Entry::users).chain(granted(&policy.grants.users).map(str::to_owned)).collect(),
-            groups: entries().flat_map(Entry::groups).chain(granted(&policy.grants.groups)).collect(),
+            granted_users: granted(&policy.grants.users).collect(),
+            groups: entries.iter().flat_map(|entry| entry.groups()).chain(granted(&policy.grants.groups)).collect(),
+            entries,
         }
     }
 
@@ -135,8 +152,10 @@ impl<'a> Names<'a> {
         let unknown = "no entry gives this name: expected one that an entry gives, or `grants` lists";
         for user in users {
             check_name("user", user)?;
-            if !self.users.iter().any(|known| is_instance(&user.value, known)) {
-                return fail(user, format!("user {:?}: {unknown}", user.value));
+            let name = user.value.as_str();
+            if !self.granted_users.contains(name) && !self.entries.iter().any(|entry| entry.gives_user(name)) {
+                let unknown = format!("{unknown} (a caller's address is put into it in lower case)");
+                return fail(user, format!("user {name:?}: {unknown}"));
             }
         }
         for group in groups {
@@ -147,16 +166,6 @@ impl<'a> Names<'a> {
             }
         }
         Ok((cell(users), cell(groups)))
-    }
-}
-
-/// Whether a user's name can be what an address makes of a template.
-fn is_instance(user: &str, template: &str) -> bool {
-    match template.split_once(EMAIL_PLACEHOLDER) {
-        None => user == template,
-        Some((before, after)) => {
-            user.strip_prefix(before).and_then(|rest| rest.strip_suffix(after)).is_some_and(|email| email.contains('@'))
-        }
     }
 }
 
@@ -273,6 +282,20 @@ fn compile_rule(at: &Spanned<Rule>) -> Result<String, MapError> {
     }
 }
 
+/// Whether a rule denies something, in whatever namespace and of whatever name, that a node's proxy would give all the same.
+fn is_served_by_nodes(rule: &Rule) -> bool {
+    let is_any = |list: &Option<Spanned<List>>, matches: &dyn Fn(&str) -> bool| {
+        list.as_ref().is_none_or(|list| list.value.iter().any(|text| matches(&text.value)))
+    };
+    let is_denied = |(resource, verbs): &(&str, &[&str])| {
+        is_any(&rule.resources, &|text| resources::matches(text, resource))
+            && is_any(&rule.verbs, &|verb| verb == "*" || verbs.contains(&verb))
+    };
+    rule.non_resource_urls.is_none()
+        && is_any(&rule.api_groups, &|group| resources::matches(group, ""))
+        && OF_NODES.iter().any(is_denied)
+}
+
 /// A list as a cell.
 fn list(list: Option<&Spanned<List>>) -> String {
     let Some(list) = list.filter(|list| !list.value.iter().any(|text| text.value == "*")) else {
@@ -303,29 +326,34 @@ fn check_verbs(verbs: Option<&Spanned<List>>, possible: u16, what: &str) -> Resu
 fn check_resources(rule: &Rule, resources: &Spanned<List>, verbs: u16) -> Result<(), MapError> {
     let groups = rule.api_groups.as_ref().map(|groups| groups.value.as_slice()).unwrap_or_default();
     for group in groups {
-        let is_plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-.".contains(&byte);
-        let stem = group.value.strip_suffix('*').unwrap_or(&group.value);
-        if !stem.bytes().all(is_plain) || matches!(stem, "core" | "v1") || stem.starts_with('.') {
+        let text = group.value.as_str();
+        if !text.is_empty() && (matches!(text, "core" | "v1") || !is_pattern(text, is_subdomain)) {
             let expected =
                 "an API group without its version, such as apps, \"\" for the core group, or with a * at its end";
-            return fail(group, format!("API group {:?}: expected {expected}", group.value));
+            return fail(group, format!("API group {text:?}: expected {expected}"));
         }
     }
-    for resource in &resources.value {
-        check_resource(resource, groups, verbs)?;
+    let mut groups: Vec<&str> = groups.iter().map(|group| group.value.as_str()).collect();
+    if groups.contains(&"*") {
+        groups.clear();
     }
+    for resource in &resources.value {
+        check_resource(resource, &groups, verbs)?;
+    }
+    let meant = || resources.value.iter().map(|resource| resources::meant_by(&resource.value, &groups));
     if let Some(namespaces) = &rule.namespaces {
         check_namespaces(namespaces)?;
-        let is_outside = |resource: &Spanned<String>| {
-            let resource = resource.value.split('/').next().unwrap_or_default();
-            resource != "namespaces" && resources::is_cluster_scoped(resource)
-        };
-        if resources.value.iter().all(is_outside) {
-            return fail(namespaces, never("these resources are in no namespace"));
+        let is_outside = |(group, own): &(&str, &str)| is_outside_namespaces(group, own, verbs);
+        if meant().all(|own| own.is_some_and(|own| own.iter().all(is_outside))) {
+            let why = "asked for by these verbs, these resources are in no namespace: expected no namespaces";
+            return fail(namespaces, never(why));
         }
     }
     if let Some(names) = &rule.names {
         check_names(names)?;
+        if meant().all(|own| own.is_some_and(|own| !own.iter().any(|(_, own)| resources::has_free_names(own)))) {
+            check_subdomains(names)?;
+        }
         let creates = verbs & words::bit("create") != 0 && rule.verbs.is_some();
         let is_whole = |resource: &Spanned<String>| !resource.value.contains('/') && !resource.value.ends_with('*');
         let is_all = rule.verbs.as_ref().is_some_and(|verbs| verbs.value.iter().any(|verb| verb.value == "*"));
@@ -337,76 +365,129 @@ fn check_resources(rule: &Rule, resources: &Spanned<List>, verbs: u16) -> Result
     Ok(())
 }
 
-fn check_resource(at: &Spanned<String>, groups: &[Spanned<String>], verbs: u16) -> Result<(), MapError> {
+fn check_resource(at: &Spanned<String>, groups: &[&str], verbs: u16) -> Result<(), MapError> {
     let text = at.value.as_str();
-    if text == "*" {
-        return Ok(());
-    }
     let (resource, subresource) = text.split_once('/').map_or((text, None), |(resource, sub)| (resource, Some(sub)));
     if let Some(plural) = resources::plural_of(resource).filter(|plural| *plural != resource) {
         return fail(at, never(&format!("resource {text:?}: RBAC calls it {plural}")));
     }
-    let is_plain = |part: &str| {
-        part.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-.".contains(&byte))
-    };
-    let is_part = |part: &str| !part.is_empty() && part.strip_suffix('*').map_or_else(|| is_plain(part), is_plain);
     let is_sound = match subresource {
-        None => is_part(resource),
-        Some(sub) => is_part(sub) && (resource == "*" || (!resource.is_empty() && is_plain(resource))),
+        None => is_pattern(resource, is_label),
+        Some(sub) => is_pattern(sub, is_label) && (resource == "*" || is_label(resource)),
     };
     if !is_sound {
         let expected = "the plural in lower case, such as pods, pods/exec, */scale, pods/* or \"*\"";
-        return fail(at, format!("resource {text:?}: expected {expected}"));
-    }
-    if subresource.is_some_and(|sub| words::STREAMS.contains(&sub)) && verbs & words::bit("create") == 0 {
-        return fail(at, never(&format!("{text} is authorised as create, whatever the method")));
-    }
-    let collective = words::bit("list") | words::bit("deletecollection");
-    if subresource.is_some() && verbs & !collective == 0 {
-        return fail(at, never("a subresource is of one object: there is no list of it"));
-    }
-    if subresource.is_none() && verbs == words::bit("create") && is_self_review(resource) {
-        return fail(at, never(&format!("{text} stays open, or kubectl does not work")));
+        let remedy = if text.contains('.') { "; its group stands in api_groups" } else { "" };
+        return fail(at, format!("resource {text:?}: expected {expected}{remedy}"));
     }
     let own = resources::groups_of(resource);
-    let can_be = |group: &Spanned<String>| {
-        let is_other = !resources::is_own(&group.value) && !group.value.ends_with('*');
-        let matches =
-            |own: &&str| group.value.strip_suffix('*').map_or(*own == group.value, |start| own.starts_with(start));
-        is_other || own.iter().any(matches)
+    let can_be = |group: &&str| {
+        let is_other = !resources::is_own(group) && !group.ends_with('*');
+        is_other || own.iter().any(|own| resources::matches(group, own))
     };
     if !own.is_empty() && !groups.is_empty() && !groups.iter().any(can_be) {
-        let own: Vec<String> = own.iter().map(|group| format!("{group:?}")).collect();
-        return fail(at, never(&format!("{resource} are in the API group {}", own.join(" and "))));
+        return fail(at, never(&format!("{resource} are in the API group {}", quoted(&own, " and "))));
     }
-    let known = resources::subresources_of(resource);
-    let is_misspelt = |sub: &str| !sub.ends_with('*') && !known.is_empty() && !known.contains(&sub);
-    if groups.iter().all(|group| resources::is_own(&group.value)) && subresource.is_some_and(is_misspelt) {
-        return fail(at, never(&format!("{resource} have {}; \"{resource}/*\" is all of them", known.join(", "))));
+    let meant = resources::meant_by(text, groups);
+    if meant.as_ref().is_some_and(Vec::is_empty) {
+        let known = resources::subresources_of(resource);
+        return fail(
+            at,
+            never(&match subresource {
+                Some(_) if !known.is_empty() => {
+                    format!("{resource} have {}; \"{resource}/*\" is all of them", known.join(", "))
+                }
+                Some(_) if !own.is_empty() => format!("{resource} have no subresources"),
+                _ => {
+                    let nothing = "Kubernetes has nothing that is called so in the API groups";
+                    format!(
+                        "resource {text:?}: {nothing} {}; without api_groups, it is looked for in all",
+                        quoted(groups, ", ")
+                    )
+                }
+            }),
+        );
     }
-    Ok(())
+    let meant = meant.unwrap_or_else(|| vec![("", text)]);
+    if meant.iter().any(|(group, resource)| verbs_of(group, resource) & verbs != 0) {
+        return Ok(());
+    }
+    let is_stream = |(_, own): &(&str, &str)| verbs_of("", own) == words::bit("create");
+    fail(
+        at,
+        never(&match subresource {
+            Some(_) if meant.iter().all(is_stream) => format!("{text} is authorised as create, whatever the method"),
+            Some(_) => "a subresource is of one object: there is no list of it".to_owned(),
+            None => format!("{text} stays open, or kubectl does not work"),
+        }),
+    )
 }
 
-fn is_self_review(resource: &str) -> bool {
-    words::SELF_REVIEWS.iter().any(|(_, review)| *review == resource)
+/// The verbs by which a resource can be asked for, less what stays open.
+fn verbs_of(group: &str, resource: &str) -> u16 {
+    match resource.split_once('/') {
+        Some((_, sub)) if words::STREAMS.contains(&sub) => words::bit("create"),
+        Some(_) => words::OF_RESOURCES & !(words::bit("list") | words::bit("deletecollection")),
+        None if words::SELF_REVIEWS.contains(&(group, resource)) => words::OF_RESOURCES & !words::bit("create"),
+        None => words::OF_RESOURCES,
+    }
+}
+
+/// Whether no request by these verbs for one of Kubernetes' own resources has a namespace. One for a namespace has its own, unless it is
+/// for all of them, or makes one.
+fn is_outside_namespaces(group: &str, resource: &str, verbs: u16) -> bool {
+    let without = words::bit("create") | words::bit("list") | words::bit("deletecollection");
+    match resource.split('/').next() {
+        Some("namespaces") => resource == "namespaces" && verbs & !without == 0,
+        name => name.is_some_and(|name| words::is_cluster_scoped(group, name)),
+    }
+}
+
+fn quoted(groups: &[&str], between: &str) -> String {
+    let groups: Vec<String> = groups.iter().map(|group| format!("{group:?}")).collect();
+    groups.join(between)
 }
 
 fn check_namespaces(namespaces: &Spanned<List>) -> Result<(), MapError> {
-    let is_plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
-    namespaces.value.iter().try_for_each(|namespace| check_pattern("namespace", namespace, is_plain))
+    namespaces.value.iter().try_for_each(|namespace| check_pattern("namespace", namespace, is_label))
 }
 
 fn check_names(names: &Spanned<List>) -> Result<(), MapError> {
-    let is_plain = |byte: u8| byte.is_ascii_graphic() && !b",/%*".contains(&byte);
-    names.value.iter().try_for_each(|name| check_pattern("name", name, is_plain))
+    let is_name = |text: &str| {
+        !matches!(text, "" | "." | "..") && text.bytes().all(|byte| byte.is_ascii_graphic() && !b",/%*".contains(&byte))
+    };
+    names.value.iter().try_for_each(|name| check_pattern("name", name, is_name))
 }
 
-fn check_pattern(kind: &str, at: &Spanned<String>, is_plain: impl Fn(u8) -> bool) -> Result<(), MapError> {
-    let stem = at.value.strip_suffix('*').unwrap_or(&at.value);
-    if at.value.is_empty() || !stem.bytes().all(is_plain) {
-        return fail(at, format!("{kind} {:?}: expected the name of one, or with a * at its end", at.value));
+fn check_subdomains(names: &Spanned<List>) -> Result<(), MapError> {
+    let why = "these objects have names of lower-case letters, digits, hyphens and points";
+    let wrong = names.value.iter().find(|name| !is_pattern(&name.value, is_subdomain));
+    wrong.map_or(Ok(()), |name| fail(name, never(&format!("name {:?}: {why}", name.value))))
+}
+
+fn check_pattern(kind: &str, at: &Spanned<String>, is_name: impl Fn(&str) -> bool) -> Result<(), MapError> {
+    if is_pattern(&at.value, is_name) {
+        return Ok(());
     }
-    Ok(())
+    fail(at, format!("{kind} {:?}: expected the name of one, or with a * at its end", at.value))
+}
+
+/// Whether a text is a name, or with a star at its end the beginning of one.
+fn is_pattern(text: &str, is_name: impl Fn(&str) -> bool) -> bool {
+    text.strip_suffix('*').map_or_else(|| is_name(text), |start| is_name(&format!("{start}a")))
+}
+
+/// A label of RFC 1123 in lower case: a namespace, a resource.
+fn is_label(text: &str) -> bool {
+    text.len() <= 63 && !text.contains('.') && is_subdomain(text)
+}
+
+/// Letters in lower case, digits and hyphens, with points between: an API group, and what most objects are called.
+fn is_subdomain(text: &str) -> bool {
+    let is_plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    let is_part =
+        |part: &str| !part.is_empty() && part.bytes().all(is_plain) && !part.starts_with('-') && !part.ends_with('-');
+    text.len() <= 253 && text.split('.').all(is_part)
 }
 
 fn check_urls(urls: &Spanned<List>, verbs: u16) -> Result<(), MapError> {
@@ -419,12 +500,28 @@ fn check_urls(urls: &Spanned<List>, verbs: u16) -> Result<(), MapError> {
             return fail(url, format!("URL {text:?}: expected a path such as /metrics, /metrics/* or \"*\""));
         }
         let parts: Vec<&str> = stem.split('/').skip(1).collect();
+        check_parts(url, &parts)?;
         if matches!(*parts, ["api", _, resource, ..] | ["apis", _, _, resource, ..] if !resource.is_empty()) {
             return fail(url, never(&format!("{text} is a resource: expected a rule with resources")));
         }
         if text != "*" && words::is_discovery(stem) && verbs & !reads == 0 {
             return fail(url, never(&format!("{text} stays open, or kubectl does not work")));
         }
+    }
+    Ok(())
+}
+
+/// The parts of a URL's path, as far as it is said: those that no request has that passes (see `src/target.rs`).
+fn check_parts(url: &Spanned<String>, parts: &[&str]) -> Result<(), MapError> {
+    let text = url.value.as_str();
+    let (last, others) = parts.split_last().unwrap_or((&"", &[]));
+    if let Some(path) = text.strip_suffix('/').filter(|path| !path.is_empty()) {
+        return fail(url, format!("URL {text:?}: expected {path}, which is both: a slash at the end changes nothing"));
+    }
+    let is_dots = |part: &&str| matches!(*part, "." | "..");
+    if others.iter().any(|part| part.is_empty() || is_dots(&part)) || (is_dots(last) && !text.ends_with('*')) {
+        let why = "the gateway refuses a path with empty, \".\" and \"..\" segments";
+        return fail(url, never(&format!("URL {text:?}: {why}")));
     }
     Ok(())
 }

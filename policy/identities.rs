@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use serde_saphyr::Spanned;
 
-use super::{MapError, cell, check_form, check_name, fail, moment, name};
+use super::{MapError, cell, check_form, check_name, fail, moment, name, yaml};
 
 /// The placeholder for the caller's own address in `user`.
-pub(super) const EMAIL_PLACEHOLDER: &str = "{email}";
+const EMAIL_PLACEHOLDER: &str = "{email}";
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -21,7 +21,7 @@ pub(super) struct Entry {
     user: Option<Spanned<String>>,
     #[serde(default)]
     groups: Vec<Spanned<String>>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "yaml::switch")]
     allow_system_masters: bool,
     #[serde(default)]
     act_as: ActAs,
@@ -40,7 +40,7 @@ pub(super) struct ActAs {
     uids: Vec<Spanned<String>>,
     #[serde(default)]
     extras: Vec<Spanned<String>>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "yaml::switch")]
     reason_required: bool,
 }
 
@@ -77,14 +77,28 @@ pub(super) fn compile(entries: &[Spanned<Entry>]) -> Result<[String; 4], MapErro
 }
 
 impl Entry {
-    /// The user names that it may give, the address not yet put in.
-    pub(super) fn users(&self) -> impl Iterator<Item = String> {
-        let email = self.email.as_ref().map(|email| email.value.to_ascii_lowercase());
-        let user = self.user.as_ref().map(|user| match &email {
-            Some(email) => user.value.replace(EMAIL_PLACEHOLDER, email),
-            None => user.value.clone(),
-        });
-        user.into_iter().chain(self.act_as.users.iter().map(|user| user.value.clone()))
+    /// Whether it may give a caller this user name, or let them act as it.
+    pub(super) fn gives_user(&self, name: &str) -> bool {
+        let is_made = |user: &Spanned<String>| match user.value.split_once(EMAIL_PLACEHOLDER) {
+            Some((before, after)) => {
+                let email = name.strip_prefix(before).and_then(|rest| rest.strip_suffix(after));
+                email.is_some_and(|email| self.is_for(email))
+            }
+            None => user.value == name,
+        };
+        self.user.as_ref().is_some_and(is_made) || self.act_as.users.iter().any(|user| user.value == name)
+    }
+
+    /// Whether this can be the address of one of its callers, in lower case as it is put into names.
+    fn is_for(&self, email: &str) -> bool {
+        let is = |text: &Spanned<String>, other: &str| text.value.eq_ignore_ascii_case(other);
+        is_address(email)
+            && !email.bytes().any(|byte| byte.is_ascii_uppercase())
+            && self.email.as_ref().is_none_or(|own| is(own, email))
+            && self
+                .email_domain
+                .as_ref()
+                .is_none_or(|own| email.rsplit('@').next().is_some_and(|domain| is(own, domain)))
     }
 
     /// The groups that it may give.
@@ -160,20 +174,13 @@ fn check_groups(entry: &Entry, at: &Spanned<String>) -> Result<(), MapError> {
     if entry.groups.len() > name::MAX_GROUPS {
         return fail(at, format!("{} groups: expected at most {}", entry.groups.len(), name::MAX_GROUPS));
     }
-    if entry.allow_system_masters && entry.idp_group.is_some() {
-        return fail(
-            at,
-            "a group of the identity provider gives nothing of the system: expected no allow_system_masters",
-        );
+    if entry.allow_system_masters && entry.email.is_none() && entry.service_token.is_none() {
+        let why = "a whole domain, or a group of the identity provider, gives nothing of the system";
+        return fail(at, format!("{why}: expected allow_system_masters with email or service_token alone"));
     }
     for group in &entry.groups {
         check_form("group", group)?;
-        if group.value.contains(EMAIL_PLACEHOLDER) {
-            return fail(
-                group,
-                format!("group {:?}: {{email}} stands for the caller's address in user alone", group.value),
-            );
-        }
+        check_literal("group", group)?;
         let is_granted = entry.allow_system_masters && group.value == name::MASTERS;
         if name::is_reserved(&group.value) && !is_granted {
             return fail(
@@ -190,16 +197,20 @@ fn check_groups(entry: &Entry, at: &Spanned<String>) -> Result<(), MapError> {
     Ok(())
 }
 
+/// A name that is the same for whoever gets it.
+pub(super) fn check_literal(kind: &str, name: &Spanned<String>) -> Result<(), MapError> {
+    if name.value.contains(EMAIL_PLACEHOLDER) {
+        let why = "{email} stands for the caller's address in an entry's user alone";
+        return fail(name, format!("{kind} {:?}: {why}: expected a name without it", name.value));
+    }
+    Ok(())
+}
+
 fn check_act_as(act_as: &ActAs) -> Result<(), MapError> {
     for (kind, names) in [("user", &act_as.users), ("group", &act_as.groups), ("uid", &act_as.uids)] {
         for name in names {
             check_name(kind, name)?;
-            if name.value.contains(EMAIL_PLACEHOLDER) {
-                return fail(
-                    name,
-                    format!("{kind} {:?}: {{email}} stands for the caller's address in user alone", name.value),
-                );
-            }
+            check_literal(kind, name)?;
         }
     }
     for extra in &act_as.extras {
@@ -220,12 +231,10 @@ fn check_act_as(act_as: &ActAs) -> Result<(), MapError> {
 }
 
 fn email_key(email: &Spanned<String>) -> Result<String, MapError> {
-    match email.value.rsplit_once('@') {
-        Some((local, domain)) if !local.is_empty() && name::is_key(local) && is_domain(domain) => {
-            Ok(email.value.to_ascii_lowercase())
-        }
-        _ => fail(email, format!("email {:?}: expected an address such as alice@example.com", email.value)),
+    if is_address(&email.value) {
+        return Ok(email.value.to_ascii_lowercase());
     }
+    fail(email, format!("email {:?}: expected an address such as alice@example.com", email.value))
 }
 
 fn domain_key(domain: &Spanned<String>) -> Result<String, MapError> {
@@ -254,6 +263,10 @@ fn group_key(group: &Spanned<String>, idp: Option<&Spanned<String>>) -> Result<S
         None => "",
     };
     Ok(format!("{}\t{idp}", group.value))
+}
+
+fn is_address(text: &str) -> bool {
+    text.rsplit_once('@').is_some_and(|(local, domain)| !local.is_empty() && name::is_key(local) && is_domain(domain))
 }
 
 fn is_domain(text: &str) -> bool {

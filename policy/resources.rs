@@ -3,8 +3,6 @@
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
-use super::words;
-
 /// Kubernetes' own resources and subresources by API group, as an API server lists them.
 static CATALOGUE: LazyLock<BTreeMap<String, Vec<String>>> = LazyLock::new(|| {
     serde_saphyr::from_str(include_str!("../terraform/modules/k8s/api-resources.json")).unwrap_or_default()
@@ -42,6 +40,12 @@ const RESOURCES: &[(&str, &str)] = &[
     ("storagemigration.k8s.io", "storageversionmigrations"),
 ];
 
+/// Those whose objects are named otherwise than by a domain in lower case.
+#[rustfmt::skip]
+const FREELY_NAMED: [&str; 7] = [
+    "apiservices", "clusterrolebindings", "clusterroles", "clustertrustbundles", "ipaddresses", "rolebindings", "roles",
+];
+
 /// The groups that have this resource, if it is one of Kubernetes' own.
 pub(super) fn groups_of(resource: &str) -> Vec<&'static str> {
     named().filter(|(_, plural, _)| *plural == resource).map(|(group, ..)| group).collect()
@@ -51,6 +55,35 @@ pub(super) fn groups_of(resource: &str) -> Vec<&'static str> {
 pub(super) fn subresources_of(resource: &str) -> Vec<&'static str> {
     let of_resource = |name: &'static String| name.strip_prefix(resource)?.strip_prefix('/');
     CATALOGUE.values().flatten().filter_map(of_resource).collect()
+}
+
+/// What a rule names by one text in these API groups (without any, in all), where it can only be Kubernetes' own: group, and
+/// `pods` or `pods/exec`. Nothing where a custom resource may be meant.
+pub(super) fn meant_by(text: &str, groups: &[&str]) -> Option<Vec<(&'static str, &'static str)>> {
+    let name = text.split('/').next().unwrap_or_default();
+    let is_open =
+        if groups.is_empty() { groups_of(name).is_empty() } else { !groups.iter().all(|group| is_own(group)) };
+    if is_open {
+        return None;
+    }
+    let is_meant = |(group, own): &(&str, &str)| (groups.is_empty() || groups.contains(group)) && matches(text, own);
+    let listed = CATALOGUE.iter().flat_map(|(group, all)| all.iter().map(move |own| (group.as_str(), own.as_str())));
+    Some(listed.chain(named().map(|(group, plural, _)| (group, plural))).filter(is_meant).collect())
+}
+
+/// Whether a rule's text names a resource: `pods`, `pods*`, `*/scale`. `src/guard/pattern.rs` reads it alike.
+pub(super) fn matches(text: &str, resource: &str) -> bool {
+    match text.strip_prefix("*/") {
+        Some(text) => resource.split_once('/').is_some_and(|(_, subresource)| matches(text, subresource)),
+        None => text.strip_suffix('*').map_or(text == resource, |start| resource.starts_with(start)),
+    }
+}
+
+/// Whether objects may have names that are no domains: with capitals or colons, or a point at the end.
+pub(super) fn has_free_names(resource: &str) -> bool {
+    let name = resource.split('/').next().unwrap_or_default();
+    // What is asked of a proxy may have a scheme and a port beside its name.
+    FREELY_NAMED.contains(&name) || resource.ends_with("/proxy")
 }
 
 /// Whether this is a group of Kubernetes' own.
@@ -72,12 +105,6 @@ pub(super) fn plural_of(text: &str) -> Option<&'static str> {
     named().find(|(_, plural, short)| *short == Some(text.as_str()) || endings(plural)).map(|(_, plural, _)| plural)
 }
 
-/// Whether a resource is one of Kubernetes' own that are in no namespace, in every group that has it.
-pub(super) fn is_cluster_scoped(resource: &str) -> bool {
-    let groups = groups_of(resource);
-    !groups.is_empty() && groups.iter().all(|group| words::is_cluster_scoped(group, resource))
-}
-
 /// Group, plural and short name of each.
 fn named() -> impl Iterator<Item = (&'static str, &'static str, Option<&'static str>)> {
     RESOURCES.iter().flat_map(|(group, resources)| {
@@ -90,6 +117,9 @@ fn named() -> impl Iterator<Item = (&'static str, &'static str, Option<&'static 
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
+    use super::super::words;
     use super::*;
 
     #[test]
@@ -122,7 +152,31 @@ mod tests {
     #[test]
     fn every_resource_in_no_namespace_is_a_resource() {
         for resource in words::CLUSTER_SCOPED {
-            assert!(is_cluster_scoped(resource), "{resource}");
+            let groups = groups_of(resource);
+            assert!(
+                !groups.is_empty() && groups.iter().all(|group| words::is_cluster_scoped(group, resource)),
+                "{resource}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_a_text_names_is_known_where_it_can_only_be_kubernetes_own() {
+        for (text, groups, meant) in [
+            ("pods/ex*", &[][..], Some(&["pods/exec"][..])),
+            ("pods/log", &[""], Some(&["pods/log"])),
+            ("*/exec", &["apps"], Some(&[])),
+            ("*/sc*", &["apps"], Some(&["deployments/scale", "replicasets/scale", "statefulsets/scale"])),
+            ("secret*", &["apps", "batch"], Some(&[])),
+            ("secrets", &["apps", ""], Some(&["secrets"])),
+            ("*/exec", &[], None),
+            ("pod*", &[], None),
+            ("foos", &[], None),
+            ("pods", &["", "example.com"], None),
+            ("secrets", &["apps*"], None),
+        ] {
+            let names = meant_by(text, groups).map(|all| all.into_iter().map(|(_, own)| own).collect::<BTreeSet<_>>());
+            assert_eq!(names, meant.map(|all| all.iter().copied().collect()), "{text} {groups:?}");
         }
     }
 }

@@ -81,21 +81,14 @@ pub(super) fn compile(yaml: &str) -> Result<Tables, MapError> {
     };
     let policy: Policy = serde_saphyr::from_str_with_options(yaml, options).map_err(|error| {
         let error = error.without_snippet();
-        MapError {
-            line: error.location().map_or(0, |location| location.line()),
-            message: if let serde_saphyr::Error::QuotingRequired { value, .. } = error {
-                yaml::quote_it(value)
-            } else {
-                error.to_string()
-            },
-        }
+        MapError { line: error.location().map_or(0, |location| location.line()), message: yaml::in_words(error, yaml) }
     })?;
     let [emails, email_domains, service_tokens, idp_groups] = identities::compile(&policy.identities)?;
-    for user in &policy.grants.users {
-        check_name("user", user)?;
-    }
-    for group in &policy.grants.groups {
-        check_name("group", group)?;
+    for (kind, names) in [("user", &policy.grants.users), ("group", &policy.grants.groups)] {
+        for name in names {
+            check_name(kind, name)?;
+            identities::check_literal(kind, name)?;
+        }
     }
     let guards = guards::compile(&policy)?;
     let granted = [cell(&policy.grants.users), cell(&policy.grants.groups)].join("\t");

@@ -87,7 +87,22 @@ fn case_44_two_entries_for_one_identity_do_not_compile() {
 
 #[test]
 fn case_46_a_domain_rule_never_grants_a_system_group() {
-    error_of("- {email_domain: b.c, user: '{email}', groups: ['system:masters']}");
+    for word in ["", ", allow_system_masters: true"] {
+        for entry in [
+            "email_domain: b.c, user: '{email}'",
+            "email_domain: b.c, user: x",
+            "idp_group: g, user: x",
+            "idp_group: g",
+        ] {
+            error_of(&format!("- {{{entry}, groups: ['system:masters']{word}}}"));
+        }
+    }
+    let error = error_of("- {email_domain: b.c, user: x, groups: [z], allow_system_masters: true}");
+    assert!(error.message.contains("with email or service_token alone"), "{error}");
+    for entry in ["email: a@b.c", "service_token: t.access"] {
+        let entry = format!("{entry}, user: x, groups: ['system:masters'], allow_system_masters: true");
+        assert!(compile(&format!("identities: [{{{entry}}}]")).is_ok(), "{entry}");
+    }
 }
 
 #[test]
@@ -130,7 +145,7 @@ fn case_172_notations_that_yaml_1_1_and_1_2_read_differently_do_not_compile() {
         ("- {email: a@b.c, user: a, groups: &a.b [x]}", 2, "anchor \"a.b\""),
         ("- email: a@b.c\n  user:", 3, "nothing stands here"),
         ("- email: a@b.c\n  user: a\n  groups:", 4, "nothing stands here"),
-        ("- email: a@b.c\n  user: a\n  user: b", 4, "duplicate"),
+        ("- email: a@b.c\n  user: a\n  user: b", 4, "a duplicate: user stands here already, expected it once"),
         ("- {email: a@b.c, user: a, 1: b}", 2, "quote it"),
         ("- {email: a@b.c, user: a}\n---\nidentities: []", 3, "second document"),
         ("- {email: a@b.c, user: a}\n...\n", 3, "no end"),
@@ -144,6 +159,97 @@ fn case_172_notations_that_yaml_1_1_and_1_2_read_differently_do_not_compile() {
         assert!(error.line == line && error.message.contains(part), "{entry}: {error}");
     }
     assert!(compile("%YAML 1.2\n---\nidentities: []").is_err());
+}
+
+#[test]
+fn case_172_a_time_needs_no_quotes_as_the_end_of_an_entry_alone() {
+    let time = "2027-01-15T08:00:00Z";
+    for notation in [
+        "{email: a@b.c, user: a, expires: TIME}",
+        "{expires: TIME, email: a@b.c, user: a, groups: [expires]}",
+        "{\"expires\": TIME, email: a@b.c, user: a}",
+        "{email: a@b.c, user: expires, expires: TIME}",
+        "email: a@b.c\n  user: a\n  groups: [a, expires]\n  expires: TIME",
+    ] {
+        let yaml = format!("identities:\n- {}\n", notation.replace("TIME", time));
+        let tables = compile(&yaml);
+        assert!(tables.as_ref().is_ok_and(|tables| tables.emails.contains("\t1800000000")), "{yaml}: {tables:?}");
+    }
+    for entry in [
+        "{email: a@b.c, user: a, groups: [expires, TIME]}",
+        "{email: a@b.c, user: a, groups: [expires, TIME, x]}",
+        "email: a@b.c\n  user: a\n  groups:\n  - expires\n  - TIME",
+        "{email: a@b.c, groups: [expires], user: TIME}",
+        "{email: a@b.c, user: expires, TIME: a}",
+        "{email: a@b.c, user: a, act_as: {users: [expires, TIME]}}",
+    ] {
+        for time in [time, "2027-01-15T08:00:00+00:00", "2027-01-15T08:00:00-00:00"] {
+            let error = error_of(&format!("- {}\n", entry.replace("TIME", time)));
+            assert!(error.message.contains("quote it"), "{entry}: {error}");
+        }
+    }
+    for (expires, part) in [
+        ("2027-01-15T08:00:00+00:00", "quote it"),
+        ("2027-01-15T08:00:00-00:00", "quote it"),
+        ("2027-01-15T08:00:00z", "quote it"),
+        ("&x 2027-01-15T08:00:00Z", "at a list only"),
+        ("!!str 2027-01-15T08:00:00Z", "no tag"),
+        ("[2027-01-15T08:00:00Z]", "expires: expected one text"),
+    ] {
+        let error = error_of(&format!("- email: a@b.c\n  user: a\n  expires: {expires}\n"));
+        assert!(error.line == 4 && error.message.contains(part), "{expires}: {error}");
+    }
+}
+
+#[test]
+fn a_value_of_another_kind_names_its_field_and_what_was_expected() {
+    for (entry, line, message) in [
+        ("- email: a@b.c\n  user: a\n  groups: x", 4, "groups: expected a list, such as [a, b]"),
+        (
+            "- {email: a@b.c, user: a, act_as: [x]}",
+            2,
+            "act_as: expected fields with their values, such as {field: value}",
+        ),
+        ("- {email: a@b.c, user: a, act_as: {uids: '42'}}", 2, "uids: expected a list, such as [a, b]"),
+        ("- {email: a@b.c, user: a, groups: [x, [z]]}", 2, "groups: expected one text"),
+        ("- {email: a@b.c, user: {name: a}}", 2, "user: expected one text"),
+        ("- alice@example.com", 2, "identities: expected fields with their values, such as {field: value}"),
+        (
+            "- {email: a@b.c, user: a}\nguards:\n- {name: g, deny: {resources: [pods]}}",
+            4,
+            "deny: expected a list, such as [a, b]",
+        ),
+        (
+            "- {email: a@b.c, user: a}\nguards:\n- {name: g, deny: [{resources: pods}]}",
+            4,
+            "resources: expected a list, such as [a, b]",
+        ),
+        (
+            "- {email: a@b.c, user: a}\ngrants: [x]",
+            3,
+            "grants: expected fields with their values, such as {field: value}",
+        ),
+        (
+            "- {email: a@b.c, user: a}\n- {email: b@b.c, groups: [x], groups: [z]}",
+            3,
+            "a duplicate: groups stands here already, expected it once",
+        ),
+    ] {
+        assert_eq!(error_of(entry), MapError { line, message: message.to_owned() }, "{entry}");
+    }
+    for field in ["allow_system_masters: WORD", "act_as: {users: [x], reason_required: WORD}"] {
+        let of = |word: &str| format!("- email: a@b.c\n  user: a\n  {}", field.replace("WORD", word));
+        for word in ["'true'", "\"false\"", "maybe", "[true]"] {
+            let error = error_of(&of(word));
+            assert!(
+                error.line == 4 && error.message.contains("expected true or false, without quotes"),
+                "{word}: {error}"
+            );
+        }
+        for word in ["true", "false", "True"] {
+            assert!(compile(&format!("identities:\n{}\n", of(word))).is_ok(), "{field} {word}");
+        }
+    }
 }
 
 #[test]
@@ -178,7 +284,7 @@ fn an_entry_may_end_and_say_whom_its_caller_may_act_as() {
             4,
             "reserved",
         ),
-        ("- email: a@b.c\n  user: a\n  act_as: {users: ['{email}']}", 4, "in user alone"),
+        ("- email: a@b.c\n  user: a\n  act_as: {users: ['{email}']}", 4, "in an entry's user alone"),
         ("- email: a@b.c\n  user: a\n  act_as: {extras: [ticket]}", 4, "with a domain"),
         ("- email: a@b.c\n  user: a\n  act_as: {extras: [kube-access.dev/email]}", 4, "the gateway's own"),
         ("- email: a@b.c\n  user: a\n  act_as: {user: [x]}", 4, "unknown field"),
@@ -222,7 +328,7 @@ fn a_guard_becomes_a_line_and_one_for_each_rule() {
          - {{non_resource_urls: [/metrics, /logs/*]}}\n"
     ));
     let expected = "ro\tcarol\tagents,on-call\tread-only\t\nrules\t\t\t\t\n\t7 * secrets * *\n\t255 .,apps* * team-* x,y*\n\
-        \t1889 /metrics,/logs/*\n";
+        \t1889 /metrics,/logs/*\n\t255 . nodes/proxy * *\n";
     assert_eq!(tables.unwrap().guards, expected);
 }
 
@@ -267,6 +373,50 @@ fn case_178_a_guard_that_could_never_match_does_not_compile() {
         ("name: g\n  deny:\n  - {resources: [pods], namespaces: [Team]}", 5, "with a * at its end"),
         ("name: g\n  deny:\n  - {resources: [pods], names: [a/b]}", 5, "with a * at its end"),
         ("name: g\n  deny:\n  - {resources: [pods], names: [a], verbs: [create]}", 5, "in the body"),
+        ("name: g\n  deny:\n  - {resources: [pods], namespaces: [-a-]}", 5, "with a * at its end"),
+        ("name: g\n  deny:\n  - {resources: [pods], namespaces: [a.b]}", 5, "with a * at its end"),
+        ("name: g\n  deny:\n  - {resources: [deployments.apps]}", 5, "its group stands in api_groups"),
+        ("name: g\n  deny:\n  - {resources: [secrets.v1]}", 5, "its group stands in api_groups"),
+        ("name: g\n  deny:\n  - {resources: [pods-]}", 5, "such as pods, pods/exec"),
+        ("name: g\n  deny:\n  - {api_groups: [apps.], resources: [foos]}", 5, "without its version"),
+        ("name: g\n  deny:\n  - {api_groups: ['.*'], resources: [foos]}", 5, "without its version"),
+        ("name: g\n  deny:\n  - {resources: [namespaces], namespaces: [prod], verbs: [create]}", 5, "in no namespace"),
+        ("name: g\n  deny:\n  - {resources: [namespaces], namespaces: [prod], verbs: [list]}", 5, "in no namespace"),
+        (
+            "name: g\n  deny:\n  - {resources: [nodes, 'namespaces'], namespaces: [p*], verbs: [deletecollection]}",
+            5,
+            "in no namespace",
+        ),
+        ("name: g\n  deny:\n  - {resources: ['node*'], api_groups: [''], namespaces: [a]}", 5, "in no namespace"),
+        ("name: g\n  deny:\n  - {resources: ['pods/ex*'], verbs: [get]}", 5, "authorised as create"),
+        ("name: g\n  deny:\n  - {resources: ['pods/ex*'], api_groups: ['*'], verbs: [get]}", 5, "authorised as create"),
+        ("name: g\n  deny:\n  - {resources: ['*/exec'], verbs: [get, delete]}", 5, "authorised as create"),
+        ("name: g\n  deny:\n  - {resources: ['pods/*'], verbs: [list]}", 5, "there is no list of it"),
+        ("name: g\n  deny:\n  - {resources: ['*/exec'], api_groups: [apps]}", 5, "in the API groups \"apps\""),
+        (
+            "name: g\n  deny:\n  - {resources: ['secret*'], api_groups: [apps, batch]}",
+            5,
+            "in the API groups \"apps\", \"batch\"",
+        ),
+        ("name: g\n  deny:\n  - {resources: [deploymets], api_groups: [apps]}", 5, "without api_groups"),
+        ("name: g\n  deny:\n  - {resources: [secrets/status]}", 5, "secrets have no subresources"),
+        (
+            "name: g\n  deny:\n  - {resources: ['selfsubject*'], api_groups: [authentication.k8s.io], verbs: [create]}",
+            5,
+            "stays open",
+        ),
+        ("name: g\n  deny:\n  - {resources: [secrets], names: [Root_CA]}", 5, "lower-case letters, digits, hyphens"),
+        (
+            "name: g\n  deny:\n  - {resources: [secrets, pods/exec], names: [a, 'B*']}",
+            5,
+            "lower-case letters, digits, hyphens",
+        ),
+        ("name: g\n  deny:\n  - {resources: [foos], names: ['..']}", 5, "with a * at its end"),
+        ("name: g\n  deny:\n  - {non_resource_urls: [/metrics//x]}", 5, "empty, \".\" and \"..\" segments"),
+        ("name: g\n  deny:\n  - {non_resource_urls: [/a/../metrics]}", 5, "empty, \".\" and \"..\" segments"),
+        ("name: g\n  deny:\n  - {non_resource_urls: [/a/..]}", 5, "empty, \".\" and \"..\" segments"),
+        ("name: g\n  deny:\n  - {non_resource_urls: ['/a//*']}", 5, "empty, \".\" and \"..\" segments"),
+        ("name: g\n  deny:\n  - {non_resource_urls: [/metrics/]}", 5, "expected /metrics, which is both"),
         ("name: g\n  deny:\n  - {non_resource_urls: [metrics]}", 5, "a path such as"),
         ("name: g\n  deny:\n  - {non_resource_urls: [/api/v1/pods]}", 5, "is a resource"),
         ("name: g\n  deny:\n  - {non_resource_urls: [/version], verbs: [get]}", 5, "stays open"),
@@ -286,12 +436,56 @@ fn case_178_a_guard_that_could_never_match_does_not_compile() {
         "{name: g, deny: [{resources: [pods/exec], names: [a], verbs: [create]}]}",
         "{name: g, deny: [{resources: [namespaces], namespaces: [a]}]}",
         "{name: g, deny: [{resources: ['*/scale', 'pods/*', 'po*', '*']}]}",
+        "{name: g, deny: [{resources: [namespaces], namespaces: [a], verbs: [create, delete]}]}",
+        "{name: g, deny: [{resources: [namespaces/finalize], namespaces: [a], verbs: [create]}]}",
+        "{name: g, deny: [{resources: [nodes], api_groups: [longhorn.io], namespaces: [a]}]}",
+        "{name: g, deny: [{resources: [nodes, pods], namespaces: [a-b, 'c-*']}]}",
+        "{name: g, deny: [{resources: ['*/exec'], api_groups: [apps, example.com]}]}",
+        "{name: g, deny: [{resources: [deploymets]}, {resources: ['*/ex*'], verbs: [get]}]}",
+        "{name: g, deny: [{resources: ['*'], api_groups: [apps], verbs: [create]}]}",
+        "{name: g, deny: [{resources: [secrets], names: [a.b-c, 'root.*', '*']}, {resources: [foos], names: [Root_CA]}]}",
+        "{name: g, deny: [{resources: [roles], names: ['system:x']}, {resources: [services/proxy], names: ['https:a:443']}]}",
+        "{name: g, deny: [{resources: [apiservices], names: [v1.]}, {resources: [ipaddresses], names: ['::1']}]}",
+        "{name: g, deny: [{non_resource_urls: [/, '/*', /metrics, '/debug/*', '/.well-known/*', '/a/.*', '*']}]}",
     ] {
         assert!(compile(&guards(guard)).is_ok(), "{guard}");
     }
-    let template = "identities: [{email_domain: b.c, user: 'sso:{email}'}]\nguards: [{name: g, allow: read-only, for: {users: [NAME]}}]";
-    assert!(compile(&template.replace("NAME", "sso:x@b.c")).is_ok());
-    assert!(compile(&template.replace("NAME", "x@b.c")).is_err());
+}
+
+#[test]
+fn case_178_a_guard_is_for_users_whom_an_entry_can_give() {
+    for (entry, users, others) in [
+        (
+            "email_domain: B.c, user: 'sso:{email}'",
+            &["sso:x@b.c", "sso:x.y+z@b.c"][..],
+            &["x@b.c", "sso:X@b.c", "sso:x@B.c"][..],
+        ),
+        (
+            "email_domain: b.c, user: '{email}'",
+            &["bob@b.c"],
+            &["Bob@b.c", "bob@other.org", "bob@a.b.c", "@b.c", "b ob@b.c", "bob@b.c@d"],
+        ),
+        (
+            "idp_group: g, user: 'X-{email}-y'",
+            &["X-bob@other.org-y"],
+            &["X-Bob@other.org-y", "x-bob@b.c-y", "X-bob@-y", "X-bob-y"],
+        ),
+        ("idp_group: g, user: x", &["x"], &["bob@b.c"]),
+        ("email: Bob@B.c, user: '{email}/x'", &["bob@b.c/x"], &["Bob@B.c/x", "eve@b.c/x", "{email}/x"]),
+        ("service_token: t.access, user: Ci, act_as: {users: [Root]}", &["Ci", "Root"], &["ci", "root"]),
+    ] {
+        let of = |user: &str| {
+            compile(&format!(
+                "identities: [{{{entry}}}]\nguards: [{{name: g, allow: read-only, for: {{users: ['{user}']}}}}]"
+            ))
+        };
+        for user in users {
+            assert!(of(user).is_ok(), "{entry}: {user}");
+        }
+        for user in others {
+            assert!(of(user).is_err_and(|error| error.message.contains("no entry gives this name")), "{entry}: {user}");
+        }
+    }
 }
 
 #[test]
@@ -311,11 +505,12 @@ fn what_a_guard_asks_of_sessions_is_a_cell_of_its_line() {
         ("record: true, streams: {namespaces: [a, '*']}", "output - 67108864 * *"),
     ] {
         let tables = compile(&format!("{ENTRY}guards: [{{name: g, {fields}}}]\n"));
-        assert_eq!(tables.map(|tables| tables.guards), Ok(format!("g\t\t\t\t{cell}\n")), "{fields}");
+        let nodes = if cell.starts_with('-') { "" } else { "\t255 . nodes/proxy * *\n" };
+        assert_eq!(tables.map(|tables| tables.guards), Ok(format!("g\t\t\t\t{cell}\n{nodes}")), "{fields}");
     }
     let beside =
         "guards: [{name: g, allow: read-only, record: true, deny: [{resources: [pods]}]}, {name: h, max_session: 1m}]";
-    let expected = "g\t\t\tread-only\toutput - 67108864 * *\n\t255 * pods * *\nh\t\t\t\t- 60 67108864 * *\n";
+    let expected = "g\t\t\tread-only\toutput - 67108864 * *\n\t255 * pods * *\n\t255 . nodes/proxy * *\nh\t\t\t\t- 60 67108864 * *\n";
     assert_eq!(compile(&format!("{ENTRY}{beside}")).unwrap().guards, expected);
 }
 
@@ -378,6 +573,8 @@ fn names_that_are_granted_are_held_to_the_rules_of_every_name() {
     for (grants, part) in [
         ("{groups: ['system:masters']}", "reserved"),
         ("{users: ['a,b']}", "no comma"),
+        ("{users: ['{email}']}", "in an entry's user alone"),
+        ("{groups: ['x-{email}']}", "in an entry's user alone"),
         ("{group: [a]}", "unknown field"),
     ] {
         let error = compile(&format!("{ENTRY}grants: {grants}\n")).unwrap_err();

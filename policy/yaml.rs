@@ -1,8 +1,11 @@
 //! What two readers of YAML could take for two things. Terraform reads `identities.yaml` by YAML 1.1, other tools by rules of their own.
 
-use std::mem;
+use std::{fmt, mem};
 
-use granit_parser::{Event, Parser, ScalarStyle};
+use granit_parser::{Event, Parser, ScalarStyle, ScanError, Span};
+use serde::Deserializer;
+use serde::de::{Error, Visitor};
+use serde_saphyr::Location;
 
 use super::{MapError, moment};
 
@@ -30,20 +33,19 @@ pub(super) fn refuse_what_others_read_otherwise(yaml: &str) -> Result<(), MapErr
             return refusal(index + 1, "expected no end of the document".into());
         }
     }
-    let options = granit_parser::options! { disallow_directives: true, emit_anchor_events: true };
     let mut has_begun = false;
-    let mut is_time = false;
-    for event in Parser::new_from_str_with_options(yaml, options) {
+    let mut place = Place::default();
+    for event in parse(yaml) {
         let (event, span) = match event {
             Ok(event) => event,
             Err(error) => return refusal(error.marker().line(), error.to_string()),
         };
         let line = span.start.line();
         let written = span.slice(yaml).unwrap_or_default();
-        if let Some(message) = complaint(&event, written).filter(|_| !(is_time && is_moment(written))) {
+        let may_be_time = place.go_on(&event).is_some_and(|field| field == "expires");
+        if let Some(message) = complaint(&event, written, may_be_time) {
             return refusal(line, message);
         }
-        is_time = written == "expires";
         if matches!(event, Event::DocumentStart(..)) && mem::replace(&mut has_begun, true) {
             return refusal(line, "a second document: expected one".into());
         }
@@ -51,8 +53,50 @@ pub(super) fn refuse_what_others_read_otherwise(yaml: &str) -> Result<(), MapErr
     Ok(())
 }
 
+/// The lists and maps that a reader of the file is in, from the outermost.
+#[derive(Default)]
+struct Place(Vec<Level>);
+
+struct Level {
+    is_map: bool,
+    /// Of a map, the field whose value comes next, or none where a field does; of a list, the field that it is the value of.
+    field: Option<String>,
+}
+
+impl Place {
+    /// Goes on to the next part of the file, and tells the field of whose value it is the beginning.
+    fn go_on(&mut self, event: &Event<'_>) -> Option<String> {
+        if let Event::SequenceEnd | Event::MappingEnd = event {
+            self.0.pop();
+        }
+        if !matches!(event, Event::Scalar(..) | Event::Alias(_) | Event::SequenceStart(..) | Event::MappingStart(..)) {
+            return None;
+        }
+        let field = match self.0.last_mut() {
+            Some(Level { is_map: true, field }) if field.is_none() => {
+                *field = Some(event.scalar().map_or_else(String::new, |(text, _)| text.to_owned()));
+                None
+            }
+            Some(Level { is_map: true, field }) => field.take(),
+            Some(Level { is_map: false, field }) => field.clone(),
+            None => None,
+        };
+        match event {
+            Event::SequenceStart(..) => self.0.push(Level { is_map: false, field: field.clone() }),
+            Event::MappingStart(..) => self.0.push(Level { is_map: true, field: None }),
+            _ => {}
+        }
+        field
+    }
+}
+
+fn parse(yaml: &str) -> impl Iterator<Item = Result<(Event<'_>, Span), ScanError>> {
+    let options = granit_parser::options! { disallow_directives: true, emit_anchor_events: true };
+    Parser::new_from_str_with_options(yaml, options)
+}
+
 /// What is wrong with a part of the file, which stands there as `written`.
-fn complaint(event: &Event<'_>, written: &str) -> Option<String> {
+fn complaint(event: &Event<'_>, written: &str, may_be_time: bool) -> Option<String> {
     if event.tag().is_some() {
         return Some("expected no tag: quote what is text".into());
     }
@@ -69,6 +113,7 @@ fn complaint(event: &Event<'_>, written: &str) -> Option<String> {
         (_, ScalarStyle::Plain) if written.is_empty() => {
             Some("nothing stands here: expected a value, or the field left out".into())
         }
+        (bare, ScalarStyle::Plain) if may_be_time && is_moment(bare) => None,
         (bare, ScalarStyle::Plain) => is_ambiguous(bare).then(|| quote_it(bare)),
     }
 }
@@ -90,7 +135,8 @@ fn is_ambiguous(bare: &str) -> bool {
 fn is_moment(bare: &str) -> bool {
     bare.len() >= 20
         && bare.as_bytes().get(10) == Some(&b'T')
-        && !bare.contains(['.', ' ', 't', 'z'])
+        && bare.ends_with('Z')
+        && !bare.contains(['.', ' '])
         && moment(bare).is_some()
 }
 
@@ -98,6 +144,56 @@ fn is_plain_anchor(name: &str) -> bool {
     name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
 }
 
-pub(super) fn quote_it(value: &str) -> String {
+fn quote_it(value: &str) -> String {
     format!("{value:?} may be read as something else than text: quote it")
+}
+
+/// What the reader of the types says of a file, with what to do.
+pub(super) fn in_words(error: &serde_saphyr::Error, yaml: &str) -> String {
+    use serde_saphyr::Error::{DuplicateMappingKey, QuotingRequired, Unexpected};
+    let of_field = |expected: &str| match field_at(yaml, error.location()) {
+        Some(field) => format!("{field}: expected {expected}"),
+        None => format!("expected {expected}"),
+    };
+    match error {
+        QuotingRequired { value, .. } => quote_it(value),
+        DuplicateMappingKey { key: Some(key), .. } => {
+            format!("a duplicate: {key} stands here already, expected it once")
+        }
+        Unexpected { expected: "sequence start", .. } => of_field("a list, such as [a, b]"),
+        Unexpected { expected: "mapping start", .. } => of_field("fields with their values, such as {field: value}"),
+        Unexpected { expected: "string scalar", .. } => of_field("one text"),
+        other => other.to_string(),
+    }
+}
+
+/// The field whose value stands there, or is a list in which it stands.
+fn field_at(yaml: &str, location: Option<Location>) -> Option<String> {
+    let location = location?;
+    let is_there = |span: &Span| {
+        let at = |number: usize| u64::try_from(number).unwrap_or_default();
+        at(span.start.line()) == location.line() && at(span.start.col()) + 1 == location.column()
+    };
+    let mut place = Place::default();
+    let fields = parse(yaml).map_while(Result::ok).map(|(event, span)| (place.go_on(&event), span));
+    fields.filter(|(_, span)| is_there(span)).find_map(|(field, _)| field)
+}
+
+/// `true` or `false`, and no text that says so.
+pub(super) fn switch<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
+    deserializer.deserialize_any(Switch)
+}
+
+struct Switch;
+
+impl Visitor<'_> for Switch {
+    type Value = bool;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("true or false, without quotes")
+    }
+
+    fn visit_bool<E: Error>(self, switch: bool) -> Result<bool, E> {
+        Ok(switch)
+    }
 }

@@ -6,7 +6,8 @@
 //! older API servers take kubectl's GET for a `get`.
 //!
 //! What could touch what a rule names is refused whole: a list of all namespaces holds what one namespace has, and a list has what it
-//! names. Nothing is ever filtered. Discovery and the reviews of oneself stay open to whoever is let in.
+//! names. Nothing is ever filtered. A node serves what its pods have, so `policy/guards.rs` adds a rule against `nodes/proxy` to a guard
+//! that denies or records any of that. Discovery and the reviews of oneself stay open to whoever is let in.
 //!
 //! A guard may also ask that what stays open ends in time, and that a stream is recorded: [`Guards::stay`] says so, others see to it.
 
@@ -159,10 +160,6 @@ impl<'m> Guards<'m> {
         let bounds = [self.patterns.len(), self.add_list(part()), self.add_list(part())];
         let guard = self.all.len().saturating_sub(1);
         self.sessions.push(Session { guard, name, record, seconds, bytes, bounds });
-        if record > Record::Nothing {
-            // The kubelet has an exec of its own, which nobody records, for every pod of its node.
-            self.add("255 . nodes/proxy * *");
-        }
     }
 
     /// Adds a list of patterns, and tells where it ends.

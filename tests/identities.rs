@@ -120,6 +120,18 @@ const MAPS: &[&str] = &[
     "identities:\n- {email: a@b.c, user: a, allow_system_masters: 1, groups: ['system:masters']}\n",
     "identities:\n- {email: a@b.c, user: a, allow_system_masters: ~, groups: [x]}\n",
     "identities:\n- {email: a@b.c, user: a, allow_system_masters: off, groups: [x]}\n",
+    "identities:\n- {email: a@b.c, user: a, groups: [expires, 2024-01-02T03:04:05+00:00]}\n",
+    "identities:\n- {email: a@b.c, user: a, groups: [expires, 2024-01-02T03:04:05-00:00]}\n",
+    "identities:\n- {email: a@b.c, user: a, groups: [expires, 2024-01-02T03:04:05Z]}\n",
+    "identities:\n- email: a@b.c\n  user: a\n  groups:\n  - expires\n  - 2024-01-02T03:04:05+00:00\n",
+    "identities:\n- {email: a@b.c, groups: [expires], user: 2024-01-02T03:04:05+00:00}\n",
+    "identities:\n- {email: a@b.c, user: a, expires: &x 2024-01-02T03:04:05+00:00}\n- {email: b@b.c, user: *x}\n",
+    "identities:\n- {email: a@b.c, user: a, expires: &x 2024-01-02T03:04:05Z}\n- {email: b@b.c, user: b, groups: [*x ]}\n",
+    "identities:\n- {email: a@b.c, user: a, expires: 2024-01-02T03:04:05+00:00}\n",
+    "identities:\n- {email: a@b.c, user: a, expires: 2024-01-02T03:04:05Z, groups: [expires]}\n",
+    "identities:\n- {\"expires\": 2024-01-02T03:04:05Z, \"email\": a@b.c, \"user\": a}\n",
+    "identities:\n- {email_domain: b.c, user: x, allow_system_masters: true, groups: ['system:masters']}\n",
+    "identities:\n- {email: a@b.c, user: a}\ngrants: {users: ['{email}'], groups: ['x-{email}']}\n",
     "identities:\n- email:\ta@b.c\n  user:\ta\n",
     "identities:\n-\temail: a@b.c\n\tuser: a\n",
     "identities:\n- email: a@b.c\t# c\n  user: a\n\t\n",
@@ -302,19 +314,32 @@ const POLICIES: &[&str] = &[
      \"for\": {\"users\": [\"NAME\"]}, \"deny\": [{\"resources\": [\"pods\"]}]}]}\n",
     "identities: [{email: a@b.c, user: a, groups: [NAME]}]\nguards:\n- {name: g, for: {groups: [NAME]}, record: true, max_session: 4h}\n\
      - {name: h, record: input, max_bytes: 96MiB, streams: {namespaces: [prod-*, b], names: [NAME]}}\n- {name: i, allow: read-only}\n",
+    "identities: [{email: a@b.c, user: a, groups: [NAME]}]\nguards:\n- {name: g, deny: [{resources: [pods/exec], namespaces: [prod-*]}]}\n\
+     - {name: h, deny: [{resources: ['*/log', secrets], verbs: [get], names: [web]}]}\n- {name: i, deny: [{resources: [pods], verbs: [delete]}]}\n\
+     - {name: j, record: true, deny: [{resources: [pods*], verbs: [list]}]}\n- {name: k, deny: [{api_groups: [apps], resources: ['*']}]}\n\
+     - {name: l, for: {groups: [NAME]}, deny: [{resources: ['*']}]}\n- {name: m, deny: [{api_groups: ['*'], resources: ['po*'], verbs: ['*']}]}\n",
     "identities: [{email: a@b.c, user: NAME}]\nguards:\n- name: g\n  record: True\n  max_bytes: '64KiB'\n  streams:\n    names: [\"*\", x]\n\
      - {name: h, max_session: \"08h5m010s\", deny: [{resources: [pods]}]}\n- {name: i, max_session: 90m, streams: {namespaces: [a]}}\n",
 ];
 
-/// What a guard asks of sessions, and cannot ask.
+/// What a guard cannot deny, or ask of sessions.
 #[rustfmt::skip]
-const NO_SESSIONS: &[&str] = &[
+const NO_GUARDS: &[&str] = &[
+    "deny: [{resources: [deployments.apps]}]", "deny: [{resources: [pods], namespaces: [-a-]}]",
+    "deny: [{non_resource_urls: [/a/../metrics]}]", "deny: [{non_resource_urls: [/metrics/]}]",
     "record: false", "record: output", "record: tRUE", "record: [true]", "max_session: 9s", "max_session: 168h1s", "max_session: 4 h",
     "max_session: 1m1h", "max_session: 1d", "max_session: ''", "max_session: [4h]", "record: true, max_bytes: 63KiB",
     "record: true, max_bytes: 97MiB", "record: true, max_bytes: 64MB", "record: true, max_bytes: '67108864'",
     "allow: read-only, max_bytes: 1MiB", "allow: read-only, streams: {names: [web]}", "record: true, streams: {}",
     "record: true, streams: {names: []}", "record: true, streams: {namespaces: [Prod]}", "record: true, streams: {names: [a/b]}",
     "record: true, streams: {names: ['']}", "for: {users: [a]}",
+];
+
+/// Names that nobody may have.
+const NO_POLICIES: &[&str] = &[
+    "identities: [{email_domain: b.c, user: x, groups: ['system:masters'], allow_system_masters: true}]",
+    "identities: [{email: a@b.c, user: a, groups: ['x-{email}']}]",
+    "identities: [{email: a@b.c, user: a}]\ngrants: {users: ['{email}']}",
 ];
 
 /// Names that may stand for `NAME`.
@@ -344,13 +369,16 @@ fn case_172_terraform_makes_of_a_hundred_policies_what_the_build_makes_of_them()
     for file in (0..policies.len()).map(|index| dir.join(format!("{index}.yaml"))) {
         fs::remove_file(file).unwrap();
     }
-    for fields in NO_SESSIONS {
-        let policy = format!("identities: [{{email: a@b.c, user: a}}]\nguards: [{{name: g, {fields}}}]\n");
-        assert!(source::compile(&policy).is_err(), "{fields}");
-        fs::write(dir.join("0.yaml"), policy).unwrap();
+    let mut refused: Vec<String> = NO_POLICIES.iter().map(|&policy| policy.to_owned()).collect();
+    for fields in NO_GUARDS {
+        refused.push(format!("identities: [{{email: a@b.c, user: a}}]\nguards: [{{name: g, {fields}}}]\n"));
+    }
+    for policy in refused {
+        assert!(source::compile(&policy).is_err(), "{policy}");
+        fs::write(dir.join("0.yaml"), &policy).unwrap();
         let plan = Command::new("terraform").args(["plan", "-input=false"]).current_dir(&dir).output().unwrap();
         let said = String::from_utf8_lossy(&plan.stderr).into_owned();
-        assert!(said.contains("Invalid value for"), "{fields}: {said}");
+        assert!(said.contains("Invalid value for"), "{policy}: {said}");
     }
 }
 
@@ -472,7 +500,8 @@ output "made" {
             [for list in rule.resources == null ? [rule.non_resource_urls] : [rule.api_groups, rule.resources, rule.namespaces, rule.names] :
               list == null ? "*" : contains(list, "*") ? "*" : join(",", [for text in list : text == "" ? "." : text])],
           ))
-        ])
+          # Where a guard records, nodes/proxy is the Worker's alone to take away.
+        ], guard.record != null || contains(local.against_nodes, guard.name) ? ["255 . nodes/proxy * *"] : [])
       ])
       sessions = [
         for guard in var.guards : guard.record == null && guard.max_session == null ? guard.name : join(" ", [

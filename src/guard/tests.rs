@@ -361,33 +361,6 @@ fn what_a_guard_denies_is_refused_whatever_else_it_asks() {
     assert!(check(guards, "GET", "/api/v1/namespaces/team-a/pods/shell/exec").is_err());
 }
 
-#[test]
-fn case_178_where_streams_are_recorded_nobody_goes_through_a_node() {
-    let node = [
-        "/api/v1/nodes/n/proxy",
-        "/api/v1/nodes/n/proxy/exec/prod/web/x?command=sh",
-        "/api/v1/proxy/nodes/n",
-        "/api/v1/proxy/nodes/n:10250/run/prod/web/x",
-        "/api/v1/nodes/n/%70roxy/run",
-        "/api/v1/watch/nodes/n/proxy/x",
-        "/api/v1/namespaces/x/nodes/n/proxy/exec",
-    ];
-    for method in ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"] {
-        for target in node {
-            for cell in ["output - 67108864 * *", "input 60 65536 prod-* web"] {
-                let error =
-                    check(&format!("first\t\t\t\t- 60 65536 * *\ng\t\t\t\t{cell}\n"), method, target).unwrap_err();
-                assert_eq!(error.guard, "g", "{method} {target}");
-                assert!(check(&format!("g\teve\t\t\t{cell}\n"), method, target).is_ok(), "{method} {target}");
-            }
-            assert!(check("g\t\t\t\t- 60 65536 * *\n", method, target).is_ok(), "{method} {target}");
-        }
-    }
-    for target in ["/api/v1/nodes/n", "/api/v1/nodes/n/status", "/api/v1/namespaces/n/services/s/proxy/", POD] {
-        assert!(check("g\t\t\t\toutput - 67108864 * *\n", "GET", target).is_ok(), "{target}");
-    }
-}
-
 proptest! {
     #[test]
     fn case_91_101_whatever_is_asked_for_a_guard_on_everything_lets_nothing_pass_but_discovery_and_reviews_of_oneself(

@@ -5,7 +5,7 @@ use crate::deadline::Deadline;
 use crate::identity::tests_support::with_row;
 
 const GUARDS: &str = "read\t\tadmins\tread-only\nothers\teve\t\t\n\t255 * * * *\nmixed\talice\t\t\toutput 60 1048576 team-* *\n\
-    \t3 . pods,*/log prod web\n\t1 /metrics\n";
+    \t3 . pods,*/log prod web\n\t1 /metrics\n\t255 . nodes/proxy * *\n";
 
 fn me(answers: Answers<'_>) -> Value {
     let guards = Guards::parse(GUARDS);
@@ -52,9 +52,9 @@ fn guards_that_hold_are_told_in_the_words_of_the_policy() {
             {"name": "read", "allow": "read-only"},
             {"name": "mixed", "record": "output", "maxSession": 60, "maxBytes": 1_048_576, "namespaces": ["team-*"], "names": ["*"],
              "deny": [
-                nodes,
                 {"verbs": ["get", "list"], "apiGroups": [""], "resources": ["pods", "*/log"], "namespaces": ["prod"], "names": ["web"]},
                 {"verbs": ["get"], "urls": ["/metrics"]},
+                nodes,
             ]},
         ])
     );

@@ -77,13 +77,51 @@ const alone: Refusal[] = [{ max_bytes: "1MiB" }, { streams: { names: ["web"] } }
   says: "max_bytes and streams take nothing away by themselves",
 }));
 
+/** Rules that could never match, and what is said against them. */
+const denials: Refusal[] = [
+  {
+    wrong: [
+      { resources: ["(secrets"] },
+      { resources: ["deployments.apps"] },
+      { resources: ["secrets.v1"] },
+      { resources: ["p*ds"] },
+      { resources: ["pods/"] },
+      { resources: ["pods/exec/x"] },
+    ],
+    says: "guards: resources must be plurals in lower case",
+  },
+  {
+    wrong: [
+      { ...secrets, api_groups: ["apps/v1"] },
+      { ...secrets, api_groups: ["Apps"] },
+      { ...secrets, api_groups: [".x"] },
+    ],
+    says: "guards: api_groups must be in lower case",
+  },
+  {
+    wrong: [
+      { ...secrets, namespaces: ["-a-"] },
+      { ...secrets, namespaces: ["a", ""] },
+    ],
+    says: "guards: namespaces of a rule must be the name of one",
+  },
+  {
+    wrong: ["metrics", "/metrics//x", "/a/../metrics", "/a/.", "/metrics/", "/a*b", "/%6detrics", "**"].map((url) => ({
+      non_resource_urls: [url],
+    })),
+    says: "guards: non_resource_urls must be paths",
+  },
+].flatMap(({ wrong, says }) => wrong.map((rule) => ({ values: { guards: [{ ...guard, deny: [rule] }] }, says })));
+
 const policy: Refusal[] = [
-  ...[{ email: "alice@example.com" }, { ...alice, idp: "x" }, { ...group, allow_system_masters: true }].map(
-    (identity) => ({
-      values: { identities: [identity] },
-      says: "an entry must have a user unless it has idp_group",
-    }),
-  ),
+  ...[{ email: "alice@example.com" }, { ...alice, idp: "x" }].map((identity) => ({
+    values: { identities: [identity] },
+    says: "an entry must have a user unless it has idp_group",
+  })),
+  ...[group, { email_domain: "example.com", user: "x", groups: ["system:masters"] }].map((identity) => ({
+    values: { identities: [{ ...identity, allow_system_masters: true }] },
+    says: "allow_system_masters goes with email or service_token alone",
+  })),
   {
     values: { identities: [{ ...alice, act_as: { extras: ["scopes"] } }] },
     says: "an extra of act_as must be a path below a domain",
@@ -101,12 +139,11 @@ const policy: Refusal[] = [
   ...alone,
   { values: { guards: [{ ...guard, deny: [{ verbs: ["get"] }] }] }, says: "either resources or non_resource_urls" },
   { values: { guards: [{ ...guard, deny: [{ ...secrets, verbs: ["read"] }] }] }, says: "guards: verbs must be RBAC's" },
-  {
-    values: { guards: [{ ...guard, deny: [{ resources: ["(secrets"] }] }] },
-    says: "api_groups and resources must be in",
-  },
+  ...denials,
   { values: { grants: { users: ["system:admin"] } }, says: "grants must name users and groups" },
   { values: { grants: { groups: ["a,b"] } }, says: "grants must name users and groups" },
+  { values: { grants: { users: ["{email}"] } }, says: "grants must name users and groups" },
+  { values: { grants: { groups: ["x-{email}"] } }, says: "grants must name users and groups" },
   { values: { impersonation: "none" }, says: 'impersonation must be "constrained" or "legacy"' },
   {
     values: {
@@ -124,6 +161,11 @@ const templates: Refusal[] = [
   { email: "alice@example.com", user: "{email}-{email}" },
   { service_token: "0123456789abcdef.access", user: "{email}" },
 ].map((identity) => ({ values: { identities: [identity] }, says: '"{email}" may stand once in the user' }));
+
+const literals: Refusal[] = [
+  { ...alice, groups: ["x-{email}"] },
+  { ...alice, act_as: { users: ["{email}"] } },
+].map((identity) => ({ values: { identities: [identity] }, says: "in an entry's user alone, not in groups" }));
 
 export const k8sRefusals: Omit<Module, "path"> = {
   valid: {
@@ -154,6 +196,17 @@ export const k8sRefusals: Omit<Module, "path"> = {
         streams: { namespaces: ["n"], names: ["system:x", "web-*"] },
       },
       { ...guard, name: "v", max_session: "168h" },
+      {
+        name: "w",
+        deny: [
+          {
+            resources: ["*", "pods/*", "*/scale", "*/ex*", "po*"],
+            api_groups: ["", "*", "apps", "x-*", "example.com"],
+          },
+          { resources: ["pods"], namespaces: ["a", "team-*", "*"] },
+          { non_resource_urls: ["*", "/", "/*", "/metrics", "/debug/*", "/.well-known/*", "/a/.b/c..d", "/a/.*"] },
+        ],
+      },
     ],
     cloudflared_image: `docker.io/cloudflare/cloudflared:1@${digest}`,
     kubectl_image: `registry.example.com:5000/kubectl@${digest}`,
@@ -178,6 +231,7 @@ export const k8sRefusals: Omit<Module, "path"> = {
     },
     ...reserved,
     ...templates,
+    ...literals,
     {
       values: { identities: [{ email_domain: "example.com", user: "sso:{email}" }] },
       says: "Set impersonate_any_user = true",

@@ -3,7 +3,7 @@
 #
 # RBAC only adds. So a verb of which nothing is taken is given for whatever there is, and any other for each resource by itself: those
 # of Kubernetes, which api-resources.json lists, and those of custom_resources. A rule of a guard with namespaces or names cannot be
-# said so; the Worker alone holds to it.
+# said so; the Worker alone holds to it. What a node would serve of it all the same is taken away here too.
 
 locals {
   on        = "impersonate-on:user-info:"
@@ -27,23 +27,46 @@ locals {
   read_only  = anytrue([for guard in local.everybodys : guard.allow == "read-only"])
   denied     = flatten([for guard in local.everybodys : guard.deny])
 
-  # As regular expressions: "pods*", "*/scale".
-  denials = [
-    for rule in local.denied : {
-      verbs  = contains(rule.verbs, "*") ? local.verbs : rule.verbs
-      groups = "^(${join("|", [for group in rule.api_groups : replace(replace(group, ".", "\\."), "*", ".*")])})$"
-      resources = "^(${join("|", [
-        for resource in rule.resources :
-        startswith(resource, "*/") ? "[^/]+/${replace(trimprefix(resource, "*/"), "*", ".*")}" : replace(resource, "*", ".*")
-      ])})$"
-      # Whether a stream may be among them. Of Kubernetes' own groups only the core group has any; a custom one may.
-      has_streams = length(setsubtract(rule.api_groups, setsubtract(keys(local.own_resources), [""]))) > 0 && anytrue([
-        for resource in rule.resources : !strcontains(resource, "/") ? endswith(resource, "*") : anytrue([
-          for stream in local.streams : can(regex("^${replace(split("/", resource)[1], "*", ".*")}$", stream))
+  # Those for resources, as regular expressions: "pods*", "*/scale".
+  rules = flatten([
+    for guard in local.everybodys : [
+      for rule in guard.deny : {
+        guard      = guard.name
+        is_sayable = rule.namespaces == null && rule.names == null
+        verbs      = contains(rule.verbs, "*") ? local.verbs : rule.verbs
+        groups     = "^(${join("|", [for group in rule.api_groups : replace(replace(group, ".", "\\."), "*", ".*")])})$"
+        resources = "^(${join("|", [
+          for resource in rule.resources :
+          startswith(resource, "*/") ? "[^/]+/${replace(trimprefix(resource, "*/"), "*", ".*")}" : replace(resource, "*", ".*")
+        ])})$"
+        # Whether a stream may be among them. Of Kubernetes' own groups only the core group has any; a custom one may.
+        has_streams = length(setsubtract(rule.api_groups, setsubtract(keys(local.own_resources), [""]))) > 0 && anytrue([
+          for resource in rule.resources : !strcontains(resource, "/") ? endswith(resource, "*") : anytrue([
+            for stream in local.streams : can(regex("^${replace(split("/", resource)[1], "*", ".*")}$", stream))
+          ])
         ])
-      ])
-    } if rule.resources != null && rule.namespaces == null && rule.names == null
-  ]
+      } if rule.resources != null
+    ]
+  ])
+
+  # What a node's kubelet serves of every pod of the node, in every namespace: who reaches it needs no right to the pod. A guard that
+  # denies any of that denies nodes/proxy.
+  of_nodes = {
+    "pods"             = ["get", "list", "watch"]
+    "pods/attach"      = ["create"]
+    "pods/exec"        = ["create"]
+    "pods/log"         = ["get"]
+    "pods/portforward" = ["create"]
+  }
+  against_nodes = distinct([
+    for rule in local.rules : rule.guard if can(regex(rule.groups, "")) && anytrue([
+      for resource, verbs in local.of_nodes : can(regex(rule.resources, resource)) && length(setintersection(rule.verbs, verbs)) > 0
+    ])
+  ])
+  denials = concat(
+    [for rule in local.rules : rule if rule.is_sayable],
+    [for guard in local.against_nodes : { verbs = local.verbs, groups = "^$", resources = "^nodes/proxy$", has_streams = false }],
+  )
 
   # kubectl's exec is a GET, which `get` of everything would let through.
   touched = [
@@ -90,7 +113,8 @@ locals {
 
   denied_urls = {
     for verb in local.url_verbs : verb => flatten([
-      for rule in local.denied : rule.non_resource_urls
+      # To a server of such URLs a slash at the end changes nothing.
+      for rule in local.denied : [for url in rule.non_resource_urls : endswith(url, "*") ? [url] : [url, "${url}/"]]
       if rule.non_resource_urls != null && (contains(rule.verbs, "*") || contains(rule.verbs, verb))
     ])
   }

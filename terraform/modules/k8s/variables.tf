@@ -55,9 +55,17 @@ variable "identities" {
   validation {
     condition = alltrue([
       for identity in var.identities :
-      identity.idp_group == null ? identity.user != null && identity.idp == null : !identity.allow_system_masters
+      identity.idp_group != null || (identity.user != null && identity.idp == null)
     ])
-    error_message = "identities: an entry must have a user unless it has idp_group; idp goes with idp_group, and allow_system_masters does not."
+    error_message = "identities: an entry must have a user unless it has idp_group, and idp goes with idp_group."
+  }
+
+  validation {
+    condition = alltrue([
+      for identity in var.identities :
+      !identity.allow_system_masters || identity.email != null || identity.service_token != null
+    ])
+    error_message = "identities: allow_system_masters goes with email or service_token alone: a whole domain, or a group of the identity provider, gives nothing of the system."
   }
 
   # Printable ASCII without a comma, no blank at either end.
@@ -89,6 +97,15 @@ variable "identities" {
       length(split("{email}", coalesce(identity.user, "-"))) <= (identity.service_token == null ? 2 : 1)
     ])
     error_message = "identities: \"{email}\" may stand once in the user of an entry, and never in that of a service token."
+  }
+
+  validation {
+    condition = alltrue([
+      for name in flatten([
+        for identity in var.identities : concat(identity.groups, identity.act_as.users, identity.act_as.groups, identity.act_as.uids)
+      ]) : !strcontains(name, "{email}")
+    ])
+    error_message = "identities: \"{email}\" stands for the caller's address in an entry's user alone, not in groups and not in act_as."
   }
 
   validation {
@@ -182,7 +199,7 @@ variable "guards" {
   validation {
     condition = alltrue([
       for streams in [for guard in var.guards : guard.streams if guard.streams != null] : alltrue(concat(
-        [for namespace in coalesce(streams.namespaces, []) : namespace != "" && can(regex("^[a-z0-9-]*[*]?$", namespace))],
+        [for namespace in coalesce(streams.namespaces, []) : can(regex("^([a-z0-9]([a-z0-9-]*[a-z0-9])?|([a-z0-9][a-z0-9-]*)?[*])$", namespace))],
         [for name in coalesce(streams.names, []) : name != "" && can(regex("^[!-$&-)+.0-~-]*[*]?$", name))],
       ))
     ])
@@ -205,10 +222,34 @@ variable "guards" {
   # Nothing that would mean something else in a regular expression.
   validation {
     condition = alltrue([
-      for text in flatten([for rule in flatten(var.guards[*].deny) : concat(rule.api_groups, coalesce(rule.resources, []))]) :
-      can(regex("^([*]/)?[a-z0-9./-]*[*]?$", text))
+      for group in flatten(var.guards[*].deny[*].api_groups) :
+      can(regex("^(|[a-z0-9]([a-z0-9.-]*[a-z0-9])?|([a-z0-9][a-z0-9.-]*)?[*])$", group))
     ])
-    error_message = "guards: api_groups and resources must be in lower case, with a * at their end or as in */scale at most."
+    error_message = "guards: api_groups must be in lower case, without a version, with a * at their end at most; \"\" is the core group."
+  }
+
+  validation {
+    condition = alltrue([
+      for resource in flatten([for rule in flatten(var.guards[*].deny) : coalesce(rule.resources, [])]) :
+      can(regex("^(([*]|[a-z0-9]([a-z0-9-]*[a-z0-9])?)/)?([a-z0-9]([a-z0-9-]*[a-z0-9])?|([a-z0-9][a-z0-9-]*)?[*])$", resource))
+    ])
+    error_message = "guards: resources must be plurals in lower case, such as pods, pods/exec, */scale, pods/* or \"*\"; their group stands in api_groups."
+  }
+
+  validation {
+    condition = alltrue([
+      for namespace in flatten([for rule in flatten(var.guards[*].deny) : coalesce(rule.namespaces, [])]) :
+      can(regex("^([a-z0-9]([a-z0-9-]*[a-z0-9])?|([a-z0-9][a-z0-9-]*)?[*])$", namespace))
+    ])
+    error_message = "guards: namespaces of a rule must be the name of one, or with a * at its end."
+  }
+
+  validation {
+    condition = alltrue([
+      for url in flatten([for rule in flatten(var.guards[*].deny) : coalesce(rule.non_resource_urls, [])]) :
+      can(regex("^[*]$|^/[!-~]*$", url)) && !can(regex("[*].|[,?#%\\\\]|/[.]{0,2}/|/[.]{1,2}$|./$", url))
+    ])
+    error_message = "guards: non_resource_urls must be paths such as /metrics, /metrics/* or \"*\", without empty, \".\" and \"..\" segments, and without a slash at their end, which changes nothing."
   }
 }
 
@@ -223,9 +264,9 @@ variable "grants" {
   validation {
     condition = alltrue([
       for name in setunion(var.grants.users, var.grants.groups) :
-      can(regex("^[!-+\\--~]([ -+\\--~]{0,254}[!-+\\--~])?$", name)) && !startswith(lower(name), "system:")
+      can(regex("^[!-+\\--~]([ -+\\--~]{0,254}[!-+\\--~])?$", name)) && !startswith(lower(name), "system:") && !strcontains(name, "{email}")
     ])
-    error_message = "grants must name users and groups in printable ASCII without commas, none of which begins with \"system:\"."
+    error_message = "grants must name users and groups in printable ASCII without commas, none of which begins with \"system:\" or holds \"{email}\", which stands in an entry's user alone."
   }
 }
 
