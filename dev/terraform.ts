@@ -34,6 +34,7 @@ async function main(): Promise<void> {
   check("fmt", showTerraform(resolve(root, "terraform"), ["fmt", "-check", "-diff", "-recursive"]));
   await checkReadmes(write);
   check("refusals", nodeTest("tests/terraform/refusals.test.ts"));
+  check("readers", nodeTest("tests/terraform/readers.test.ts"));
   check("identities", succeeds("cargo", ["test", "--quiet", "--test", "identities", "--", "--ignored"]));
   await checkWithProviders();
 }
@@ -68,7 +69,7 @@ async function checkWithProviders(): Promise<void> {
   } catch (error) {
     if (error instanceof ProvidersOutOfReach) {
       return leaveOut(
-        `the providers cannot be had (${error.message}), so only fmt, READMEs, refusals and identities.yaml are tested`,
+        `the providers cannot be had (${error.message}), so only fmt, READMEs, refusals and how identities.yaml is read are tested`,
       );
     }
     throw error;

@@ -519,7 +519,7 @@ fn check_parts(url: &Spanned<String>, parts: &[&str]) -> Result<(), MapError> {
         return fail(url, format!("URL {text:?}: expected {path}, which is both: a slash at the end changes nothing"));
     }
     let is_dots = |part: &&str| matches!(*part, "." | "..");
-    if others.iter().any(|part| part.is_empty() || is_dots(&part)) || (is_dots(last) && !text.ends_with('*')) {
+    if others.iter().any(|part| part.is_empty() || is_dots(part)) || (is_dots(last) && !text.ends_with('*')) {
         let why = "the gateway refuses a path with empty, \".\" and \"..\" segments";
         return fail(url, never(&format!("URL {text:?}: {why}")));
     }

@@ -81,10 +81,9 @@ impl Place {
             Some(Level { is_map: false, field }) => field.clone(),
             None => None,
         };
-        match event {
-            Event::SequenceStart(..) => self.0.push(Level { is_map: false, field: field.clone() }),
-            Event::MappingStart(..) => self.0.push(Level { is_map: true, field: None }),
-            _ => {}
+        let is_map = matches!(event, Event::MappingStart(..));
+        if is_map || matches!(event, Event::SequenceStart(..)) {
+            self.0.push(Level { is_map, field: field.clone().filter(|_| !is_map) });
         }
         field
     }
@@ -151,25 +150,29 @@ fn quote_it(value: &str) -> String {
 /// What the reader of the types says of a file, with what to do.
 pub(super) fn in_words(error: &serde_saphyr::Error, yaml: &str) -> String {
     use serde_saphyr::Error::{DuplicateMappingKey, QuotingRequired, Unexpected};
-    let of_field = |expected: &str| match field_at(yaml, error.location()) {
+    if let QuotingRequired { value, .. } = error {
+        return quote_it(value);
+    }
+    if let DuplicateMappingKey { key: Some(key), .. } = error {
+        return format!("a duplicate: {key} stands here already, expected it once");
+    }
+    let Unexpected { expected, location } = error else {
+        return error.to_string();
+    };
+    let expected = match *expected {
+        "sequence start" => "a list, such as [a, b]",
+        "mapping start" => "fields with their values, such as {field: value}",
+        "string scalar" => "one text",
+        other => other,
+    };
+    match field_at(yaml, *location) {
         Some(field) => format!("{field}: expected {expected}"),
         None => format!("expected {expected}"),
-    };
-    match error {
-        QuotingRequired { value, .. } => quote_it(value),
-        DuplicateMappingKey { key: Some(key), .. } => {
-            format!("a duplicate: {key} stands here already, expected it once")
-        }
-        Unexpected { expected: "sequence start", .. } => of_field("a list, such as [a, b]"),
-        Unexpected { expected: "mapping start", .. } => of_field("fields with their values, such as {field: value}"),
-        Unexpected { expected: "string scalar", .. } => of_field("one text"),
-        other => other.to_string(),
     }
 }
 
 /// The field whose value stands there, or is a list in which it stands.
-fn field_at(yaml: &str, location: Option<Location>) -> Option<String> {
-    let location = location?;
+fn field_at(yaml: &str, location: Location) -> Option<String> {
     let is_there = |span: &Span| {
         let at = |number: usize| u64::try_from(number).unwrap_or_default();
         at(span.start.line()) == location.line() && at(span.start.col()) + 1 == location.column()

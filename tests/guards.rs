@@ -42,7 +42,7 @@ fn check(guards: &str, user: &str, method: &str, target: &str) -> Result<(), Err
 }
 
 #[test]
-fn case_178_what_a_node_serves_of_pods_is_not_to_be_had_through_the_node_by_whom_a_guard_denies_or_records_it() {
+fn case_178_what_a_node_serves_of_pods_is_refused_through_the_node_to_whom_a_guard_denies_or_records_it() {
     for fields in [
         "record: true",
         "record: input, max_session: 1m, streams: {namespaces: [prod-*], names: [web]}",

@@ -135,7 +135,7 @@ run "case_131_181_what_a_guard_for_everybody_takes_away_the_cluster_takes_away_t
   variables {
     guards = [
       { name = "no-secrets", deny = [{ resources = ["secrets"], verbs = ["get", "list", "watch"] }] },
-      { name = "no-exec", deny = [{ resources = ["pods/exec"], verbs = ["create"] }, { non_resource_urls = ["/metrics*"], verbs = ["get"] }] },
+      { name = "no-pod-templates", deny = [{ resources = ["podtemplates"], verbs = ["create"] }, { non_resource_urls = ["/metrics*"], verbs = ["get"] }] },
     ]
     custom_resources = { "cert-manager.io" = ["certificates"] }
   }
@@ -154,10 +154,10 @@ run "case_131_181_what_a_guard_for_everybody_takes_away_the_cluster_takes_away_t
   }
   assert {
     condition = !anytrue([
-      for rule in kubernetes_cluster_role_v1.actions[0].rule : try(contains(rule.resources, "pods/exec"), false) &&
-      length(setintersection(rule.verbs, ["impersonate-on:user-info:get", "impersonate-on:user-info:create"])) > 0
+      for rule in kubernetes_cluster_role_v1.actions[0].rule : try(contains(rule.resources, "podtemplates"), false) &&
+      contains(rule.verbs, "impersonate-on:user-info:create")
     ])
-    error_message = "exec by GET or by POST"
+    error_message = "pod templates"
   }
   assert {
     condition = toset(flatten([
@@ -172,6 +172,45 @@ run "case_131_181_what_a_guard_for_everybody_takes_away_the_cluster_takes_away_t
       try(contains(rule.non_resource_urls, "/metrics") || contains(rule.non_resource_urls, "*"), false) && contains(rule.verbs, "impersonate-on:user-info:get")
     ])
     error_message = "metrics"
+  }
+}
+
+run "case_131_181_what_a_node_serves_of_pods_is_not_to_be_had_through_the_node" {
+  module {
+    source = "./modules/k8s"
+  }
+
+  variables {
+    guards = [
+      { name = "no-exec", deny = [{ resources = ["pods/exec"], verbs = ["create"] }] },
+      { name = "not-in-production", deny = [{ resources = ["pods/attach"], namespaces = ["prod"] }] },
+    ]
+    custom_resources = { "cert-manager.io" = ["certificates"] }
+  }
+
+  assert {
+    condition = !anytrue([
+      for rule in kubernetes_cluster_role_v1.actions[0].rule :
+      try(contains(rule.resources, "nodes/proxy") || contains(rule.resources, "*"), false)
+    ])
+    error_message = "nodes/proxy"
+  }
+  assert {
+    condition = !anytrue([
+      for rule in kubernetes_cluster_role_v1.actions[0].rule : try(contains(rule.resources, "pods/exec"), false) &&
+      length(setintersection(rule.verbs, ["impersonate-on:user-info:get", "impersonate-on:user-info:create"])) > 0
+    ])
+    error_message = "exec by GET or by POST"
+  }
+  assert {
+    condition = alltrue([
+      for resource in ["nodes", "pods/attach", "certificates"] : toset(flatten([
+        for rule in kubernetes_cluster_role_v1.actions[0].rule : rule.verbs if try(contains(rule.resources, resource), false)
+        ])) == toset([
+        for verb in ["get", "list", "watch", "create", "update", "patch", "delete", "deletecollection"] : "impersonate-on:user-info:${verb}"
+      ])
+    ])
+    error_message = "what no guard can be said to deny keeps every verb"
   }
 }
 
@@ -218,7 +257,7 @@ run "what_is_taken_from_get_or_where_there_is_no_stream_shuts_none" {
   variables {
     guards = [{
       name = "two"
-      deny = [{ resources = ["pods*"], verbs = ["watch"] }, { api_groups = ["batch"], resources = ["*"], verbs = ["create"] }]
+      deny = [{ resources = ["services*"], verbs = ["watch"] }, { api_groups = ["batch"], resources = ["*"], verbs = ["create"] }]
     }]
   }
 
@@ -242,7 +281,8 @@ run "get_of_a_stream_goes_with_create_alone" {
   assert {
     condition = toset([
       for resource in ["pods", "pods/log", "pods/exec", "pods/attach"] : resource if anytrue([
-        for rule in kubernetes_cluster_role_v1.actions[0].rule : try(contains(rule.resources, resource), false)
+        for rule in kubernetes_cluster_role_v1.actions[0].rule :
+        try(contains(rule.resources, resource), false) && contains(rule.verbs, "impersonate-on:user-info:get")
       ])
     ]) == toset(["pods/exec", "pods/attach"])
     error_message = "to the gateway exec is create, so it lets exec pass"

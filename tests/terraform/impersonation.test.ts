@@ -6,37 +6,18 @@ import assert from "node:assert/strict";
 import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
-import { actionRules, type Guard, type Impersonation, identityRules, type Rule } from "../../deploy/impersonation.ts";
+import { actionRules, type Guard, type Impersonation, identityRules } from "../../deploy/impersonation.ts";
 import { type ApiResources, apiResources, apiResourcesFile } from "../../dev/api-resources.ts";
 import { type Cluster, startCluster } from "../../dev/cluster.ts";
 import { openWorkspace, terraform, type Workspace } from "../../dev/terraform-workspace.ts";
 import { ADMIN, denied, identities, policies, Stolen } from "../e2e/cluster/stolen.ts";
 import { until } from "../e2e/cluster/until.ts";
 import { type Cloudflare, startCloudflare } from "./cloudflare.ts";
+import { compared, custom, expanded, grants } from "./compared.ts";
 import { kubectl, removeReadyMadeAccount } from "./controllers.ts";
 
 const accountId = "0123456789abcdef0123456789abcdef";
 const namespace = "kube-access";
-const streams = ["virtualmachineinstances/portforward", "virtualmachineinstances/vnc"];
-const custom = { "cert-manager.io": ["certificates", "certificates/status"], "subresources.kubevirt.io": streams };
-
-/** Names that no entry has, and that are given for a time. */
-const grants = { users: ["released"], groups: ["on-call-for-a-time"] };
-
-const compared: Record<string, Guard[]> = {
-  ...policies,
-  "a stream of a custom resource": [{ name: "g", deny: [{ resources: streams.slice(0, 1), verbs: ["create"] }] }],
-  "streams by their kind": [{ name: "g", deny: [{ resources: ["*/port*"], verbs: ["create", "list"] }] }],
-  "creating where there are no streams": [
-    { name: "g", deny: [{ api_groups: ["batch"], resources: ["*"], verbs: ["create"] }] },
-  ],
-  "sessions, which take no right away": [
-    { name: "g", record: true, max_session: "4h" },
-    { name: "h", max_session: "90m", deny: [{ resources: ["secrets"], verbs: ["get"] }] },
-  ],
-  "reading pods": [{ name: "g", deny: [{ resources: ["pods*"], verbs: ["get"] }, { non_resource_urls: ["/logs*"] }] }],
-};
-
 let workspace: Workspace;
 let cloudflare: Cloudflare;
 let cluster: Cluster;
@@ -163,19 +144,6 @@ async function made(role: string): Promise<string[]> {
   return expanded(
     JSON.parse(await kubectl(cluster, ["get", "clusterrole", `kube-access-${role}`, "-o", "json"])).rules,
   );
-}
-
-/** Each right by itself, in order. */
-function expanded(rules: Rule[]): string[] {
-  const rights = rules.flatMap(({ apiGroups = [""], resources = [], nonResourceURLs = [], resourceNames, verbs }) =>
-    verbs.flatMap((verb) => [
-      ...nonResourceURLs.map((url) => `${verb} ${url}`),
-      ...apiGroups.flatMap((group) =>
-        resources.flatMap((resource) => (resourceNames ?? [""]).map((name) => `${verb} ${group} ${resource} ${name}`)),
-      ),
-    ]),
-  );
-  return [...new Set(rights)].sort();
 }
 
 /** The service account that Terraform made, in a thief's hands. */

@@ -21,7 +21,7 @@ export const policies: Record<string, Guard[]> = {
       name: "place",
       deny: [
         { resources: ["secrets"], namespaces: ["prod"] },
-        { resources: ["pods"], names: ["web"] },
+        { resources: ["pods/exec"], names: ["web"], namespaces: ["prod"] },
       ],
     },
   ],
@@ -55,6 +55,16 @@ const UPGRADE = {
 };
 const EXEC = "/api/v1/namespaces/default/pods/shell/exec?command=true&stdout=true";
 
+/** The kubelet's own, through which every pod of the node is reached. */
+const NODES: [path: string, options: Options][] = [
+  ["/api/v1/nodes/local/proxy/exec/default/shell/shell?command=true&output=1", { headers: UPGRADE }],
+  ["/api/v1/nodes/local/proxy/exec/default/shell/shell?command=true&output=1", {}],
+  ["/api/v1/nodes/local/proxy/run/default/shell/shell?cmd=true", { method: "POST" }],
+  ["/api/v1/nodes/local/proxy/containerLogs/default/web/web", {}],
+  ["/api/v1/nodes/local/proxy/pods", {}],
+  ["/api/v1/nodes/local/proxy/pods", { method: "PUT" }],
+];
+
 export const denied: Record<string, [path: string, options: Options][]> = {
   "no secrets": [
     ["/api/v1/secrets", {}],
@@ -64,11 +74,14 @@ export const denied: Record<string, [path: string, options: Options][]> = {
     ["/api/v1/watch/secrets?timeoutSeconds=1", {}],
     ["/api/v1/secrets?fieldSelector=metadata.name%3Dx", {}],
   ],
+  "guards that RBAC cannot say": NODES,
   "no exec, no metrics": [
     [EXEC, {}],
     [EXEC, { headers: UPGRADE }],
     [EXEC, { method: "POST" }],
+    ...NODES,
     ["/metrics", {}],
+    ["/metrics/", {}],
     ["/debug/pprof/", {}],
   ],
   "read-only": [
@@ -76,7 +89,7 @@ export const denied: Record<string, [path: string, options: Options][]> = {
     ["/api/v1/namespaces/default/pods/shell/attach?stdout=true", { headers: UPGRADE }],
     ["/api/v1/namespaces/default/pods/web/portforward?ports=8080", { headers: UPGRADE }],
     ["/api/v1/namespaces/default/services/web/proxy/", {}],
-    ["/api/v1/nodes/local/proxy/pods", {}],
+    ...NODES,
     ["/api/v1/namespaces/default/pods/web", { method: "DELETE" }],
     ["/api/v1/namespaces/default/pods", { method: "DELETE" }],
     ["/api/v1/namespaces/default/configmaps", { method: "POST", body: "{}" }],
@@ -88,6 +101,11 @@ export const denied: Record<string, [path: string, options: Options][]> = {
 };
 
 const allowed: Record<string, [path: string, options: Options][]> = {
+  "guards that RBAC cannot say": [
+    ["/api/v1/namespaces/prod/secrets", {}],
+    ["/api/v1/nodes/local", {}],
+    ["/api/v1/namespaces/default/pods/web/log?tailLines=1", {}],
+  ],
   "no secrets": [
     ["/api/v1/pods", {}],
     ["/apis/apps/v1/deployments?watch=1&timeoutSeconds=1", {}],
