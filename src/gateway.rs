@@ -374,24 +374,22 @@ fn ask_store(
     Ok(stored)
 }
 
-/// The groups of a caller at the identity provider that the map names, as they were since then, and until when that is known; or who
-/// has to be asked about.
-/// Nobody is, where the map names none, and no service token.
+/// The groups of a caller at the identity provider that the map names, as they were since then, and until when that is believed; or who
+/// has to be asked about. Nobody is, where the map names none, and no service token.
 fn ask_membership(
     map: &IdentityMap<'_>,
     claims: &Claims,
     memberships: &Memberships,
     since: u64,
     now: u64,
-) -> Result<(Rc<Membership>, u64), Person> {
+) -> Result<membership::Known, Person> {
     let person = if map.idp_groups.is_empty() { None } else { Person::of(claims) };
     let Some(person) = person else {
         return Ok((Rc::default(), u64::MAX));
     };
-    match Membership::of_token(claims, map) {
-        Some(membership) => Ok((Rc::new(membership), u64::MAX)),
-        None => memberships.recall(&person, since, now).ok_or(person),
-    }
+    let told = [Membership::of_token(claims, map, since, now), memberships.recall(&person, since, now)];
+    // What was learnt last counts.
+    told.into_iter().flatten().max_by_key(|(_, until)| *until).ok_or(person)
 }
 
 fn failed(message: &str, detail: &str) -> Record {

@@ -82,6 +82,7 @@ pub struct Signed<'a>(Untrusted<'a>);
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Claims {
     subject: Subject,
+    issued: u64,
     expires: u64,
     nonce: String,
     custom: Option<String>,
@@ -206,7 +207,9 @@ impl Claims {
         if nonce.len() > 256 {
             return Err(Reason::MalformedClaims);
         }
+        let issued = payload.get::<Option<u64>>("iat").map_err(malformed)?.flatten();
         Ok(Self {
+            issued: issued.unwrap_or_default(),
             subject: subject(text("sub")?, &text("email")?, text("common_name")?)?,
             expires: payload.need("exp").map_err(malformed)?,
             nonce,
@@ -240,6 +243,12 @@ impl Claims {
     #[must_use]
     pub fn custom(&self) -> Option<&str> {
         self.custom.as_deref()
+    }
+
+    /// `iat`, in seconds since the Unix epoch; 0 where the token does not tell it.
+    #[must_use]
+    pub fn issued(&self) -> u64 {
+        self.issued
     }
 
     /// `exp`, in seconds since the Unix epoch: the first second in which the token is no longer valid.

@@ -45,6 +45,8 @@ struct World {
     identity: Option<String>,
     reviews: Box<Reviewer>,
     asked: Vec<String>,
+    /// Whether it is asked for somebody who stays, as if nobody were known.
+    is_afresh: bool,
 }
 
 impl World {
@@ -55,6 +57,7 @@ impl World {
             identity: Some(identity(&json!([]))),
             reviews: Box::new(|_| Some(r#"{"status":{"allowed":true}}"#.into())),
             asked: Vec::new(),
+            is_afresh: false,
         }
     }
 
@@ -74,7 +77,8 @@ impl World {
             (NOW + after) * 1000
         );
         let request = Request::read(&text);
-        let Self { gateway, stored, identity, reviews, asked } = self;
+        let mut journey = if self.is_afresh { Journey::afresh() } else { Journey::default() };
+        let Self { gateway, stored, identity, reviews, asked, .. } = self;
         let mut answer = |gateway: &mut Gateway<'static>, question: Question| {
             asked.push(format!("{question:?}").split([' ', '(']).next().unwrap().to_owned());
             match question {
@@ -93,7 +97,7 @@ impl World {
                 question => team::answer(gateway, question, &jwks(&[Signer::team().jwk("team-1")])),
             }
         };
-        let plan = walk(gateway, &request, &mut Journey::default(), &mut answer)?;
+        let plan = walk(gateway, &request, &mut journey, &mut answer)?;
         assert_events_agree(&request, &plan);
         Ok(plan.caller.lines().lines().map(str::to_owned).collect())
     }
@@ -169,6 +173,40 @@ fn case_179_groups_are_asked_for_once_in_five_minutes_whatever_token_comes() {
     let asked = world.asked.len();
     world.ask(&json!({"identity_nonce": "another login", "exp": NOW + 9_000}), PODS, &[], 600).unwrap();
     assert_eq!(world.asked[asked..].last().unwrap(), "Membership");
+}
+
+#[test]
+fn case_179_groups_that_the_token_tells_are_asked_for_when_it_is_five_minutes_old() {
+    let mut world = World::new(false);
+    let claims = json!({"custom": {"groups": ["g-1"]}, "iat": NOW - 100, "exp": NOW + 9_000});
+    for (after, is_on_call, times) in [(0, true, 0), (199, true, 0), (200, false, 1), (499, false, 1), (500, false, 2)]
+    {
+        let lines = world.ask(&claims, PODS, &[], after).unwrap();
+        assert_eq!(groups(&lines).contains(&"on-call"), is_on_call, "after {after} s");
+        assert_eq!(world.asked.iter().filter(|question| *question == "Membership").count(), times, "after {after} s");
+    }
+    world.identity = Some(identity(&json!(["g-1"])));
+    let prod = world.ask(&claims, "GET /api/v1/namespaces/prod/pods", &[], 800).unwrap_err();
+    assert!(prod.to_string().contains("no-prod"), "whoever came into a group meanwhile is under its guards: {prod}");
+    world.identity = None;
+    assert_eq!(world.ask(&claims, PODS, &[], 1100).unwrap_err().status(), 503, "what was told is no longer known");
+    let ageless = json!({"custom": {"groups": ["g-1"]}, "iat": null, "exp": NOW + 9_000});
+    assert_eq!(world.ask(&ageless, PODS, &[], 1100).unwrap_err().status(), 503, "nobody knows how old it is");
+}
+
+#[test]
+fn case_123_179_whoever_stays_is_asked_about_every_few_seconds_whatever_their_token_tells() {
+    let mut world = World::new(false);
+    let claims = json!({"custom": {"groups": ["g-1"]}, "exp": NOW + 9_000});
+    let mut is_on_call = |is_afresh, after| {
+        world.is_afresh = is_afresh;
+        groups(&world.ask(&claims, PODS, &[], after).unwrap()).contains(&"on-call")
+    };
+    assert!(is_on_call(false, 0) && is_on_call(true, 15), "the token is young enough");
+    assert!(!is_on_call(true, 16), "the provider has put them out of the group");
+    assert!(!is_on_call(false, 17), "what was learnt last counts, also for what comes new");
+    assert!(!is_on_call(true, 31));
+    assert_eq!(world.asked.iter().filter(|question| *question == "Membership").count(), 1);
 }
 
 #[test]
@@ -250,6 +288,7 @@ fn case_100_guards_hold_for_what_the_policy_makes_of_the_caller() {
         assert!(refusal.to_string().starts_with("the guard \"agents-read-only\""), "{refusal}");
     }
     assert!(world.of_alice("GET /api/v1/namespaces/prod/pods", &[]).is_ok());
+    let mut world = World::new(false);
     let on_call = json!({"custom": {"groups": ["g-1"]}});
     assert_eq!(world.ask(&on_call, "GET /api/v1/namespaces/prod/pods", &[], 0).unwrap_err().status(), 403);
 }

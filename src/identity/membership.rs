@@ -1,8 +1,9 @@
 //! What groups a person is in at the identity provider, as far as the map names them: from the token, or from Access.
 //!
 //! The token has them where Access is told to put the claim `groups` into it, and leaves the claim out without a word where it would
-//! be too long. Access's `get-identity` tells them whole (Cloudflare One, "Application token"). What neither tells is unknown, and
-//! never "none": a guard may hang on a group. No name of the provider's reaches the cluster.
+//! be too long. Access's `get-identity` tells them whole (Cloudflare One, "Application token"). Each is believed for as long, the token
+//! from when it was issued. What neither tells is unknown, and never "none": a guard may hang on a group. No name of the provider's
+//! reaches the cluster.
 
 use std::rc::Rc;
 
@@ -18,7 +19,7 @@ pub const MAX_BYTES: usize = 512 * 1024;
 /// How long Access may take to tell it, in milliseconds.
 pub const MILLISECONDS: u32 = 5_000;
 
-/// How long what it told is believed, in seconds.
+/// How long what was told is believed, in seconds.
 pub const SECONDS: u64 = 300;
 
 /// The most people that are remembered, each with the few groups that the map names. A list is looked through, but seldom: who is
@@ -64,17 +65,22 @@ pub enum Error {
     LoginMethod,
 }
 
-/// Who is remembered.
+/// What is known of a person, and until when it is believed.
+pub type Known = (Rc<Membership>, u64);
+
+/// Who is remembered, and when it was learnt.
 #[derive(Debug, Default)]
 pub struct Memberships(Vec<(Person, Rc<Membership>, u64)>);
 
 impl Membership {
-    /// What the token tells. Nothing, where it does not tell it, or not from where: then Access has to be asked.
+    /// What the token tells, if it was issued since then. Nothing, where it does not tell it, or not from where: then Access has to be
+    /// asked.
     #[must_use]
-    pub fn of_token(claims: &Claims, map: &IdentityMap<'_>) -> Option<Self> {
+    pub fn of_token(claims: &Claims, map: &IdentityMap<'_>, since: u64, now: u64) -> Option<Known> {
+        let until = believed_until(claims.issued(), since, now)?;
         let custom = Object::read(claims.custom()?).ok()?;
         let groups = groups(custom.raw("groups").ok()??).ok()?;
-        (!asks_from_where(&groups, map)).then(|| Self::named(groups, String::new(), map))
+        (!asks_from_where(&groups, map)).then(|| (Rc::new(Self::named(groups, String::new(), map)), until))
     }
 
     /// Reads what `get-identity` answered for this person.
@@ -120,22 +126,27 @@ impl Person {
 }
 
 impl Memberships {
-    /// What is known of a person, if it was learnt since then, and until when. Times are in seconds since the Unix epoch.
+    /// What Access told of a person, if it was learnt since then. Times are in seconds since the Unix epoch.
     #[must_use]
-    pub fn recall(&self, person: &Person, since: u64, now: u64) -> Option<(Rc<Membership>, u64)> {
-        let found =
-            self.0.iter().find(|(known, _, until)| known == person && *until > now && *until >= since + SECONDS);
-        found.map(|(_, membership, until)| (Rc::clone(membership), *until))
+    pub fn recall(&self, person: &Person, since: u64, now: u64) -> Option<Known> {
+        let (_, membership, learnt) = self.0.iter().find(|(known, ..)| known == person)?;
+        Some((Rc::clone(membership), believed_until(*learnt, since, now)?))
     }
 
     /// Remembers what Access told.
     pub fn remember(&mut self, person: Person, membership: Membership, now: u64) {
-        self.0.retain(|(known, _, until)| *known != person && *until > now);
+        self.0.retain(|(known, _, learnt)| *known != person && believed_until(*learnt, 0, now).is_some());
         if self.0.len() >= MAX_PEOPLE {
             self.0.clear();
         }
-        self.0.push((person, Rc::new(membership), now + SECONDS));
+        self.0.push((person, Rc::new(membership), now));
     }
+}
+
+/// Until when what was learnt at a time is believed, if it is now, and was learnt since another.
+fn believed_until(learnt: u64, since: u64, now: u64) -> Option<u64> {
+    let until = learnt.saturating_add(SECONDS);
+    (learnt >= since && now < until).then_some(until)
 }
 
 /// Whether one of these groups counts from some login method only.
@@ -177,7 +188,8 @@ mod tests {
 
     fn of_token(custom: &Value) -> Option<Membership> {
         let claims = json!({"email": "alice@example.com", "sub": "id-1", "custom": custom});
-        Membership::of_token(&tests_support::claims(&config(), &claims), &MAP)
+        let claims = tests_support::claims(&config(), &claims);
+        Membership::of_token(&claims, &MAP, 0, 0).map(|(membership, _)| Membership::clone(&membership))
     }
 
     #[test]
@@ -263,6 +275,21 @@ mod tests {
             assert_eq!(read(&json!({"groups": ["g-2"], "idp": idp})), Err(Error::LoginMethod), "{idp}");
             assert!(read(&json!({"groups": ["g-1"], "idp": idp})).unwrap().has("g-1", ""), "{idp}");
         }
+    }
+
+    #[test]
+    fn case_179_a_token_is_believed_for_five_minutes_from_its_issue() {
+        let of = |iat: Value| {
+            let about = json!({"email": "alice@example.com", "sub": "id-1", "iat": iat, "custom": {"groups": ["g-1"]}});
+            tests_support::claims(&config(), &about)
+        };
+        let until =
+            |claims: &Claims, since, now| Membership::of_token(claims, &MAP, since, now).map(|(_, until)| until);
+        let issued = of(json!(1000));
+        assert_eq!((until(&issued, 0, 1299), until(&issued, 0, 1300)), (Some(1300), None));
+        assert_eq!((until(&issued, 1000, 1015), until(&issued, 1001, 1016)), (Some(1300), None));
+        assert_eq!(until(&of(json!(null)), 0, 1000), None, "nobody knows how old it is");
+        assert_eq!(until(&of(json!(u64::MAX)), 0, 1000), Some(u64::MAX));
     }
 
     #[test]

@@ -89,7 +89,6 @@ impl Asker {
             if self.is_person() {
                 claims.insert("email".into(), self.name.as_str().into());
                 claims.insert("sub".into(), self.subject.as_str().into());
-                claims.insert("custom".into(), json!({"groups": self.groups}));
             } else {
                 claims.insert("common_name".into(), self.name.as_str().into());
             }

@@ -74,10 +74,16 @@ function answerWith(
   return { server: () => server, request: () => request };
 }
 
-async function stream(as: string, target: string, protocol = V5, lines: string[] = []): Promise<Stream> {
+async function stream(
+  as: string,
+  target: string,
+  protocol = V5,
+  lines: string[] = [],
+  token?: string,
+): Promise<Stream> {
   const before = new Set((await list(as)).map(({ id }) => id));
   const upstream = answerWith(protocol);
-  const wire = await stage.open({ as, target, lines: [...offer(protocol), ...lines] });
+  const wire = await stage.open({ as, target, lines: [...offer(protocol), ...lines], ...(token && { token }) });
   const answer = await readAnswer(wire);
   assert.equal(answer.status, 101, answer.text);
   assert.deepEqual(answer.values("sec-websocket-protocol"), [protocol]);
@@ -374,6 +380,17 @@ test("case 123, 180: it ends when its caller is denied, loses a group, or their 
     const { manifest } = await ended(exec.id, "bob");
     assert.equal(manifest.by, "policy");
   }
+});
+
+test("case 123, 179: it ends when its caller leaves a group of the provider, whatever their token tells", async () => {
+  // Old enough to be asked about at once, and young enough to be believed of whoever enters.
+  const iat = Math.floor(stage.now() / 1000) - 30;
+  // A login of its own, of which nobody has asked yet.
+  const claims = { iat, identity_nonce: "another", custom: { groups: ["g-helpers"] } };
+  const token = await stage.token("carol", { claims });
+  const exec = await stream("carol", PIPE, V5, [], token);
+  await stage.hurry(20);
+  assert.match((await heard(exec)).messages.join(), /you are no longer in the group developers, with which you/);
 });
 
 test("it ends on its owner's word, and on that of whom RBAC lets", async () => {

@@ -67,6 +67,8 @@ export interface Stage {
   open(call?: Call): Promise<Wire>;
   /** Puts the Worker's clock forward; needs `hasClock`. */
   advance(seconds: number): Promise<void>;
+  /** What the Worker's clock shows, in milliseconds since the Unix epoch. */
+  now(): number;
   /** Lets the Worker's timers run so many times as fast; needs `hasClock`. */
   hurry(times: number): Promise<void>;
   /** Lets writes to the bucket of recordings fail, or no longer; needs `hasClock`. */
@@ -149,6 +151,7 @@ export async function startStage(options: StageOptions = {}): Promise<Stage> {
     }
     return wire;
   };
+  let forward = 0;
   const tellClock = async (line: string) => {
     assert.ok(clock, "the stage has a clock");
     const wire = await open({ target: "/.kube-access/healthz", lines: [`X-Clock-${line}`], as: null });
@@ -169,7 +172,11 @@ export async function startStage(options: StageOptions = {}): Promise<Stage> {
         wire.socket.destroy();
       }
     },
-    advance: (seconds) => tellClock(`Forward: ${seconds}`),
+    advance: (seconds) => {
+      forward += seconds;
+      return tellClock(`Forward: ${seconds}`);
+    },
+    now: () => Date.now() + forward * 1000,
     hurry: (times) => tellClock(`Pace: ${times}`),
     breakRecordings: (isBroken) => tellClock(`Recordings: ${isBroken ? "broken" : "whole"}`),
     breakIdentities: (isBroken) => tellClock(`Identities: ${isBroken ? "broken" : "whole"}`),
