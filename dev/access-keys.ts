@@ -13,6 +13,8 @@ export interface Person {
   email: string;
   /** The groups at the identity provider, as that tells them: IDs, or objects. Left out: the provider tells none. */
   groups?: unknown[];
+  /** Where get-identity tells them, if not in its own `groups`. */
+  groupsIn?: "oidc_fields" | "saml_attributes";
   /** Whether Access was told to put them into its tokens too, which it does as long as they are short. */
   groupsInToken?: boolean;
 }
@@ -103,9 +105,10 @@ export class AccessKeys {
       if (payload) {
         const { email, sub } = payload;
         const session = [...this.#sessions.values()].find((known) => known.sub === sub);
-        const groups = session?.person.groups;
-        const idp = { id: LOGIN_METHOD, type: "oidc" };
-        return { email, name: email, user_uuid: sub, idp, geo: { country: "DE" }, ...(groups && { groups }) };
+        const { groups, groupsIn } = session?.person ?? {};
+        const idp = { id: LOGIN_METHOD, type: groupsIn === "saml_attributes" ? "saml" : "oidc" };
+        const told = groups && (groupsIn ? { [groupsIn]: { groups } } : { groups });
+        return { email, name: email, user_uuid: sub, idp, geo: { country: "DE" }, ...told };
       }
     }
     return undefined;

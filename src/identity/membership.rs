@@ -93,9 +93,7 @@ impl Membership {
         if email.to_ascii_lowercase() != person.email {
             return Err(Error::Another);
         }
-        // Whoever is in no group has no member "groups", or null: other members without a value are there as zero values too.
-        let list = answer.raw("groups").map_err(|_| Error::Groups)?.filter(|list| *list != "null");
-        let groups = groups(list.unwrap_or("[]")).map_err(|_| Error::Groups)?;
+        let groups = groups_of(&answer).map_err(|Malformed| Error::Groups)?;
         let idp = answer.need::<Object<'_>>("idp").and_then(|idp| idp.need::<String>("id")).unwrap_or_default();
         if idp.is_empty() && asks_from_where(&groups, map) {
             return Err(Error::LoginMethod);
@@ -154,6 +152,26 @@ fn asks_from_where(groups: &[String], map: &IdentityMap<'_>) -> bool {
     groups.iter().any(|group| map.names_group(group).1)
 }
 
+/// The groups of an identity: its own, or those that the provider told beside it. Whoever is in none has no such member, or null: other
+/// members without a value are there as zero values too.
+fn groups_of(identity: &Object<'_>) -> Result<Vec<String>, Malformed> {
+    if let Some(own) = set(identity, "groups")? {
+        return groups(own);
+    }
+    for kept in ["oidc_fields", "saml_attributes"] {
+        let beside = set(identity, kept)?.map(Object::read).transpose()?;
+        if let Some(list) = beside.map_or(Ok(None), |beside| set(&beside, "groups"))? {
+            return groups(list);
+        }
+    }
+    Ok(Vec::new())
+}
+
+/// The JSON of a member that is there, and not null.
+fn set<'a>(object: &Object<'a>, name: &str) -> Result<Option<&'a str>, Malformed> {
+    Ok(object.raw(name)?.filter(|value| *value != "null"))
+}
+
 /// A list of groups, each the text of its ID or an object that has it.
 fn groups(list: &str) -> Result<Vec<String>, Malformed> {
     let id = |item| json::value(item).or_else(|_| Object::read(item)?.need("id"));
@@ -210,6 +228,35 @@ mod tests {
             [json!({}), json!({"groups": null}), json!({"groups": []}), json!({"groups": ["G-1", " g-1", "g-1 ", "g"]})]
         {
             assert_eq!(read(&none).unwrap().groups, [""; 0], "{none}");
+        }
+    }
+
+    #[test]
+    fn case_179_groups_may_stand_among_the_claims_or_attributes_of_the_provider() {
+        let none =
+            [json!({}), json!({"groups": null}), json!({"oidc_fields": null, "saml_attributes": {"groups": null}})];
+        for (told, beside) in none.into_iter().zip(["oidc_fields", "saml_attributes", "oidc_fields"]) {
+            let told_with = |groups: &Value| {
+                let mut told = told.clone();
+                told[beside] = json!({"groups": groups, "department": "x"});
+                read(&told)
+            };
+            for groups in [json!(["g-1", "other"]), json!([{"id": "g-1"}])] {
+                assert_eq!(told_with(&groups).unwrap().groups, ["g-1"], "{told} {beside} {groups}");
+            }
+            for groups in [json!("g-1"), json!([1]), json!({"id": "g-1"}), json!([{"name": "g-1"}])] {
+                assert_eq!(told_with(&groups), Err(Error::Groups), "{told} {beside} {groups}");
+            }
+            assert_eq!(told_with(&json!(null)).unwrap().groups, [""; 0]);
+        }
+        let all = json!({"oidc_fields": {"groups": ["g-1"]}, "saml_attributes": {"groups": ["g-2"]}, "groups": []});
+        assert_eq!(read(&all).unwrap().groups, [""; 0], "the identity's own come first, and are all");
+        let two = json!({"oidc_fields": {"groups": ["g-1"]}, "saml_attributes": {"groups": ["g-2"]}});
+        assert_eq!(read(&two).unwrap().groups, ["g-1"]);
+        let three = json!({"oidc_fields": {"department": "x"}, "saml_attributes": {"groups": ["g-2"]}});
+        assert_eq!(read(&three).unwrap().groups, ["g-2"]);
+        for beside in [json!([]), json!("x"), json!(7)] {
+            assert_eq!(read(&json!({"oidc_fields": beside})), Err(Error::Groups), "{beside}");
         }
     }
 

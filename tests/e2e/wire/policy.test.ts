@@ -86,6 +86,16 @@ test("case 179: groups come from get-identity, as objects and as texts, and none
   }
 });
 
+test("case 179: groups that get-identity tells among the provider's own claims or attributes count as well", async () => {
+  for (const groupsIn of ["oidc_fields", "saml_attributes"] as const) {
+    stage.upstream.reset();
+    assert.equal((await callAs(somebody({ groups: ["g-on-call"], groupsIn }))).status, 200);
+    assert.deepEqual(groupsSent(), ["on-call"]);
+    stage.upstream.reset();
+    assertStopped(stage, await callAs(somebody({ groups: [7], groupsIn })), 503, /cannot be told right now/);
+  }
+});
+
 test("case 179: a claim of the token saves the question, and one that Access left out for its length does not", async () => {
   const inToken = somebody({ groups: ["g-on-call"], groupsInToken: true });
   assert.equal(await asked(() => callAs(inToken)), 0);
