@@ -8,7 +8,7 @@ use serde_saphyr::Spanned;
 use super::{MapError, cell, check_form, check_name, fail, moment, name, yaml};
 
 /// The placeholder for the caller's own address in `user`.
-const EMAIL_PLACEHOLDER: &str = "{email}";
+const EMAIL_PLACEHOLDER: &str = name::EMAIL_PLACEHOLDER;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -159,14 +159,8 @@ fn row(entry: &Entry, at: &Spanned<String>) -> Result<String, MapError> {
 }
 
 fn checked_user<'a>(user: &'a Spanned<String>, entry: &Entry) -> Result<&'a str, MapError> {
-    let placeholders = user.value.matches(EMAIL_PLACEHOLDER).count();
-    if placeholders > 0 && entry.service_token.is_some() {
-        return fail(user, "a service token has no email: expected a user without {email}");
-    }
     check_name("user", user)?;
-    if placeholders > 1 {
-        return fail(user, "{email} may stand once");
-    }
+    name::check_placeholders(&user.value, entry.service_token.is_none()).or_else(|why| fail(user, why))?;
     Ok(&user.value)
 }
 
@@ -199,11 +193,7 @@ fn check_groups(entry: &Entry, at: &Spanned<String>) -> Result<(), MapError> {
 
 /// A name that is the same for whoever gets it.
 pub(super) fn check_literal(kind: &str, name: &Spanned<String>) -> Result<(), MapError> {
-    if name.value.contains(EMAIL_PLACEHOLDER) {
-        let why = "{email} stands for the caller's address in an entry's user alone";
-        return fail(name, format!("{kind} {:?}: {why}: expected a name without it", name.value));
-    }
-    Ok(())
+    name::check_literal(&name.value).or_else(|why| fail(name, format!("{kind} {:?}: {why}", name.value)))
 }
 
 fn check_act_as(act_as: &ActAs) -> Result<(), MapError> {

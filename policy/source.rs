@@ -97,20 +97,11 @@ pub(super) fn compile(yaml: &str) -> Result<Tables, MapError> {
 
 /// A name that is sent to the cluster: well-formed, and not one of Kubernetes' own.
 fn check_name(kind: &str, name: &Spanned<String>) -> Result<(), MapError> {
-    check_form(kind, name)?;
-    if name::is_reserved(&name.value) {
-        let expected = "names that begin with system: belong to Kubernetes";
-        return fail(name, format!("{kind} {:?} is reserved: {expected}", name.value));
-    }
-    Ok(())
+    name::check(&name.value).or_else(|why| fail(name, format!("{kind} {:?}: {why}", name.value)))
 }
 
 fn check_form(kind: &str, name: &Spanned<String>) -> Result<(), MapError> {
-    if name::is_well_formed(&name.value) {
-        return Ok(());
-    }
-    let expected = "1 to 256 printable ASCII characters, no comma, no blank at either end";
-    fail(name, format!("{kind} {:?}: expected {expected}", name.value))
+    name::check_form(&name.value).or_else(|why| fail(name, format!("{kind} {:?}: {why}", name.value)))
 }
 
 /// The seconds since the Unix epoch of a time by RFC 3339.

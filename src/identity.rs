@@ -281,7 +281,7 @@ impl IdentityMap<'_> {
         let given: Vec<Given> = own.into_iter().chain(self.given_to(membership, now)).collect();
         let first = given.iter().find(|given| !given.user.is_empty()).ok_or_else(|| Error::NotMapped(claims.name()))?;
         let mut identity = Identity {
-            user: first.user.replace("{email}", email),
+            user: first.user.replace(name::EMAIL_PLACEHOLDER, email),
             groups: Vec::new(),
             sources: Vec::new(),
             rule: first.rule,

@@ -5,6 +5,7 @@
 //! until it ends. One that cannot be read refuses its caller: a guess could give what was meant to be taken.
 
 use chrono::DateTime;
+use serde::Deserialize;
 use thiserror::Error;
 
 use super::{ActAs, Given, IdentityMap, Rule, name};
@@ -47,10 +48,19 @@ pub enum Verdict {
     Stored(Stored),
 }
 
-/// An entry that cannot be read. It says which field is wrong, and quotes nothing.
+/// An entry that cannot be read: which field is wrong, and what was expected there. It quotes nothing.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("{0}")]
-pub struct EntryError(&'static str);
+pub struct EntryError(String);
+
+impl EntryError {
+    /// `path` leads to the field; it is empty for the entry itself.
+    fn at(path: [&str; 2], what: &str) -> Self {
+        let path = path.join(".");
+        let path = path.trim_matches('.');
+        Self(if path.is_empty() { what.to_owned() } else { format!("{path}: {what}") })
+    }
+}
 
 /// The key of the entry for these claims.
 #[must_use]
@@ -73,13 +83,9 @@ pub fn grants_key(key: &str) -> Option<String> {
 
 /// Reads an entry for these claims. `now` is in seconds since the Unix epoch.
 pub fn read(text: &str, claims: &Claims, now: u64) -> Result<Verdict, EntryError> {
-    if text.len() > MAX_ENTRY_BYTES {
-        return Err(EntryError("it is too long"));
-    }
-    let entry = Object::read(text).map_err(|Malformed| EntryError("it is no JSON object"))?;
-    let fields = Fields { object: &entry, error: "a field is malformed, or there is no such field" };
-    fields.are_only(&["user", "groups", "allow_system_masters", "act_as", "expires", "deny", "grants"])?;
-    let expires = fields.text("expires")?.as_deref().map(moment).transpose()?;
+    let names = ["user", "groups", "allow_system_masters", "act_as", "expires", "deny", "grants"];
+    let fields = whole(text, &names)?;
+    let expires = fields.moment("expires")?;
     if expires.is_some_and(|expires| expires <= now) {
         return Ok(Verdict::Stored(Stored::default()));
     }
@@ -94,7 +100,7 @@ pub fn read(text: &str, claims: &Claims, now: u64) -> Result<Verdict, EntryError
     }
     let given = given(&fields, claims)?;
     if given.is_none() && list.is_none() {
-        return Err(EntryError("it has neither user nor grants nor deny"));
+        return Err(EntryError("expected user, grants or deny".into()));
     }
     Ok(Verdict::Stored(Stored { entry: given.map(|given| Given { expires, ..given }), grants }))
 }
@@ -102,12 +108,7 @@ pub fn read(text: &str, claims: &Claims, now: u64) -> Result<Verdict, EntryError
 impl Stored {
     /// Adds the grants that were given through the gateway: of the groups that the map lists for granting, as it lists them now.
     pub fn add(&mut self, text: &str, map: &IdentityMap<'_>, now: u64) -> Result<(), EntryError> {
-        if text.len() > MAX_ENTRY_BYTES {
-            return Err(EntryError("it is too long"));
-        }
-        let entry = Object::read(text).map_err(|Malformed| EntryError("it is no JSON object"))?;
-        let fields = Fields { object: &entry, error: "a field is malformed, or there is no such field" };
-        fields.are_only(&["grants"])?;
+        let fields = whole(text, &["grants"])?;
         for mut grant in grants(fields.raw("grants")?.unwrap_or_default(), now)? {
             grant.groups.retain(|group| map.granted_groups().any(|listed| listed == group));
             if !grant.groups.is_empty() {
@@ -118,120 +119,149 @@ impl Stored {
     }
 }
 
+/// The fields of a whole entry.
+fn whole<'a>(text: &'a str, names: &[&str]) -> Result<Fields<'a>, EntryError> {
+    if text.len() > MAX_ENTRY_BYTES {
+        return Err(EntryError(format!("expected at most {MAX_ENTRY_BYTES} bytes")));
+    }
+    Fields::read(text, "", names)
+}
+
 /// The grants of a list that have not ended.
 fn grants(list: &str, now: u64) -> Result<Vec<Grant>, EntryError> {
-    let items = json::items(list).map_err(|Malformed| EntryError("grants is no list"))?;
+    let items = json::items(list).map_err(|Malformed| EntryError("grants: expected one list".into()))?;
     if items.len() > MAX_GRANTS {
-        return Err(EntryError("grants are too many"));
+        return Err(EntryError(format!("grants: expected at most {MAX_GRANTS}")));
     }
     let mut grants = items.into_iter().map(grant).collect::<Result<Vec<_>, _>>()?;
     grants.retain(|grant| grant.expires > now);
     Ok(grants)
 }
 
-/// The fields of an object, with what is wrong where one cannot be read.
+/// The fields of an object. A `null` is no value of any of them: who meant none leaves the field out.
 struct Fields<'a> {
-    object: &'a Object<'a>,
-    error: &'static str,
+    object: Object<'a>,
+    /// The field that the object is in; empty for the entry itself.
+    within: &'static str,
 }
 
-impl Fields<'_> {
-    fn are_only(&self, names: &[&str]) -> Result<(), EntryError> {
-        self.object.has_only(names).then_some(()).ok_or(EntryError(self.error))
+impl<'a> Fields<'a> {
+    /// Reads an object that has no fields but these.
+    fn read(text: &'a str, within: &'static str, names: &[&str]) -> Result<Self, EntryError> {
+        let object = Object::read(text).ok().filter(|object| object.has_only(names));
+        let expected = || format!("expected a JSON object with no fields but {}", names.join(", "));
+        object.map(|object| Self { object, within }).ok_or_else(|| EntryError::at([within, ""], &expected()))
     }
 
-    fn text(&self, name: &str) -> Result<Option<String>, EntryError> {
-        self.object.get::<Option<String>>(name).map(Option::flatten).map_err(|_| EntryError(self.error))
+    fn wrong(&self, field: &'static str, what: &str) -> EntryError {
+        EntryError::at([self.within, field], what)
     }
 
-    /// The JSON of a field that is there, and not null.
-    fn raw(&self, name: &str) -> Result<Option<&str>, EntryError> {
-        let raw = self.object.raw(name).map_err(|_| EntryError(self.error))?;
-        Ok(raw.filter(|raw| *raw != "null"))
+    fn get<T: Deserialize<'a>>(&self, field: &'static str, expected: &str) -> Result<Option<T>, EntryError> {
+        self.object.get(field).map_err(|Malformed| self.wrong(field, expected))
     }
 
-    fn texts(&self, name: &str) -> Result<Vec<String>, EntryError> {
-        self.object.get(name).map(Option::unwrap_or_default).map_err(|_| EntryError(self.error))
+    fn text(&self, field: &'static str) -> Result<Option<String>, EntryError> {
+        self.get(field, "expected one text")
     }
 
-    fn is_set(&self, name: &str) -> Result<bool, EntryError> {
-        self.object.get(name).map(Option::unwrap_or_default).map_err(|_| EntryError(self.error))
+    fn is_set(&self, field: &'static str) -> Result<bool, EntryError> {
+        self.get(field, "expected true or false, once").map(Option::unwrap_or_default)
+    }
+
+    /// The JSON of a field.
+    fn raw(&self, field: &'static str) -> Result<Option<&'a str>, EntryError> {
+        self.object.raw(field).map_err(|Malformed| self.wrong(field, "expected it once"))
+    }
+
+    fn moment(&self, field: &'static str) -> Result<Option<u64>, EntryError> {
+        let expected = "expected a time by RFC 3339, such as 2027-01-31T18:00:00Z";
+        let text: Option<String> = self.get(field, expected)?;
+        text.as_deref().map(moment).transpose().map_err(|Malformed| self.wrong(field, expected))
+    }
+
+    /// A list of texts, of which each passes the check.
+    fn texts(
+        &self,
+        field: &'static str,
+        check: impl Fn(&str) -> Result<(), &'static str>,
+    ) -> Result<Vec<String>, EntryError> {
+        let texts: Vec<String> = self.get(field, "expected one list of texts")?.unwrap_or_default();
+        texts.iter().try_for_each(|text| check(text)).map_err(|what| self.wrong(field, what))?;
+        self.count(field, texts.len())?;
+        Ok(texts)
+    }
+
+    fn count(&self, field: &'static str, count: usize) -> Result<(), EntryError> {
+        let expected = || self.wrong(field, &format!("expected at most {}", name::MAX_GROUPS));
+        (count <= name::MAX_GROUPS).then_some(()).ok_or_else(expected)
     }
 }
 
 /// What stands in place of the caller's entry in the map, if anything does.
 fn given(fields: &Fields<'_>, claims: &Claims) -> Result<Option<Given>, EntryError> {
-    let (groups, act_as) = (fields.texts("groups")?, fields.raw("act_as")?);
     let allows_masters = fields.is_set("allow_system_masters")?;
+    let is_masters = |group: &str| allows_masters && group == name::MASTERS;
+    let groups = fields.texts("groups", |group| if is_masters(group) { Ok(()) } else { check(group) })?;
+    let act_as = fields.raw("act_as")?.map(acting).transpose()?;
     let Some(user) = fields.text("user")? else {
         let is_alone = groups.is_empty() && act_as.is_none();
-        return is_alone.then_some(None).ok_or(EntryError("user is missing: groups alone are given by grants"));
+        let expected =
+            || fields.wrong("user", "expected one beside groups and act_as: groups alone are given by grants");
+        return is_alone.then_some(None).ok_or_else(expected);
     };
-    if user.contains("{email}") && !matches!(claims.subject(), Subject::User { .. }) {
-        return Err(EntryError("user has {email}, and a service token has none"));
-    }
-    check(&[user.as_str()], "user is malformed or reserved")?;
-    if groups.len() > name::MAX_GROUPS {
-        return Err(EntryError("groups are too many"));
-    }
-    let is_masters = |group: &&str| allows_masters && *group == name::MASTERS;
-    let others: Vec<&str> = groups.iter().map(String::as_str).filter(|group| !is_masters(group)).collect();
-    check(&others, "a group is malformed or reserved")?;
-    let act_as = act_as.map(acting).transpose()?.unwrap_or_default();
-    Ok(Some(Given { rule: Rule::Kv, user, groups, act_as, expires: None }))
+    let is_person = matches!(claims.subject(), Subject::User { .. });
+    let checked = name::check(&user).and_then(|()| name::check_placeholders(&user, is_person));
+    checked.map_err(|what| fields.wrong("user", what))?;
+    Ok(Some(Given { rule: Rule::Kv, user, groups, act_as: act_as.unwrap_or_default(), expires: None }))
 }
 
 fn acting(act_as: &str) -> Result<ActAs, EntryError> {
-    let error = "act_as is no object of users, groups, uids, extras and reason_required";
-    let object = Object::read(act_as).map_err(|_| EntryError(error))?;
-    let fields = Fields { object: &object, error };
-    fields.are_only(&["users", "groups", "uids", "extras", "reason_required"])?;
+    let fields = Fields::read(act_as, "act_as", &["users", "groups", "uids", "extras", "reason_required"])?;
     let acting = ActAs {
-        users: fields.texts("users")?,
-        groups: fields.texts("groups")?,
-        uids: fields.texts("uids")?,
-        extras: fields.texts("extras")?,
+        users: fields.texts("users", check)?,
+        groups: fields.texts("groups", check)?,
+        uids: fields.texts("uids", check)?,
+        extras: fields.texts("extras", check_extra)?,
         needs_reason: fields.is_set("reason_required")?,
     };
-    for names in [&acting.users, &acting.groups, &acting.uids] {
-        check(names, "a name of act_as is malformed or reserved")?;
-    }
-    if !acting.extras.iter().all(|key| name::is_extra(key) && !name::is_own_extra(key)) {
-        return Err(EntryError("a key of act_as.extras is malformed or reserved"));
-    }
+    let lists = [&acting.users, &acting.groups, &acting.uids, &acting.extras];
+    fields.count("users, groups, uids and extras together", lists.iter().map(|list| list.len()).sum())?;
     Ok(acting)
 }
 
 /// `given`, `reason` and `by` are for whoever reads the store.
 fn grant(grant: &str) -> Result<Grant, EntryError> {
-    let error = "a grant is no object of groups, expires, id, given, reason and by";
-    let object = Object::read(grant).map_err(|_| EntryError(error))?;
-    let fields = Fields { object: &object, error };
-    fields.are_only(&["groups", "expires", "id", "given", "reason", "by"])?;
-    let expires = moment(&fields.text("expires")?.ok_or(EntryError("a grant has no expires"))?)?;
-    let (groups, id) = (fields.texts("groups")?, fields.text("id")?);
+    let fields = Fields::read(grant, "grants", &["groups", "expires", "id", "given", "reason", "by"])?;
+    let expires = fields.moment("expires")?.ok_or_else(|| fields.wrong("expires", "expected when it ends"))?;
+    let (groups, id) = (fields.texts("groups", check)?, fields.text("id")?);
     for name in ["given", "reason", "by"] {
         fields.text(name)?;
     }
-    if groups.is_empty() || groups.len() > name::MAX_GROUPS {
-        return Err(EntryError("groups of a grant are none or too many"));
+    if groups.is_empty() {
+        return Err(fields.wrong("groups", "expected at least one"));
     }
-    check(&groups, "a group of a grant is malformed or reserved")?;
     if !id.as_deref().is_none_or(name::is_key) {
-        return Err(EntryError("id of a grant is malformed"));
+        return Err(fields.wrong("id", "expected 1 to 256 visible ASCII characters, no comma"));
     }
     Ok(Grant { groups, id, expires })
 }
 
-fn check<T: AsRef<str>>(names: &[T], error: &'static str) -> Result<(), EntryError> {
-    let is_sound = |name: &T| name::is_well_formed(name.as_ref()) && !name::is_reserved(name.as_ref());
-    names.iter().all(is_sound).then_some(()).ok_or(EntryError(error))
+/// A name of the cluster, in so many words.
+fn check(name: &str) -> Result<(), &'static str> {
+    name::check(name).and_then(|()| name::check_literal(name))
+}
+
+/// The key of an extra that callers may give themselves.
+fn check_extra(key: &str) -> Result<(), &'static str> {
+    let expected = "expected keys with a domain as their prefix, in lower case, such as example.com/ticket, and not the gateway's own";
+    (name::is_extra(key) && !name::is_own_extra(key)).then_some(()).ok_or(expected)
 }
 
 /// The seconds since the Unix epoch of a time by RFC 3339.
-pub(crate) fn moment(text: &str) -> Result<u64, EntryError> {
+pub(crate) fn moment(text: &str) -> Result<u64, Malformed> {
     let moment = DateTime::parse_from_rfc3339(text).ok().and_then(|moment| u64::try_from(moment.timestamp()).ok());
-    moment.ok_or(EntryError("expires is no RFC 3339 time such as 2027-01-31T12:00:00Z"))
+    moment.ok_or(Malformed)
 }
 
 #[cfg(test)]

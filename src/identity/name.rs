@@ -1,11 +1,12 @@
 //! Which user and group names may ever be sent to the cluster.
 //!
-//! `build.rs` compiles this file too: the map is held to the same rules when it is written and when it is read.
+//! `build.rs` compiles this file too: the map is held to the same rules when it is written and when it is read, and what Workers KV has
+//! to those of the map.
 
 /// The longest user or group name, in bytes.
 pub const MAX_NAME_BYTES: usize = 256;
 
-/// The most groups that one entry may name. With 256 bytes each they stay far below the 128 KB that a request's head may have.
+/// The most groups that one entry may name, and the most names that its `act_as` may have. With 256 bytes each they stay far below the 128 KB that a request's head may have.
 pub const MAX_GROUPS: usize = 300;
 
 /// The one `system:` group that an entry may ask for, and only in so many words.
@@ -22,6 +23,37 @@ pub fn is_well_formed(name: &str) -> bool {
         && name.bytes().all(|byte| matches!(byte, b' '..=b'~') && byte != b',')
         && !name.starts_with(' ')
         && !name.ends_with(' ')
+}
+
+/// What stands for the caller's address, in lower case, in an entry's `user`.
+pub const EMAIL_PLACEHOLDER: &str = "{email}";
+
+/// Checks that a name may be given to somebody. The error says what was expected.
+pub fn check(name: &str) -> Result<(), &'static str> {
+    check_form(name)?;
+    if is_reserved(name) { Err("it is reserved: names that begin with system: belong to Kubernetes") } else { Ok(()) }
+}
+
+/// Checks that a name is well-formed. The error says what was expected.
+pub fn check_form(name: &str) -> Result<(), &'static str> {
+    let expected = "expected 1 to 256 printable ASCII characters, no comma, no blank at either end";
+    if is_well_formed(name) { Ok(()) } else { Err(expected) }
+}
+
+/// Checks that a user has the caller's address once at most, and only where the caller has one.
+pub fn check_placeholders(user: &str, has_address: bool) -> Result<(), &'static str> {
+    match user.matches(EMAIL_PLACEHOLDER).count() {
+        0 => Ok(()),
+        _ if !has_address => Err("a service token has no email: expected a user without {email}"),
+        1 => Ok(()),
+        _ => Err("{email} may stand once"),
+    }
+}
+
+/// Checks that a name is the same for everybody.
+pub fn check_literal(name: &str) -> Result<(), &'static str> {
+    let why = "{email} stands for the caller's address in an entry's user alone: expected a name without it";
+    if name.contains(EMAIL_PLACEHOLDER) { Err(why) } else { Ok(()) }
 }
 
 /// Whether an entry of the map can name this address, domain or client ID: 1 to 256 bytes of visible ASCII, no comma.

@@ -114,6 +114,92 @@ fn case_32_33_34_35_36_an_entry_that_cannot_be_read_or_may_not_be_is_an_error() 
 }
 
 #[test]
+fn an_entry_that_cannot_be_read_tells_the_field_and_what_was_expected_there() {
+    let soon = "2027-01-15T09:00:00Z";
+    let many = vec!["a"; 200];
+    for (text, error) in [
+        (
+            "[]",
+            "expected a JSON object with no fields but user, groups, allow_system_masters, act_as, expires, deny, grants",
+        ),
+        (r#"{"user":"x","grups":["secret"]}"#, "expected a JSON object with no fields but user, groups, "),
+        ("{}", "expected user, grants or deny"),
+        (r#"{"user":"x","user":"y"}"#, "user: expected one text"),
+        (r#"{"user":"x","groups":"a"}"#, "groups: expected one list of texts"),
+        (r#"{"user":"x","groups":["a,b"]}"#, "groups: expected 1 to 256 printable ASCII characters, no comma, "),
+        (r#"{"user":"x","groups":["system:masters"]}"#, "groups: it is reserved: names that begin with system: "),
+        (r#"{"groups":["a"]}"#, "user: expected one beside groups and act_as"),
+        (r#"{"deny":"true"}"#, "deny: expected true or false, once"),
+        (r#"{"user":"x","allow_system_masters":1}"#, "allow_system_masters: expected true or false, once"),
+        (r#"{"user":"x","expires":1900000000}"#, "expires: expected a time by RFC 3339, such as "),
+        (r#"{"user":"x","expires":"tomorrow"}"#, "expires: expected a time by RFC 3339, such as "),
+        (r#"{"user":"x","act_as":[]}"#, "act_as: expected a JSON object with no fields but users, groups, uids, "),
+        (r#"{"user":"x","act_as":{},"act_as":{}}"#, "act_as: expected it once"),
+        (r#"{"user":"x","act_as":{"uids":[7]}}"#, "act_as.uids: expected one list of texts"),
+        (r#"{"user":"x","act_as":{"extras":["scopes"]}}"#, "act_as.extras: expected keys with a domain "),
+        (r#"{"user":"x","act_as":{"reason_required":"true"}}"#, "act_as.reason_required: expected true or false"),
+        (r#"{"user":"x","grants":{}}"#, "grants: expected one list"),
+        (r#"{"user":"x","grants":["sre"]}"#, "grants: expected a JSON object with no fields but groups, expires, "),
+        (r#"{"grants":[{"groups":["sre"]}]}"#, "grants.expires: expected when it ends"),
+        (&json!({"grants": [{"expires": soon}]}).to_string(), "grants.groups: expected at least one"),
+        (&json!({"grants": [{"groups": ["g"], "expires": soon, "id": "a b"}]}).to_string(), "grants.id: expected "),
+        (&json!({"grants": [{"groups": ["g"], "expires": soon, "by": 1}]}).to_string(), "grants.by: expected one text"),
+        (&json!({"user": "x", "groups": vec!["g"; 301]}).to_string(), "groups: expected at most 300"),
+        (
+            &json!({"user": "x", "act_as": {"users": many, "groups": many}}).to_string(),
+            "act_as.users, groups, uids and extras together: expected at most 300",
+        ),
+    ] {
+        let found = read(text, &alice(), NOW).unwrap_err().to_string();
+        assert!(found.starts_with(error), "{text}: {found}");
+        assert!(!found.contains("secret"), "nothing of the entry is quoted");
+    }
+}
+
+#[test]
+fn case_32_an_entry_is_held_to_the_rules_of_the_map() {
+    for (user, is_for_people, is_for_tokens) in [
+        ("a", true, true),
+        ("sso:{email}", true, false),
+        ("{email}{email}", false, false),
+        ("system:{email}", false, false),
+        ("{email},x", false, false),
+    ] {
+        let text = json!({"user": user}).to_string();
+        let token = claims(&json!({"common_name": "0f.access", "sub": ""}));
+        let accepted = [alice(), token].map(|claims| read(&text, &claims, NOW).is_ok());
+        assert_eq!(accepted, [is_for_people, is_for_tokens], "{user}");
+        let map =
+            |caller| super::super::source::compile(&format!("identities: [{{{caller}, user: '{user}'}}]")).is_ok();
+        let compiled = ["email: a@b.c", "service_token: t.access"].map(map);
+        assert_eq!(compiled, accepted, "{user}: as in the file");
+    }
+    let soon = "2027-01-15T09:00:00Z";
+    for entry in [
+        json!({"user": "a", "groups": ["{email}"]}),
+        json!({"user": "a", "act_as": {"users": ["{email}"]}}),
+        json!({"user": "a", "act_as": {"groups": ["x-{email}"]}}),
+        json!({"user": "a", "act_as": {"uids": ["{email}"]}}),
+        json!({"grants": [{"groups": ["{email}"], "expires": soon}]}),
+        json!({"user": "a", "expires": null}),
+        json!({"user": null, "grants": []}),
+        json!({"user": "a", "groups": null}),
+        json!({"user": "a", "allow_system_masters": null}),
+        json!({"user": "a", "act_as": null}),
+        json!({"user": "a", "act_as": {"users": null}}),
+        json!({"user": "a", "deny": null}),
+        json!({"user": "a", "grants": null}),
+        json!({"grants": [{"groups": ["x"], "expires": soon, "id": null}]}),
+        json!({"grants": [{"groups": ["x"], "expires": null}]}),
+    ] {
+        assert!(read_for_alice(&entry).is_err(), "{entry}");
+    }
+    let most = vec!["a"; 300];
+    assert!(read_for_alice(&json!({"user": "a", "act_as": {"users": most}})).is_ok());
+    assert!(read_for_alice(&json!({"user": "a", "act_as": {"users": most, "extras": ["a.b/c"]}})).is_err());
+}
+
+#[test]
 fn case_180_grants_add_groups_each_until_its_own_end() {
     let at = |seconds: u64| format!("2027-01-15T08:{:02}:{:02}Z", seconds / 60, seconds % 60);
     let entry = json!({"user": "a", "groups": ["own"], "grants": [
@@ -165,7 +251,6 @@ fn case_180_grants_alone_let_nobody_in_and_end_with_their_entry() {
     }
     let many = vec![json!({"groups": ["x"], "expires": "2027-01-15T07:00:00Z"}); MAX_GRANTS + 1];
     assert!(read_for_alice(&json!({"user": "a", "grants": many})).is_err());
-    assert!(read_for_alice(&json!({"user": "a", "grants": null})).is_ok());
 }
 
 #[test]

@@ -59,21 +59,26 @@ test("an entry ends when it says, and the map decides again", async () => {
   assert.deepEqual(theOnly(stage.upstream.received).values("impersonate-user"), ["bob@example.com"]);
 });
 
-test("case 32, 176: an entry that cannot be read refuses its caller, and the log names it", async () => {
-  for (const entry of [
-    "{",
-    '["admin",["g"],false]',
-    '"admin"',
-    "null",
-    '{"user":"system:admin"}',
-    '{"user":"x","grups":["y"]}',
-    '{"user":"x","groups":["a,b"]}',
-  ]) {
+test("case 32, 176: an entry that cannot be read refuses its caller, and the log names key and field", async () => {
+  for (const [entry, what] of [
+    ["{", "expected a JSON object"],
+    ['["admin",["g"],false]', "expected a JSON object"],
+    ['"admin"', "expected a JSON object"],
+    ["null", "expected a JSON object"],
+    ['{"user":"system:admin"}', "user: it is reserved"],
+    ['{"user":"x","grups":["y"]}', "expected a JSON object with no fields but user, groups, "],
+    ['{"user":"x","groups":["a,b"]}', "groups: expected 1 to 256 printable ASCII characters"],
+    ['{"user":"x","groups":"a"}', "groups: expected one list of texts"],
+    ['{"deny":"true"}', "deny: expected true or false"],
+    ['{"user":"x","expires":null}', "expires: expected a time by RFC 3339"],
+    ['{"user":"x","act_as":{"users":"y"}}', "act_as.users: expected one list of texts"],
+    ['{"grants":[{"groups":["y"]}]}', "grants.expires: expected when it ends"],
+  ] as const) {
     await stage.gateway.setIdentity("email:carol@example.com", entry);
     const token = await stage.token("bob", { claims: { email: "carol@example.com" } });
     assertStopped(stage, await stage.call({ token }), 503, /identity store failed/);
-    const named = /the KV entry email:carol@example\.com cannot be read/;
-    await eventually("the log names it", () => stage.gateway.logs().some((line) => named.test(line)));
+    const named = `the KV entry email:carol@example.com cannot be read: ${what}`;
+    await eventually(named, () => stage.gateway.logs().some((line) => line.includes(named)));
     stage.gateway.logs().length = 0;
   }
 });
