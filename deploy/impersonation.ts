@@ -24,6 +24,7 @@ export interface Entry {
   user?: string;
   groups?: string[];
   act_as?: { users?: string[]; groups?: string[]; uids?: string[]; extras?: string[] };
+  expires?: string;
 }
 
 export interface Guard {

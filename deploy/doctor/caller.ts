@@ -4,7 +4,7 @@ import { ANY_USER, type Entry } from "../impersonation.ts";
 import { type Check, failed, notChecked, type Outcome, ok } from "./check.ts";
 import type { Door } from "./door.ts";
 import { turnedAway } from "./entrance.ts";
-import { entryFor, type Project } from "./project.ts";
+import { entriesAt, entryFor, type Project } from "./project.ts";
 import { impersonationRefused, json, remedyFor, saying } from "./refusals.ts";
 
 const SIGN_IN =
@@ -95,11 +95,10 @@ function compare({ username = "", groups = [], extra = {} }: UserInfo, project: 
     );
   }
   const who = email ?? `service token ${subject}`;
-  const { identities } = project.policy;
+  const identities = entriesAt(Date.now(), project.policy);
   const byGroup = identities.filter((entry) => email !== undefined && entry.idp_group !== undefined);
   const entry =
-    entryFor(identities, { email, subject }) ??
-    byGroup.find(({ user }) => user?.replace(ANY_USER, email ?? "") === username);
+    entryFor(identities, { email, subject }) ?? byGroup.find((entry) => userOf(entry, email ?? "") === username);
   const differences = entry
     ? differencesOf(entry, byGroup, email ?? "", username, groups)
     : ["identities.yaml has no entry for it"];
@@ -117,7 +116,7 @@ function compare({ username = "", groups = [], extra = {} }: UserInfo, project: 
 
 /** `byGroup`: what the identity provider knows of the caller may add the groups of these. */
 function differencesOf(entry: Entry, byGroup: Entry[], email: string, username: string, groups: string[]): string[] {
-  const user = entry.user?.replace(ANY_USER, email);
+  const user = userOf(entry, email);
   const mapped = entry.groups ?? [];
   const possible = [EVERYBODY, ...mapped, ...byGroup.flatMap((one) => one.groups ?? [])];
   const missing = mapped.filter((group) => !groups.includes(group));
@@ -127,6 +126,11 @@ function differencesOf(entry: Entry, byGroup: Entry[], email: string, username: 
     ...(missing.length > 0 ? [`group ${missing.join(", ")} is missing`] : []),
     ...(foreign.length > 0 ? [`group ${foreign.join(", ")} is not in the map`] : []),
   ];
+}
+
+/** As whom an entry lets somebody in. An address may have what `replace` takes for a pattern, such as "$&". */
+function userOf({ user }: Entry, email: string): string | undefined {
+  return user?.replace(ANY_USER, () => email);
 }
 
 function arrival(username: string, { groups = [] }: Entry): string {

@@ -69,6 +69,11 @@ export async function readProject(wranglerToml: string, identitiesYaml: string):
   };
 }
 
+/** The entries that hold: one that has ended is as good as none. `now` is in milliseconds since the Unix epoch. */
+export function entriesAt(now: number, { identities }: Policy): Entry[] {
+  return identities.filter(({ expires }) => expires === undefined || Date.parse(expires) > now);
+}
+
 /** The entry for a caller, chosen as the Worker does: an exact address wins over its domain. */
 export function entryFor(identities: Entry[], { email, subject }: Caller): Entry | undefined {
   if (email === undefined) {

@@ -14,7 +14,7 @@ import { pageChecks } from "../../deploy/doctor/page.ts";
 import { type Project, readProject } from "../../deploy/doctor/project.ts";
 import { remedyFor } from "../../deploy/doctor/refusals.ts";
 import { excesses, missingActions } from "../../deploy/doctor/rights.ts";
-import { actionRules, type Guard, type Rule } from "../../deploy/impersonation.ts";
+import { actionRules, type Entry, type Guard, type Rule } from "../../deploy/impersonation.ts";
 
 const root = resolve(import.meta.dirname, "../..");
 const noDoor = {} as Door;
@@ -194,6 +194,41 @@ describe("browsers", () => {
   function browsers(answer: Edge): Promise<Outcome> {
     const ask = async (_: string, { headers = {} }: Question) => ({ headers: {}, ...answer(headers) });
     return outcome(callerChecks({ ask } as unknown as Door, {} as Project), "browsers");
+  }
+});
+
+describe("a caller", () => {
+  const ended = "2001-01-01T00:00:00Z";
+  const far = "9999-12-31T23:59:59Z";
+
+  test("arrives as the entry says that holds: one that has ended is as good as none", async () => {
+    const domain = { email_domain: "x.y", user: "guest", groups: ["guests"] };
+    const own = { email: "a@x.y", user: "alice", groups: ["admins"] };
+    assert.equal((await arriving("a@x.y", "guest", ["guests"], [{ ...own, expires: ended }, domain])).result, "ok");
+    assert.equal((await arriving("a@x.y", "alice", ["admins"], [{ ...own, expires: far }, domain])).result, "ok");
+    const late = await arriving("a@x.y", "alice", ["admins"], [{ ...own, expires: ended }, domain]);
+    assert.match(late.detail, /should arrive as guest; group guests is missing; group admins is not in the map/);
+    const left = { idp_group: "g", user: "guest", groups: ["on-call"], expires: ended };
+    const added = await arriving("a@x.y", "alice", ["admins", "on-call"], [own, left]);
+    assert.match(added.detail, /group on-call is not in the map/);
+    assert.match((await arriving("a@x.y", "guest", [], [left])).detail, /no entry for it/);
+  });
+
+  test("may have an address with what a pattern's replacement means", async () => {
+    for (const email of ["a$$b@x.y", "a$&b@x.y", "a$`b@x.y", "a$'b@x.y"]) {
+      for (const kind of [{ email }, { email_domain: "x.y" }, { idp_group: "g" }]) {
+        const found = await arriving(email, `u-${email}`, [], [{ ...kind, user: "u-{email}" }]);
+        assert.equal(found.result, "ok", found.detail);
+      }
+    }
+  });
+
+  function arriving(email: string, username: string, groups: string[], identities: Entry[]): Promise<Outcome> {
+    const extra = { "kube-access.dev/email": [email], "kube-access.dev/subject": ["id-1"] };
+    const text = JSON.stringify({ status: { userInfo: { username, groups, extra } } });
+    const ask = async () => ({ status: 201, headers: {}, text });
+    const project = { policy: { identities }, hasKv: false };
+    return outcome(callerChecks({ ask } as unknown as Door, project as Project), "identity");
   }
 });
 
