@@ -367,46 +367,11 @@ fn check_resources(rule: &Rule, resources: &Spanned<List>, verbs: u16) -> Result
 
 fn check_resource(at: &Spanned<String>, groups: &[&str], verbs: u16) -> Result<(), MapError> {
     let text = at.value.as_str();
-    let (resource, subresource) = text.split_once('/').map_or((text, None), |(resource, sub)| (resource, Some(sub)));
-    if let Some(plural) = resources::plural_of(resource).filter(|plural| *plural != resource) {
-        return fail(at, never(&format!("resource {text:?}: RBAC calls it {plural}")));
-    }
-    let is_sound = match subresource {
-        None => is_pattern(resource, is_label),
-        Some(sub) => is_pattern(sub, is_label) && (resource == "*" || is_label(resource)),
-    };
-    if !is_sound {
-        let expected = "the plural in lower case, such as pods, pods/exec, */scale, pods/* or \"*\"";
-        let remedy = if text.contains('.') { "; its group stands in api_groups" } else { "" };
-        return fail(at, format!("resource {text:?}: expected {expected}{remedy}"));
-    }
-    let own = resources::groups_of(resource);
-    let can_be = |group: &&str| {
-        let is_other = !resources::is_own(group) && !group.ends_with('*');
-        is_other || own.iter().any(|own| resources::matches(group, own))
-    };
-    if !own.is_empty() && !groups.is_empty() && !groups.iter().any(can_be) {
-        return fail(at, never(&format!("{resource} are in the API group {}", quoted(&own, " and "))));
-    }
+    check_plural(at)?;
     let meant = resources::meant_by(text, groups);
-    if meant.as_ref().is_some_and(Vec::is_empty) {
-        let known = resources::subresources_of(resource);
-        return fail(
-            at,
-            never(&match subresource {
-                Some(_) if !known.is_empty() => {
-                    format!("{resource} have {}; \"{resource}/*\" is all of them", known.join(", "))
-                }
-                Some(_) if !own.is_empty() => format!("{resource} have no subresources"),
-                _ => {
-                    let nothing = "Kubernetes has nothing that is called so in the API groups";
-                    format!(
-                        "resource {text:?}: {nothing} {}; without api_groups, it is looked for in all",
-                        quoted(groups, ", ")
-                    )
-                }
-            }),
-        );
+    let is_unknown = meant.as_ref().is_some_and(Vec::is_empty);
+    if is_unknown || !can_be_in(resource_of(text), groups) {
+        return fail(at, never(&why_unknown(text, groups)));
     }
     let meant = meant.unwrap_or_else(|| vec![("", text)]);
     if meant.iter().any(|(group, resource)| verbs_of(group, resource) & verbs != 0) {
@@ -415,12 +380,63 @@ fn check_resource(at: &Spanned<String>, groups: &[&str], verbs: u16) -> Result<(
     let is_stream = |(_, own): &(&str, &str)| verbs_of("", own) == words::bit("create");
     fail(
         at,
-        never(&match subresource {
-            Some(_) if meant.iter().all(is_stream) => format!("{text} is authorised as create, whatever the method"),
-            Some(_) => "a subresource is of one object: there is no list of it".to_owned(),
-            None => format!("{text} stays open, or kubectl does not work"),
+        never(&if !text.contains('/') {
+            format!("{text} stays open, or kubectl does not work")
+        } else if meant.iter().all(is_stream) {
+            format!("{text} is authorised as create, whatever the method")
+        } else {
+            "a subresource is of one object: there is no list of it".to_owned()
         }),
     )
+}
+
+/// The form of a resource's name.
+fn check_plural(at: &Spanned<String>) -> Result<(), MapError> {
+    let text = at.value.as_str();
+    let resource = resource_of(text);
+    if let Some(plural) = resources::plural_of(resource).filter(|plural| *plural != resource) {
+        return fail(at, never(&format!("resource {text:?}: RBAC calls it {plural}")));
+    }
+    let is_sound = match text.split_once('/') {
+        None => is_pattern(resource, is_label),
+        Some((_, sub)) => is_pattern(sub, is_label) && (resource == "*" || is_label(resource)),
+    };
+    if is_sound {
+        return Ok(());
+    }
+    let expected = "the plural in lower case, such as pods, pods/exec, */scale, pods/* or \"*\"";
+    let remedy = if text.contains('.') { "; its group stands in api_groups" } else { "" };
+    fail(at, format!("resource {text:?}: expected {expected}{remedy}"))
+}
+
+/// Whether a resource may be in one of these API groups: one of Kubernetes' own in its own, or in one that is not Kubernetes'.
+fn can_be_in(resource: &str, groups: &[&str]) -> bool {
+    let own = resources::groups_of(resource);
+    let can_be = |group: &&str| {
+        let is_other = !resources::is_own(group) && !group.ends_with('*');
+        is_other || own.iter().any(|own| resources::matches(group, own))
+    };
+    own.is_empty() || groups.is_empty() || groups.iter().any(can_be)
+}
+
+/// What is wrong with the name of something that is in none of these API groups.
+fn why_unknown(text: &str, groups: &[&str]) -> String {
+    let resource = resource_of(text);
+    let (own, known) = (resources::groups_of(resource), resources::subresources_of(resource));
+    if !can_be_in(resource, groups) {
+        return format!("{resource} are in the API group {}", quoted(&own, " and "));
+    }
+    if text.contains('/') && !own.is_empty() {
+        let known = known.join(", ");
+        let all = format!("{resource} have {known}; \"{resource}/*\" is all of them");
+        return if known.is_empty() { format!("{resource} have no subresources") } else { all };
+    }
+    let nothing = "Kubernetes has nothing that is called so in the API groups";
+    format!("resource {text:?}: {nothing} {}; without api_groups, it is looked for in all", quoted(groups, ", "))
+}
+
+fn resource_of(text: &str) -> &str {
+    text.split('/').next().unwrap_or_default()
 }
 
 /// The verbs by which a resource can be asked for, less what stays open.
@@ -437,9 +453,9 @@ fn verbs_of(group: &str, resource: &str) -> u16 {
 /// for all of them, or makes one.
 fn is_outside_namespaces(group: &str, resource: &str, verbs: u16) -> bool {
     let without = words::bit("create") | words::bit("list") | words::bit("deletecollection");
-    match resource.split('/').next() {
-        Some("namespaces") => resource == "namespaces" && verbs & !without == 0,
-        name => name.is_some_and(|name| words::is_cluster_scoped(group, name)),
+    match resource_of(resource) {
+        "namespaces" => resource == "namespaces" && verbs & !without == 0,
+        name => words::is_cluster_scoped(group, name),
     }
 }
 
