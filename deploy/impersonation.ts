@@ -79,8 +79,8 @@ const OF_NODES: Record<string, string[]> = {
   "pods/portforward": ["create"],
 };
 
-/** What a guard that denies any of that denies beside. */
-const NO_NODES: Denial = { api_groups: [""], resources: ["nodes/proxy"] };
+/** What a guard that denies any of that denies beside, by the verbs that a kubelet serves. */
+const NO_NODES: Denial = { api_groups: [""], resources: ["nodes/proxy"], verbs: ["create", "get"] };
 
 /** What the Worker tells the cluster's audit log beside user and groups. */
 const EXTRAS = ["email", "grant", "original-groups", "original-user", "reason", "subject"].map(

@@ -50,7 +50,8 @@ locals {
   ])
 
   # What a node's kubelet serves of every pod of the node, in every namespace: who reaches it needs no right to the pod. A guard that
-  # denies any of that denies nodes/proxy.
+  # denies any of that denies nodes/proxy, here by the verbs that a kubelet serves (k8s.io/kubernetes/pkg/kubelet/server): each verb that is
+  # denied costs the custom resources that are not listed.
   of_nodes = {
     "pods"             = ["get", "list", "watch"]
     "pods/attach"      = ["create"]
@@ -65,7 +66,7 @@ locals {
   ])
   denials = concat(
     [for rule in local.rules : rule if rule.is_sayable],
-    [for guard in local.against_nodes : { verbs = local.verbs, groups = "^$", resources = "^nodes/proxy$", has_streams = false }],
+    [for guard in local.against_nodes : { verbs = ["create", "get"], groups = "^$", resources = "^nodes/proxy$", has_streams = false }],
   )
 
   # kubectl's exec is a GET, which `get` of everything would let through.
