@@ -104,7 +104,7 @@ pub fn pass(request: &web_sys::Request, env: &JsValue, settle: &Function) -> Opt
     let Step::Send(plan) = step else {
         return None;
     };
-    if plan.may_repeat || plan.relay.is_some() {
+    if plan.may_repeat || plan.relay.is_some() || goes_to_object(&asked, &plan) {
         return None;
     }
     let plan = to_text(&plan, asked.head.received);
@@ -164,14 +164,19 @@ impl Visit<'_> {
             Way::Own(reply) => return own::serve(*reply, self, asked, journey).await,
             Way::Send(plan) => plan,
         };
+        if goes_to_object(asked, &plan) {
+            return session::hand(self, asked, &plan).await;
+        }
         if plan.relay.is_some() {
-            if asked.protocol == Ok(Protocol::WebSocket) {
-                return session::hand(self, asked, &plan).await;
-            }
             // kubectl's second attempt at a stream: it shows the answer to this one.
             session::rehearse(self, asked, &plan).await?;
         }
-        let text = to_text(&plan, asked.head.received);
+        self.forward(asked, &plan).await
+    }
+
+    /// Sends a request as it is planned, and gives what the client gets.
+    async fn forward(&self, asked: &Request<'_>, plan: &Plan<'_>) -> Result<web_sys::Response, Refusal> {
+        let text = to_text(plan, asked.head.received);
         let mut outcome = self.send(&text, None).await?;
         if plan.may_repeat && matches!(outcome, Err(answer::Error::Broken(_))) {
             outcome = self.send(&text, None).await?;
@@ -187,6 +192,11 @@ impl Visit<'_> {
         let sent = rim::send(self.env, self.request, self.head, plan, None, signal)?;
         Ok(JsFuture::from(sent).await.and_then(JsCast::dyn_into).map_err(|error| failure(&error)))
     }
+}
+
+/// Whether a request is an object's: a WebSocket in our hands, or one that is cut off at its time.
+fn goes_to_object(asked: &Request<'_>, plan: &Plan<'_>) -> bool {
+    asked.protocol == Ok(Protocol::WebSocket) && (plan.relay.is_some() || plan.until > 0)
 }
 
 /// The cluster's answer as the client gets it, or what is wrong with it. Writes down the one; the other is for [`refuse`].

@@ -146,6 +146,7 @@ impl<'m> Gateway<'m> {
         let stay = self.stay(&caller, target);
         let deadline = deadline(&caller, stay.as_ref(), request.head.now());
         let text = target.ending_within(deadline.at.saturating_sub(request.head.now()));
+        let is_cut = self.is_cut(target, protocol, stay.as_ref());
         let relay = stay.filter(|_| target.is_stream() && protocol != Protocol::Http);
         let most = self.config.as_ref().map_or(0, |config| config.max_streams);
         let relay = relay.map(|stay| Box::new(Relay { stay, deadline: deadline.clone(), most }));
@@ -166,7 +167,7 @@ impl<'m> Gateway<'m> {
             milliseconds: patience(target, protocol),
             is_reviewed: answer::is_reviewed(request),
             may_repeat: protocol == Protocol::Spdy && signature.is_none(),
-            until: if is_cut(target, protocol) { deadline.at.saturating_mul(1000) } else { 0 },
+            until: if is_cut { deadline.at.saturating_mul(1000) } else { 0 },
             target: text,
             head,
             records: self.records(&entry).into(),
@@ -262,6 +263,20 @@ impl<'m> Gateway<'m> {
         }
     }
 
+    /// Whether what stays open is cut off when its caller's time is over. A watch ends by itself. A WebSocket that carries logs is cut off
+    /// as they are by HTTP, and a workload's where a guard says until when, if there are objects that can do it: every other is the runtime's.
+    fn is_cut(&self, target: &Target<'_>, protocol: Protocol, stay: Option<&Stay>) -> bool {
+        let has_objects = self.config.as_ref().is_ok_and(|config| config.features.sessions);
+        let is_bounded = target.subresource == "log" || stay.is_some_and(|stay| stay.seconds.is_some());
+        target.is_long_running()
+            && target.verb != "watch"
+            && match protocol {
+                Protocol::Http => true,
+                Protocol::WebSocket => has_objects && is_bounded && !target.is_stream(),
+                Protocol::Spdy => false,
+            }
+    }
+
     /// One request for each name. Each has an `Audit-ID` of its own, since a last hop takes no signature twice.
     fn reviews(&self, request: &Request<'_>, caller: &Caller, names: &[Name]) -> Vec<Review> {
         let review = |(index, name): (usize, &Name)| self.review(request, caller, index, name.review());
@@ -303,12 +318,6 @@ impl<'m> Gateway<'m> {
 fn deadline(caller: &Caller, stay: Option<&Stay>, now: u64) -> Deadline {
     let of_guards = stay.and_then(|stay| stay.seconds);
     caller.ends().clone().or(of_guards.map(|seconds| Deadline { at: now + seconds, why: Why::Guard(seconds) }))
-}
-
-/// Whether an answer is cut off when its caller's time is over. A watch ends by itself, and a WebSocket that is not in our hands is
-/// the runtime's.
-fn is_cut(target: &Target<'_>, protocol: Protocol) -> bool {
-    protocol == Protocol::Http && target.is_long_running() && target.verb != "watch"
 }
 
 /// The claims of a token whose signature is its key's.

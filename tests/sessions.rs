@@ -250,6 +250,33 @@ fn case_30_what_stays_open_otherwise_is_cut_off_and_what_does_not_is_left_alone(
 }
 
 #[test]
+fn case_30_a_websocket_that_is_no_stream_is_cut_off_as_http_is_where_there_is_an_object_to_do_it() {
+    let until = |world: &mut World, who: &str, path: &str, as_other: &str| {
+        let headers = [UPGRADE, "\nsec-websocket-protocol:base64.binary.k8s.io", as_other].concat();
+        match world.ask(who, &format!("GET /api/v1/{path}"), &headers).unwrap() {
+            End::Sent { until, .. } => until.checked_sub(NOW * 1000).map(|left| left / 1000),
+            End::Sessions(_) => unreachable!("sent"),
+        }
+    };
+    let (bounded, log) = ("\nimpersonate-user:breakglass", "namespaces/default/pods/web/log?follow=true");
+    for (who, path, as_other, expected) in [
+        ("alice", log, "", Some(600)),
+        ("alice", log, bounded, Some(300)),
+        ("alice", "namespaces/default/services/web/proxy/socket", bounded, Some(300)),
+        ("alice", "proxy/namespaces/default/services/web/socket", bounded, Some(300)),
+        ("alice", "nodes/n/proxy/exec/default/web/c?command=sh", bounded, Some(300)),
+        ("alice", "namespaces/default/services/web/proxy/socket", "", None),
+        ("bob", "namespaces/default/services/web/proxy/socket", "", None),
+        ("alice", "namespaces/default/pods?watch=1", bounded, None),
+        ("alice", "namespaces/default/pods/web", bounded, None),
+    ] {
+        assert_eq!(until(&mut World::new(), who, path, as_other), expected, "{who} {path} {as_other}");
+    }
+    let gateway = Gateway::new(Ok(config()), MAP, Guards::default(), true);
+    assert_eq!(until(&mut World { gateway, ..World::new() }, "alice", log, ""), None, "there is no object");
+}
+
+#[test]
 fn ones_own_sessions_are_ones_own_and_those_of_others_are_for_whom_rbac_lets() {
     let mut world = World::new();
     let own = own_session("bob");

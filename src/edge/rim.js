@@ -56,6 +56,7 @@ export function within(promise, milliseconds, request, done = Promise.resolve, f
  * Unix epoch (0: never); path and query; the head's lines, `name:value`, no name twice;
  * an empty one; the names of those; the lines that say who the caller is; an empty one; and what to write of a plain answer, each
  * after its method of the console. The body streams through. Redirects are the client's to follow.
+ * A WebSocket that is cut off then is an object's: the runtime forgets the timers of a Worker that has handed one through.
  * Gives what came. With `settle`, that is what the client gets: a plain answer as it is, and what `settle` makes of another, or of
  * the error that came in its place. `signal` cuts the connection, also that of a WebSocket which is open.
  */
@@ -71,6 +72,7 @@ export function send(env, request, head, plan, settle, signal) {
   // The runtime sends no body with these two, and throws when it is given one, even an empty one.
   const hasBody = method !== "GET" && method !== "HEAD" && request.body !== null && !request.bodyUsed;
   const body = hasBody ? request.body : undefined;
+  signal ??= until !== "0" && request.headers.has("upgrade") ? ending(until) : undefined;
   const init = hasBody || signal ? { method, headers: sent.headers, body, redirect: "manual", signal } : sent;
   const fetched = env.KUBE_API.fetch(`http://localhost${plan.slice(endOfFirst + 1, endOfTarget)}`, init);
   const answer = until === "0" ? fetched : fetched.then((response) => cut(response, Number(until)));
@@ -87,12 +89,14 @@ export function send(env, request, head, plan, settle, signal) {
 /** The longest that a timer takes, in milliseconds. */
 const LONGEST_MS = 2 ** 31 - 1;
 
+const ending = (until) => AbortSignal.timeout(Math.max(0, Math.min(until - Date.now(), LONGEST_MS)));
+
 /** An answer whose body ends at a time, if it has no end of its own: the runtime carries it from pipe to pipe. */
 function cut(response, until) {
   const { body, headers } = response;
   if (!body || headers.has("content-length") || headers.has("content-encoding")) return response;
   const { readable, writable } = new IdentityTransformStream();
-  const signal = AbortSignal.timeout(Math.max(0, Math.min(until - Date.now(), LONGEST_MS)));
+  const signal = ending(until);
   const end = () => signal.aborted && writable.close();
   body
     .pipeTo(writable, { signal, preventAbort: true })

@@ -91,7 +91,9 @@ impl Session {
         let visit = Visit { request, env: &self.env, head: &bytes };
         let mut journey = Journey::default();
         let opened = match visit.walk(&asked, &mut journey, None).await {
-            Ok(Way::Send(plan)) => self.relay(&visit, &asked, plan).await,
+            Ok(Way::Send(plan)) if plan.relay.is_some() => self.relay(&visit, &asked, plan).await,
+            // No byte of it wakes the object, which is there to cut it off at its time.
+            Ok(Way::Send(plan)) => visit.forward(&asked, &plan).await,
             Ok(Way::Own(_)) => Err(own::Error::Unknown.into()),
             Err(refusal) => Err(refusal),
         };

@@ -134,7 +134,7 @@ pub struct Plan<'r> {
     pub caller: Rc<Caller>,
     /// What is to be written once the answer is there.
     pub records: Box<[Record]>,
-    /// When an answer that stays open is cut off, in milliseconds since the Unix epoch; 0 for never.
+    /// When an answer that stays open is cut off, in milliseconds since the Unix epoch; 0 for never. A WebSocket is by an object.
     pub until: u64,
     /// Whether it is a stream that has to be in our hands.
     pub relay: Option<Box<Relay>>,

@@ -94,6 +94,50 @@ test("case 30: logs and what a workload streams end with their caller's token, a
   }
 });
 
+test("case 30: by a WebSocket logs end with their caller's token too, and a workload's with max_session; till then all is as it was", async () => {
+  const log = "/api/v1/namespaces/default/pods/web/log?follow=true";
+  const workload = "/api/v1/namespaces/default/services/web/proxy/socket";
+  for (const [as, path, isCut] of [
+    ["alice", log, true],
+    ["dave", log, true],
+    ["dave", workload, true],
+    ["alice", workload, false],
+  ] as const) {
+    let server: Peer | undefined;
+    stage.upstream.script((received) => {
+      server = accept(received, "binary.k8s.io");
+      return new Promise(() => {});
+    });
+    const exp = Math.floor(Date.now() / 1000) + 4;
+    const token = await stage.token(as, { claims: { exp } });
+    const wire = await stage.open({ token, target: path, lines: offer("binary.k8s.io") });
+    const answer = await readAnswer(wire);
+    assert.deepEqual([answer.status, answer.values("sec-websocket-protocol")], [101, ["binary.k8s.io"]], answer.text);
+    assert.ok(server);
+    const client = new Peer(wire, true);
+    for (const [from, to] of [
+      [server, client],
+      [client, server],
+    ] as const) {
+      const message = Buffer.alloc(1024 * 1024, path);
+      from.send(binary, message);
+      assert.ok((await to.receive())?.payload.equals(message));
+    }
+    assert.deepEqual(await list(stage, as, "&state=live"), [], "it is not counted, and has no manifest");
+    if (isCut) {
+      assert.deepEqual([await client.closed(), await server.closed()], [undefined, undefined]);
+      const late = Date.now() / 1000 - exp;
+      assert.ok(late > -1 && late < 5, `${late} s after the token's end`);
+    } else {
+      await new Promise((resolve) => setTimeout(resolve, exp * 1000 + 2_000 - Date.now()));
+      server.send(binary, "late");
+      assert.equal(String((await client.receive())?.payload), "late");
+      wire.socket.destroy();
+      assert.equal(await server.closed(), undefined, "who goes away is gone on the other side too");
+    }
+  }
+});
+
 test("what ends by itself, or is whole, is handed on as it is", async () => {
   stage.upstream.script(async (request) => {
     const isLog = request.head.start.includes("/log");
