@@ -60,3 +60,18 @@ pub(crate) fn timestamp(milliseconds: u64, format: SecondsFormat) -> String {
 pub(crate) fn cut(text: &str, bytes: usize) -> &str {
     text.get(..text.floor_char_boundary(bytes)).unwrap_or_default()
 }
+
+/// The beginning of a text that takes at most so many bytes as JSON in ASCII.
+pub(crate) fn cut_escaped(text: &str, bytes: usize) -> &str {
+    let mut left = bytes;
+    let is_over = |&(_, character): &(usize, char)| {
+        let size = match character {
+            '"' | '\\' => 2,
+            ' '..='~' => 1,
+            _ => 6 * character.len_utf16(),
+        };
+        left.checked_sub(size).map(|rest| left = rest).is_none()
+    };
+    let end = text.char_indices().find(is_over).map_or(text.len(), |(end, _)| end);
+    text.get(..end).unwrap_or_default()
+}

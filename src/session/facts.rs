@@ -6,14 +6,18 @@ use crate::caller::Caller;
 use crate::guard::Record;
 use crate::identity::Extra;
 use crate::impersonation::Impersonated;
-use crate::record::{cut, open};
+use crate::record::{cut, cut_escaped, open};
 use crate::request::Request;
 use crate::target::Target;
 
 use super::{Relay, id};
 
-/// The longest command that a list shows, in characters.
+/// The longest command that a list shows, in bytes, and in words.
 const SHOWN_COMMAND: usize = 200;
+
+/// The longest name that a list shows, in bytes as JSON in ASCII: no user's is longer, nor any of Kubernetes' own. What a list says of a
+/// session lies beside an object of the bucket, where R2 takes 8,192 bytes in all.
+const SHOWN_NAME: usize = 512;
 
 /// What is known of a stream before it begins.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -181,7 +185,7 @@ impl Facts {
     pub fn summary(&self) -> String {
         let mut left = SHOWN_COMMAND;
         let mut command = Vec::new();
-        for word in &self.target.command {
+        for word in self.target.command.iter().take(SHOWN_COMMAND) {
             let shown = cut(word, left);
             command.push(shown);
             left -= shown.len();
@@ -191,11 +195,11 @@ impl Facts {
         }
         open(&Summary {
             id: &self.id,
-            user: &self.caller.user,
-            email: self.caller.email.as_deref(),
-            namespace: &self.target.namespace,
-            pod: &self.target.pod,
-            container: self.target.container.as_deref(),
+            user: shown(&self.caller.user),
+            email: self.caller.email.as_deref().map(shown),
+            namespace: shown(&self.target.namespace),
+            pod: shown(&self.target.pod),
+            container: self.target.container.as_deref().map(shown),
             kind: &self.target.kind,
             command: (!command.is_empty()).then_some(command),
             tty: self.target.tty,
@@ -203,4 +207,9 @@ impl Facts {
             started: &self.started,
         })
     }
+}
+
+/// A name as a list shows it.
+fn shown(name: &str) -> &str {
+    cut_escaped(name, SHOWN_NAME)
 }

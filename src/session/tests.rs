@@ -8,7 +8,7 @@ use super::*;
 use crate::caller::Caller;
 use crate::deadline::Why;
 use crate::guard::{Held, Record};
-use crate::identity::tests_support::identity;
+use crate::identity::tests_support::{identity, with_row};
 use crate::request::Request;
 
 const NOW: u64 = 1_800_000_000_000;
@@ -41,7 +41,7 @@ fn manifest(session: &Session) -> Value {
 
 fn summary(session: &Session) -> Value {
     let text = manifest::summary(&session.facts().summary(), session.end(), session.exit_code());
-    assert!(text.is_ascii() && text.len() < 4096, "an object of the bucket can carry it: {text}");
+    assert!(text.is_ascii() && text.len() < 8192 - "summary".len(), "an object of the bucket can carry it: {text}");
     serde_json::from_str(&text).unwrap()
 }
 
@@ -336,6 +336,39 @@ fn a_long_command_is_whole_in_the_manifest_and_cut_in_lists() {
     let mut session = session;
     session.stop(By::Command, "\u{1f600}".repeat(1000), NOW);
     assert_eq!(summary(&session)["reason"].as_str().map(str::len), Some(300));
+}
+
+#[test]
+fn whatever_a_request_asks_for_a_list_says_no_more_of_it_than_lies_beside_an_object() {
+    let user = "\"".repeat(256);
+    let caller = Caller::new(with_row(&[&user, "\tdevs"].concat()), Held::default());
+    let relay = relay(Record::Output, 1 << 20, 3600);
+    for (pod, text) in [
+        ("x", "x"),
+        ("%C3%A9", "%C3%A9"),
+        ("%F0%9F%98%80", "%F0%9F%98%80"),
+        ("%22", "%22"),
+        ("x", "%01"),
+        ("x", "&command="),
+        ("x", "&command=%01"),
+    ] {
+        // As much as fits into a URL.
+        let many = 16_000 / (2 * (pod.len() + text.len()));
+        let (pod, text) = (pod.repeat(many), text.repeat(many));
+        let head = format!(
+            "GET\nhttps://k/api/v1/namespaces/{pod}/pods/{pod}/exec?container={text}&command={text}\n{NOW}\nid"
+        );
+        let request = Request::read(&head);
+        let facts = Facts::of(&request, request.target.as_ref().unwrap(), &caller, &relay);
+        let mut session = Session::new(facts, &relay, NOW);
+        session.stop(By::Cluster, "\u{1}".repeat(9000), NOW);
+        assert_eq!(summary(&session)["user"], json!(user), "whole, since lists are narrowed by it");
+        assert_eq!(
+            manifest(&session)["target"]["pod"].as_str().unwrap().chars().count(),
+            many,
+            "the manifest has it whole"
+        );
+    }
 }
 
 proptest! {

@@ -42,6 +42,12 @@ test("case 124: what could not be stored to the end is stored when the store is 
   server.close(1000);
   await until("it is no longer live", LIMIT_MS, async () => (await list(stage, "carol", "&state=live")).length === 0);
   assert.equal((await stage.call({ as: "carol", target: `/.kube-access/sessions/${id}` })).status, 404);
+  for (const seconds of [30, 60]) {
+    const line = new RegExp(
+      `"error","message":"not stored","detail":"recordings/.*${id}.* again in ${seconds} s: .*10001`,
+    );
+    await until(`the log has ${line}`, LIMIT_MS, () => stage.gateway.logs().some((written) => line.test(written)));
+  }
   await stage.breakRecordings(false);
   const { by, chunks } = await manifestOf(stage, "carol", id);
   assert.equal(by, "command");
