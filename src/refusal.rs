@@ -212,7 +212,7 @@ impl Refusal {
             Self::Identity(identity::Error::Unavailable(_) | identity::Error::GroupsUnknown)
             | Self::Impersonation(impersonation::Error::Unanswered)
             | Self::Misconfigured(_)
-            | Self::Session(session::Error::NoRoll | session::Error::NoStore)
+            | Self::Session(session::Error::NoRoll | session::Error::NoStore | session::Error::Changed)
             | Self::Own(
                 own::Error::Sessions(sessions::Error::Unanswered | sessions::Error::Unreadable)
                 | own::Error::Grants(grant::Error::Unanswered | grant::Error::Unwritable),

@@ -60,6 +60,9 @@ pub enum Error {
     /// It cannot be recorded.
     #[error("this stream must be recorded, and the recordings cannot be written right now: nothing was run")]
     NoStore,
+    /// Whose it is has just changed.
+    #[error("who you are here has just changed, and not all of this gateway knows it yet: try again in a minute")]
+    Changed,
 }
 
 /// What the line says of a stream that is to be in our hands.

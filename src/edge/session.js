@@ -16,7 +16,7 @@ const [PASS, FULL, OVER] = [1, 2, 4];
 /** How much of what a client sends goes on at once at first, in bytes, and how soon more does, in milliseconds: so much more each time. */
 const [SLICE, SLICE_MS] = [64 * 1024, 10];
 
-/** Hands a request to the object that has the stream of this name. The object reads `stamp`: when it came, and its UUID. */
+/** Hands a request to the object that has the stream of this name. The object reads `stamp`: when it came, its UUID, and that name. */
 export function hand(env, request, name, stamp) {
   const headers = new Headers(request.headers);
   headers.set("kube-access-stamp", stamp);
@@ -176,9 +176,11 @@ export async function store(env, key, bytes, summary) {
   }
 }
 
-/** Whether something could be stored. */
-export function probe(env) {
-  return within(env.RECORDINGS.put("probe", ""), STORE_MS);
+/** Whether something could be stored: under a name of its own, since R2 takes one write a second under each. */
+export async function probe(env, name) {
+  const key = `probe/${name}`;
+  await within(env.RECORDINGS.put(key, ""), STORE_MS);
+  await within(env.RECORDINGS.delete(key), STORE_MS).catch(() => {});
 }
 
 /** Keeps what is known of the stream with the object, and has it looked at when the object has said nothing for a while. */

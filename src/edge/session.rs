@@ -110,6 +110,10 @@ impl Session {
             return Err(Refusal::Failed("a stream that nobody bounds came to an object".into()));
         };
         let facts = Facts::of(asked, target, &plan.caller, relay);
+        // By its ID it is found again: the name of its object says the same, or it could not be ended.
+        if !asked.head.header("kube-access-stamp").is_some_and(|stamp| stamp.ends_with(&facts.id)) {
+            return Err(Error::Changed.into());
+        }
         let live = Rc::new(Live::new(&self.state, visit, asked, &plan.caller, facts, relay)?);
         if self.live.replace(Some(Rc::clone(&live))).is_some() {
             return Err(Refusal::Failed("a stream came to the object of another".into()));
@@ -126,7 +130,7 @@ pub(super) async fn hand(
 ) -> Result<web_sys::Response, Refusal> {
     let head = &asked.head;
     let id = id::make(plan.caller.identity().user(), head.received, head.audit_id);
-    let handed = streams::hand(visit.env, visit.request, &id, &format!("{} {}", head.received, head.audit_id))?;
+    let handed = streams::hand(visit.env, visit.request, &id, &format!("{} {} {id}", head.received, head.audit_id))?;
     let answer = JsFuture::from(handed).await.map_err(|error| failure(&error))?;
     Ok(answer.dyn_into()?)
 }
@@ -137,7 +141,7 @@ pub(super) async fn rehearse(visit: &Visit<'_>, asked: &Request<'_>, plan: &Plan
     let facts = Facts::of(asked, target, &plan.caller, relay);
     let body = format!("{}\n{}\n{}\n", facts.id, facts.user(), relay.most);
     admitted(streams::command(visit.env, "", "try", &body, Some(visit.request)), relay.most).await?;
-    if facts.is_recorded() && JsFuture::from(streams::probe(visit.env)?).await.is_err() {
+    if facts.is_recorded() && JsFuture::from(streams::probe(visit.env, &facts.id)?).await.is_err() {
         return Err(Error::NoStore.into());
     }
     Ok(())

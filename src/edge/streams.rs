@@ -54,7 +54,7 @@ extern "C" {
     pub(super) fn digest(bytes: &JsValue) -> Promise;
 
     #[wasm_bindgen(catch)]
-    pub(super) fn probe(env: &JsValue) -> Result<Promise, JsValue>;
+    pub(super) fn probe(env: &JsValue, name: &str) -> Result<Promise, JsValue>;
 
     pub(super) fn keep(state: &JsValue, known: &JsValue, milliseconds: u32);
 
