@@ -80,6 +80,7 @@ class List {
   readonly #search: Search;
   readonly #signal: AbortSignal;
   readonly #failed: Failed;
+  #live = h("div", { class: "part" });
   #ended = h("div", { class: "part" });
   #more = h("div", { class: "more" });
 
@@ -90,7 +91,7 @@ class List {
     this.#failed = failed;
   }
 
-  /** Asks for the first page, in which those that go on are. */
+  /** Asks for the first page: those that go on come first. */
   async begin(isTold: boolean): Promise<void> {
     await this.#ask(undefined, (page) => {
       const live = page.sessions.filter(({ state }) => state === "live");
@@ -105,9 +106,13 @@ class List {
   #parts({ scope, cursor }: Page, live: Summary[], ended: Summary[]): HTMLElement[] {
     const isSearch = Object.keys(this.#search).length > 0;
     const noneLive = isSearch ? "None that match." : "Nobody is in a pod by way of a guard.";
-    const noneEnded = isSearch
+    let noneEnded = isSearch
       ? "None that match. Names are matched whole."
       : "None yet. They appear here when they end.";
+    if (cursor !== undefined) {
+      noneEnded = "None among these.";
+    }
+    this.#live = h("div", { class: "part" }, live.length > 0 ? this.#rows(live) : emptyPart(noneLive));
     this.#ended = h("div", { class: "part" }, ended.length > 0 ? this.#rows(ended) : emptyPart(noneEnded));
     this.#more = h("div", { class: "more" });
     this.#offer(cursor);
@@ -117,7 +122,7 @@ class List {
         "section",
         { "aria-labelledby": "live" },
         h("div", { class: "heading" }, h("h2", { id: "live" }, "Going on now"), refresh),
-        h("div", { class: "part" }, live.length > 0 ? this.#rows(live) : emptyPart(noneLive)),
+        this.#live,
       ),
       h("section", { "aria-labelledby": "ended" }, h("h2", { id: "ended" }, "Ended"), this.#ended, this.#more),
       h(
@@ -130,13 +135,17 @@ class List {
 
   async #goOn(cursor: string): Promise<void> {
     await this.#ask(cursor, ({ sessions, cursor: next }) => {
-      const rows = sessions.map((session) => this.#row(session));
-      const list = this.#ended.querySelector("ol");
-      if (list) {
-        list.append(...rows);
-      } else if (rows.length > 0) {
-        this.#ended.replaceChildren(h("ol", { class: "list" }, ...rows));
-      }
+      const rows = sessions.map((session) => {
+        const row = this.#row(session);
+        const part = session.state === "live" ? this.#live : this.#ended;
+        const list = part.querySelector("ol");
+        if (list) {
+          list.append(row);
+        } else {
+          part.replaceChildren(h("ol", { class: "list" }, row));
+        }
+        return row;
+      });
       this.#offer(next);
       rows[0]?.querySelector("a")?.focus({ preventScroll: true });
       say(sessions.length === 0 ? "None among these." : `${sessions.length} more.`);

@@ -29,7 +29,8 @@ impl DurableObject for Roll {
 }
 
 impl Roll {
-    /// `enter` and `try` have the lines ID, user, how many they may have, summary; `stay` and `leave` the same.
+    /// `enter` and `try` have the lines ID, user, how many they may have, summary; `stay` and `leave` the same. `list` has the ID after
+    /// which it begins, the user or nothing, and how many it may have.
     fn answer(&self, url: &str, text: &str) -> Result<web_sys::Response, wasm_bindgen::JsValue> {
         let mut lines = text.splitn(4, '\n');
         let mut line = || lines.next().unwrap_or_default();
@@ -47,7 +48,7 @@ impl Roll {
                 streams.leave(id);
                 (200, String::new())
             }
-            "list" => (200, streams.list(now).join("\n")),
+            "list" => (200, streams.list(id, user, most, now).join("\n")),
             _ => (404, String::new()),
         };
         plain(&body, status, "text/plain; charset=utf-8")

@@ -218,15 +218,18 @@ export async function list(env, prefix, after, limit, request) {
   return [...found.flat(), truncated];
 }
 
-/** The chunks of a recording, one after the other, from pipe to pipe. */
-export function concatenate(env, prefix, names) {
-  const { readable, writable } = new IdentityTransformStream();
+/**
+ * The chunks of a recording, one after the other, from pipe to pipe, or undefined without the first. They have so many bytes in all, one
+ * alone has its own: where one is gone, or cannot be read, there are fewer than the answer's head says.
+ */
+export async function concatenate(env, prefix, names, bytes) {
+  const get = (name) => within(env.RECORDINGS.get(`recordings/${prefix}${name}`), STORE_MS);
+  const first = await get(names[0]);
+  if (!first) return undefined;
+  const { readable, writable } = new FixedLengthStream(names.length > 1 ? Number(bytes) : first.size);
   const copy = async () => {
-    for (const name of names) {
-      const object = await within(env.RECORDINGS.get(`recordings/${prefix}${name}`), STORE_MS);
-      if (!object) throw new Error(`the chunk ${name} is gone`);
-      await object.body.pipeTo(writable, { preventClose: true });
-    }
+    await first.body.pipeTo(writable, { preventClose: true });
+    for (const name of names.slice(1)) await (await get(name)).body.pipeTo(writable, { preventClose: true });
     await writable.close();
   };
   copy().catch((error) => writable.abort(error).catch(() => {}));

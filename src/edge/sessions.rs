@@ -1,7 +1,7 @@
 //! Answers about sessions, from the roll, from the objects and from the bucket of recordings. Who may have them has been ruled.
 
 use js_sys::{Array, Promise};
-use wasm_bindgen::JsValue;
+use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::JsFuture;
 use worker::worker_sys::web_sys;
 
@@ -9,9 +9,10 @@ use super::{Visit, head, json, streams, vars};
 use crate::gateway::Journey;
 use crate::own::SUCCESS;
 use crate::refusal::Refusal;
-use crate::session::own::{Call, Error, MANIFESTS, Query, chunks, manifest_key, page, user_key};
+use crate::session::manifest;
+use crate::session::own::{Call, Error, MANIFESTS, Page, Query, State, chunks, manifest_key, user_key};
 
-/// How many names of a bucket are listed at once.
+/// How many names of a bucket, or of the roll, are listed at once.
 const LOOKED_AT: u32 = 1000;
 
 pub(super) async fn answer(
@@ -21,12 +22,12 @@ pub(super) async fn answer(
 ) -> Result<web_sys::Response, Refusal> {
     match call {
         Call::List(query) => Ok(json(&list(query, visit).await?)?),
-        Call::Manifest(id) => Ok(json(&manifest(id, visit).await?)?),
+        Call::Manifest(id) => Ok(json(&manifest_of(id, visit).await?)?),
         Call::Chunks(id) => {
             let found: Vec<String> = recorded(id, visit).await?.iter().map(Object::chunk).collect();
             Ok(json(&format!("{{\"chunks\":[{}]}}\n", found.join(",")))?)
         }
-        Call::Chunk(id, name) => pieces(id, &[name], "application/octet-stream", visit),
+        Call::Chunk(id, name) => pieces(id, &[name], 0, "application/octet-stream", visit).await,
         Call::Cast(id) => cast(id, visit).await,
         Call::End(id, reason) => {
             let who = journey.caller().map_or("", |caller| caller.identity().user());
@@ -61,19 +62,25 @@ impl Object {
 }
 
 async fn list(query: &Query, visit: &Visit<'_>) -> Result<String, Refusal> {
-    let live = if query.wants_live() { command(visit, "", "list", "").await?.1 } else { String::new() };
-    let live: Vec<&str> = live.lines().collect();
-    let (mut ended, mut cursor) = (Vec::new(), None);
-    if query.wants_ended() {
-        let prefix = query.user.as_ref().map_or_else(|| MANIFESTS.to_owned(), |user| user_key(user, ""));
-        let found = objects(&prefix, query.after(), visit).await?;
-        let items = found.items.into_iter().map(|Object { name, summary, .. }| (name, summary)).collect();
-        (ended, cursor) = query.select(items, found.has_more);
+    let mut page = Page::default();
+    if let Some(after) = query.after(State::Live, &page) {
+        let wanted = format!("{after}\n{}\n{LOOKED_AT}\n", query.user.as_deref().unwrap_or_default());
+        let (_, lines) = command(visit, "", "list", &wanted).await?;
+        let found = lines.lines().filter_map(|line| line.split_once(' '));
+        let found: Vec<_> = found.map(|(id, open)| (id.to_owned(), manifest::summary(open, None, None))).collect();
+        let has_more = found.len() == LOOKED_AT as usize;
+        page.add(query, State::Live, found, has_more);
     }
-    Ok(page(query, &live, &ended, cursor.as_deref()))
+    if let Some(after) = query.after(State::Ended, &page) {
+        let prefix = query.user.as_ref().map_or_else(|| MANIFESTS.to_owned(), |user| user_key(user, ""));
+        let found = objects(&prefix, after, visit).await?;
+        let items = found.items.into_iter().map(|Object { name, summary, .. }| (name, summary)).collect();
+        page.add(query, State::Ended, items, found.has_more);
+    }
+    Ok(page.json(query))
 }
 
-async fn manifest(id: &str, visit: &Visit<'_>) -> Result<String, Refusal> {
+async fn manifest_of(id: &str, visit: &Visit<'_>) -> Result<String, Refusal> {
     if vars::has_recordings(visit.env) {
         let text = read(streams::find(visit.env, &manifest_key(id), Some(visit.request))).await?;
         if let Some(text) = text.as_string() {
@@ -92,16 +99,24 @@ async fn cast(id: &str, visit: &Visit<'_>) -> Result<web_sys::Response, Refusal>
         return Err(Error::NoSuch(id.to_owned()).into());
     }
     let names: Vec<&String> = found.iter().map(|item| &item.name).collect();
-    pieces(id, &names, "application/x-asciicast", visit)
+    let bytes = found.iter().filter_map(|item| item.size.parse::<u64>().ok()).sum();
+    pieces(id, &names, bytes, "application/x-asciicast", visit).await
 }
 
-/// Chunks of a recording, one after the other.
-fn pieces(id: &str, names: &[&String], kind: &str, visit: &Visit<'_>) -> Result<web_sys::Response, Refusal> {
+/// Chunks of a recording, one after the other: so many bytes in all.
+async fn pieces(
+    id: &str,
+    names: &[&String],
+    bytes: u64,
+    kind: &str,
+    visit: &Visit<'_>,
+) -> Result<web_sys::Response, Refusal> {
     if !vars::has_recordings(visit.env) {
         return Err(Error::NoSuch(id.to_owned()).into());
     }
     let names: Array = names.iter().map(|name| JsValue::from_str(name)).collect();
-    let body = streams::concatenate(visit.env, &chunks(id), &names);
+    let body = read(streams::concatenate(visit.env, &chunks(id), &names, &bytes.to_string())).await?;
+    let body: web_sys::ReadableStream = body.dyn_into().map_err(|_| Error::NoChunk(id.to_owned()))?;
     let init = head(200, kind, None)?;
     Ok(web_sys::Response::new_with_opt_readable_stream_and_init(Some(&body), &init)?)
 }

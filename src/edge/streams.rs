@@ -3,7 +3,7 @@
 use js_sys::{Array, Object, Promise, Uint8Array};
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::JsFuture;
-use worker::worker_sys::web_sys::{ReadableStream, Request, Response};
+use worker::worker_sys::web_sys::{Request, Response};
 
 #[wasm_bindgen(module = "/src/edge/session.js")]
 extern "C" {
@@ -66,7 +66,7 @@ extern "C" {
 
     pub(super) fn list(env: &JsValue, prefix: &str, after: &str, limit: u32, request: Option<&Request>) -> Promise;
 
-    pub(super) fn concatenate(env: &JsValue, prefix: &str, names: &Array) -> ReadableStream;
+    pub(super) fn concatenate(env: &JsValue, prefix: &str, names: &Array, bytes: &str) -> Promise;
 }
 
 /// A copy of bytes that JavaScript keeps.

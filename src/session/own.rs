@@ -22,6 +22,9 @@ const MAX_LIMIT: usize = 100;
 /// How many a page has unless it is told.
 const LIMIT: usize = 50;
 
+/// How a cursor among those that go on begins.
+const LIVE: &str = "live:";
+
 /// The longest reason that somebody gives for an end, in bytes.
 const MAX_REASON_BYTES: usize = 200;
 
@@ -46,18 +49,41 @@ pub enum Call {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Query {
     /// At most so many.
-    pub limit: usize,
-    /// Those that come after this one in the list.
-    pub cursor: Option<String>,
+    limit: usize,
+    cursor: Cursor,
     /// Those of this user.
     pub user: Option<String>,
     namespace: Option<String>,
     pod: Option<String>,
     /// Those that began on this day (UTC): the beginnings of its first and last name in the order of names.
     day: Option<(String, String)>,
-    is_live: Option<bool>,
+    state: Option<State>,
     /// Whether others' were wanted, and are not for the caller.
     is_narrowed: bool,
+}
+
+/// After which session a page begins, and where: among those that go on, which come first, or among those that have ended.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct Cursor {
+    state: State,
+    id: String,
+}
+
+/// Whether a session goes on.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum State {
+    /// It does.
+    #[default]
+    Live,
+    /// It has ended.
+    Ended,
+}
+
+/// What a page has, and where the next begins.
+#[derive(Debug, Default)]
+pub struct Page {
+    sessions: Vec<String>,
+    cursor: Option<String>,
 }
 
 /// Why a call is none.
@@ -68,7 +94,7 @@ pub enum Error {
     Unknown,
     /// An option that cannot be read.
     #[error(
-        "{0} cannot be read: limit is a number from 1 to {MAX_LIMIT}, day is YYYY-MM-DD, state is live or ended, cursor is a session's ID"
+        "{0} cannot be read: limit is a number from 1 to {MAX_LIMIT}, day is YYYY-MM-DD, state is live or ended, cursor is what the page before has"
     )]
     Option(&'static str),
     /// RBAC says no.
@@ -84,6 +110,9 @@ pub enum Error {
     /// No such session.
     #[error("there is no session {0}: `npm run sessions -- list` shows those that there are")]
     NoSuch(String),
+    /// No such part of its recording.
+    #[error("the recording of the session {0} has no such chunk")]
+    NoChunk(String),
     /// The session has ended.
     #[error("the session {0} has ended already")]
     Over(String),
@@ -174,38 +203,27 @@ impl Query {
             Some(Ok(limit)) if (1..=MAX_LIMIT).contains(&limit) => limit,
             Some(_) => return Err(Error::Option("limit")),
         };
-        let cursor = option("cursor");
-        if cursor.as_deref().is_some_and(|cursor| !id::is_one(cursor)) {
-            return Err(Error::Option("cursor"));
-        }
-        let is_live = match option("state").as_deref() {
+        let cursor = option("cursor").map_or(Some(Cursor::default()), |text| Cursor::read(&text));
+        let cursor = cursor.ok_or(Error::Option("cursor"))?;
+        let state = match option("state").as_deref() {
             None => None,
-            Some("live") => Some(true),
-            Some("ended") => Some(false),
+            Some("live") => Some(State::Live),
+            Some("ended") => Some(State::Ended),
             Some(_) => return Err(Error::Option("state")),
         };
         let day = option("day").map(|day| bounds(&day).ok_or(Error::Option("day"))).transpose()?;
         let (user, namespace, pod) = (option("user"), option("namespace"), option("pod"));
-        Ok(Self { limit, cursor, user, namespace, pod, day, is_live, is_narrowed: false })
+        Ok(Self { limit, cursor, user, namespace, pod, day, state, is_narrowed: false })
     }
 
-    /// Whether those that go on belong to the list: they come first.
+    /// The name after which a page has sessions of this state, if it can: those that have ended come after all that go on.
     #[must_use]
-    pub fn wants_live(&self) -> bool {
-        self.cursor.is_none() && self.is_live != Some(false)
-    }
-
-    /// Whether those that have ended do.
-    #[must_use]
-    pub fn wants_ended(&self) -> bool {
-        self.is_live != Some(true)
-    }
-
-    /// The name after which the list goes on.
-    #[must_use]
-    pub fn after(&self) -> &str {
+    pub fn after(&self, state: State, page: &Page) -> Option<&str> {
+        let is_over = self.cursor.state == State::Ended && state == State::Live;
+        let is_wanted = self.state.is_none_or(|wanted| wanted == state);
+        let id = if self.cursor.state == state { self.cursor.id.as_str() } else { "" };
         let first = self.day.as_ref().map_or("", |(first, _)| first);
-        self.cursor.as_deref().unwrap_or_default().max(first)
+        (is_wanted && !is_over && page.cursor.is_none()).then(|| id.max(first))
     }
 
     /// Whether a name lies behind all that the list can have.
@@ -227,25 +245,44 @@ impl Query {
     }
 }
 
-impl Query {
-    /// What a page has of the names and summaries that were found in order, and where the next begins. `has_more`: more may be found.
-    #[must_use]
-    pub fn select(&self, found: Vec<(String, String)>, has_more: bool) -> (Vec<String>, Option<String>) {
-        let mut taken = Vec::new();
+impl Cursor {
+    fn read(text: &str) -> Option<Self> {
+        let (state, id) = text.strip_prefix(LIVE).map_or((State::Ended, text), |id| (State::Live, id));
+        id::is_one(id).then(|| Self { state, id: id.to_owned() })
+    }
+}
+
+impl Page {
+    /// Adds what a list has of the names and summaries that were found in order. `has_more`: more may be found.
+    pub fn add(&mut self, query: &Query, state: State, found: Vec<(String, String)>, has_more: bool) {
+        let last = self.fill(query, found, has_more);
+        self.cursor = last.map(|id| if state == State::Live { [LIVE, &id].concat() } else { id });
+    }
+
+    /// The name after which there may be more.
+    fn fill(&mut self, query: &Query, found: Vec<(String, String)>, has_more: bool) -> Option<String> {
         let mut last = None;
         for (name, summary) in found {
-            if self.is_behind(&name) {
-                return (taken, None);
+            if query.is_behind(&name) {
+                return None;
             }
-            if self.takes(&summary) {
-                taken.push(summary);
+            if query.takes(&summary) {
+                self.sessions.push(summary);
             }
             last = Some(name);
-            if taken.len() == self.limit {
-                return (taken, last);
+            if self.sessions.len() == query.limit {
+                return last;
             }
         }
-        (taken, last.filter(|_| has_more))
+        last.filter(|_| has_more)
+    }
+
+    /// The answer to a list.
+    #[must_use]
+    pub fn json(&self, query: &Query) -> String {
+        let scope = if query.is_narrowed { "own" } else { "all" };
+        let cursor = self.cursor.as_ref().map(|cursor| format!(r#","cursor":"{cursor}""#)).unwrap_or_default();
+        format!("{{\"scope\":\"{scope}\",\"sessions\":[{}]{cursor}}}\n", self.sessions.join(","))
     }
 }
 
@@ -276,16 +313,6 @@ pub fn chunks(id: &str) -> String {
     format!("chunks/{id}/")
 }
 
-/// The answer to a list: those that go on, by summaries without an end, and those that have ended; and where the next page begins.
-#[must_use]
-pub fn page(query: &Query, live: &[&str], ended: &[String], cursor: Option<&str>) -> String {
-    let live = live.iter().map(|open| manifest::summary(open, None, None)).filter(|summary| query.takes(summary));
-    let sessions: Vec<String> = live.chain(ended.iter().cloned()).collect();
-    let scope = if query.is_narrowed { "own" } else { "all" };
-    let cursor = cursor.map(|cursor| format!(r#","cursor":"{cursor}""#)).unwrap_or_default();
-    format!("{{\"scope\":\"{scope}\",\"sessions\":[{}]{cursor}}}\n", sessions.join(","))
-}
-
 /// The names between which those of a day lie.
 fn bounds(day: &str) -> Option<(String, String)> {
     let (year, rest) = day.split_once('-').filter(|(year, _)| year.len() == 4)?;
@@ -302,6 +329,8 @@ mod tests {
 
     use super::*;
 
+    const UUID: &str = "0fa34567-89ab-4def-8123-456789abcdef";
+
     fn query(text: &str) -> Query {
         let text = format!("GET\nhttps://k{PATH}{text}\n0\nid");
         let (head, _) = Head::read(&text);
@@ -312,7 +341,7 @@ mod tests {
     }
 
     fn summary(user: &str, pod: &str, began: u64) -> String {
-        let id = id::make(user, began, "0fa34567-89ab-4def-8123-456789abcdef");
+        let id = id::make(user, began, UUID);
         json!({ "id": id, "user": user, "namespace": "n", "pod": pod }).to_string()
     }
 
@@ -334,19 +363,21 @@ mod tests {
             assert_eq!(query.takes(&summary), is_taken, "{text} {began}");
             // The walk through the bucket begins before, and ends behind, all that are taken.
             let id = id::make("alice", began, "");
-            assert!(!is_taken || (id.as_str() > query.after() && !query.is_behind(&id)), "{text} {began}");
+            let after = query.after(State::Ended, &Page::default()).unwrap();
+            assert!(!is_taken || (id.as_str() > after && !query.is_behind(&id)), "{text} {began}");
         }
         assert!(!query("").takes("no summary") || query("").user.is_none());
         let id = id::make("alice", monday, "");
-        assert_eq!(query(&format!("?cursor={id}&day=2026-11-24")).after(), id);
+        let (query, page) = (query(&format!("?cursor={id}&day=2026-11-24")), Page::default());
+        assert_eq!(query.after(State::Ended, &page), Some(&*id));
     }
 
     #[test]
     fn a_page_ends_at_its_limit_at_the_days_end_or_with_what_was_found() {
-        let monday = 1_795_478_400_000; // 2026-11-24T00:00:00Z
-        let found = |days: &[u64]| {
-            let one = |day: &u64| {
-                let began = monday + day * 86_400_000;
+        let monday: u64 = 1_795_478_400_000; // 2026-11-24T00:00:00Z
+        let found = |days: &[i64]| {
+            let one = |day: &i64| {
+                let began = monday.saturating_add_signed(day * 86_400_000);
                 (id::make("alice", began, ""), summary("alice", "web", began))
             };
             days.iter().map(one).collect::<Vec<_>>()
@@ -358,37 +389,60 @@ mod tests {
             ("?limit=3", &[3, 2], true, 2, Some(2)),
             ("?pod=other", &[3, 2], true, 0, Some(2)),
             ("?day=2026-11-24", &[0], true, 1, Some(0)),
+            ("?day=2026-11-24", &[0, -1], true, 1, None),
             ("", &[], true, 0, None),
         ] {
-            let (summaries, cursor) = query(text).select(found(days), has_more);
-            assert_eq!(summaries.len(), taken, "{text}");
-            assert_eq!(cursor, next.map(|day| found(&[day]).remove(0).0), "{text}");
+            let next = next.map(|day| found(&[day]).remove(0).0);
+            for (state, cursor) in [(State::Live, next.as_ref().map(|id| format!("live:{id}"))), (State::Ended, next)] {
+                let mut page = Page::default();
+                page.add(&query(text), state, found(days), has_more);
+                assert_eq!((page.sessions.len(), page.cursor), (taken, cursor), "{text}");
+            }
         }
-        let sunday = (id::make("alice", monday - 1, ""), summary("alice", "web", monday - 1));
-        let (summaries, cursor) = query("?day=2026-11-24").select(vec![found(&[0]).remove(0), sunday], true);
-        assert_eq!((summaries.len(), cursor), (1, None));
     }
 
     #[test]
-    fn what_goes_on_comes_first_and_on_the_first_page() {
-        let id = id::make("alice", 0, "");
-        for (text, live, ended) in [
-            ("", true, true),
-            ("?state=live", true, false),
-            ("?state=ended", false, true),
-            (&format!("?cursor={id}"), false, true),
+    fn what_goes_on_comes_first_and_all_pages_together_have_each_session_once() {
+        let user = |began| if began == 2 { "bob" } else { "alice" };
+        let name = |began| id::make(user(began), began, UUID);
+        let of = |began| (name(began), summary(user(began), "web", began));
+        let [live, ended] = [0..5, 5..9].map(|all| all.rev().map(of).collect::<Vec<_>>());
+        // What the roll and the bucket have: three at once.
+        let look = |all: &[(String, String)], after: &str| -> (Vec<(String, String)>, bool) {
+            let behind: Vec<_> = all.iter().filter(|(id, _)| id.as_str() > after).cloned().collect();
+            (behind.iter().take(3).cloned().collect(), behind.len() > 3)
+        };
+        for (options, expected) in [
+            ("", [4, 3, 2, 1, 0, 8, 7, 6, 5].as_slice()),
+            ("&state=live", &[4, 3, 2, 1, 0]),
+            ("&state=ended", &[8, 7, 6, 5]),
+            ("&user=alice", &[4, 3, 1, 0, 8, 7, 6, 5]),
+            ("&user=bob&state=live", &[2]),
         ] {
-            let query = query(text);
-            assert_eq!((query.wants_live(), query.wants_ended()), (live, ended), "{text}");
+            for limit in 1..=10 {
+                let (mut all, mut cursor) = (Vec::new(), String::new());
+                loop {
+                    let query = query(&format!("?limit={limit}{options}{cursor}"));
+                    let mut page = Page::default();
+                    for (state, sessions) in [(State::Live, &live), (State::Ended, &ended)] {
+                        if let Some(after) = query.after(state, &page) {
+                            let (found, has_more) = look(sessions, after);
+                            page.add(&query, state, found, has_more);
+                        }
+                    }
+                    let page: Value = serde_json::from_str(&page.json(&query)).unwrap();
+                    let sessions = page["sessions"].as_array().unwrap();
+                    assert!(sessions.len() <= limit && page["scope"] == "all", "{options}, {limit} at most");
+                    all.extend(sessions.iter().map(|session| session["id"].clone()));
+                    match page["cursor"].as_str() {
+                        Some(next) => cursor = format!("&cursor={next}"),
+                        None => break,
+                    }
+                }
+                let expected: Vec<_> = expected.iter().map(|began| name(*began)).collect();
+                assert_eq!(all, expected, "{options}, {limit} a page");
+            }
         }
-        let open = summary("alice", "web", 2).replace('}', "");
-        let others = summary("bob", "web", 2).replace('}', "");
-        let query = query("?user=alice");
-        let text = page(&query, &[&open, &others], &[r#"{"id":"x"}"#.to_owned()], Some(&id));
-        let page: Value = serde_json::from_str(&text).unwrap();
-        assert_eq!((&page["scope"], &page["cursor"]), (&json!("all"), &json!(id)));
-        assert_eq!(page["sessions"].as_array().unwrap().len(), 2);
-        assert_eq!((&page["sessions"][0]["state"], &page["sessions"][1]["id"]), (&json!("live"), &json!("x")));
     }
 
     #[test]

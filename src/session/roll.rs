@@ -56,10 +56,11 @@ impl Roll {
         self.0.retain(|open| open.id != id);
     }
 
-    /// The summaries, without their ends, the newest first.
-    pub fn list(&mut self, now: u64) -> Vec<&str> {
+    /// At most so many lines of an ID and a summary without its end, the newest first: those after an ID, of one user or of everybody.
+    pub fn list(&mut self, after: &str, user: &str, most: usize, now: u64) -> Vec<String> {
         self.forget(now);
-        self.0.iter().map(|open| open.summary.as_str()).collect()
+        let wanted = self.0.iter().filter(|open| open.id.as_str() > after && (user.is_empty() || open.user == user));
+        wanted.take(most).map(|open| [&open.id, " ", &open.summary].concat()).collect()
     }
 
     fn forget(&mut self, now: u64) {
@@ -78,7 +79,7 @@ mod tests {
         assert!(!roll.enter("c", "alice", "C", 2, 100));
         assert!(roll.enter("a", "alice", "A", 2, 100), "who is in is in");
         assert!(roll.enter("d", "bob", "D", 2, 100), "others have places of their own");
-        assert_eq!(roll.list(100), ["A", "B", "D"]);
+        assert_eq!(roll.list("", "", 9, 100), ["a A", "b B", "d D"]);
         roll.leave("a");
         assert!(roll.enter("c", "alice", "C", 2, 100));
     }
@@ -97,7 +98,19 @@ mod tests {
         let mut roll = Roll::default();
         roll.stay("a", "alice", "A", 100);
         assert!(!roll.enter("b", "alice", "B", 1, 100));
-        assert_eq!(roll.list(100), ["A"]);
-        assert_eq!(roll.list(100 + KEPT_SECONDS), [""; 0]);
+        assert_eq!(roll.list("", "", 9, 100), ["a A"]);
+        assert_eq!(roll.list("", "", 9, 100 + KEPT_SECONDS), [""; 0]);
+    }
+
+    #[test]
+    fn a_list_goes_on_where_it_stopped_and_is_never_longer_than_was_asked_for() {
+        let mut roll = Roll::default();
+        for (id, user) in [("d", "alice"), ("a", "alice"), ("c", "bob"), ("b", "alice")] {
+            roll.stay(id, user, "{", 100);
+        }
+        assert_eq!(roll.list("", "", 2, 100), ["a {", "b {"]);
+        assert_eq!(roll.list("b", "", 2, 100), ["c {", "d {"]);
+        assert_eq!(roll.list("a", "alice", 2, 100), ["b {", "d {"]);
+        assert_eq!(roll.list("d", "", 2, 100), [""; 0]);
     }
 }

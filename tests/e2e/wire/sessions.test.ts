@@ -505,6 +505,45 @@ test("case 124: a recording that breaks off ends its stream with a sentence, and
   assert.equal(recorded, shown);
 });
 
+test("case 124: many who only ask are told the truth at once, though R2 takes one write a second of each key", async () => {
+  await stage.limitRecordings();
+  stage.upstream.script((received) => received.answer("404 Not Found", ["Content-Type: application/json"], "{}"));
+  const spdy = { as: "bob", method: "POST", target: PIPE, lines: ["Connection: Upgrade", "Upgrade: SPDY/3.1"] };
+  const answers = await Promise.all([1, 2, 3].map(() => stage.call(spdy)));
+  assert.deepEqual(
+    answers.map(({ status }) => status),
+    [404, 404, 404],
+  );
+  const bucket = await stage.gateway.recordings();
+  assert.deepEqual((await bucket.list({ prefix: "probe" })).objects, [], "nothing of it stays");
+});
+
+test("a stream whose object has the name of another's is refused: it could not be ended", async () => {
+  answerWith(V5);
+  const name = "8204352649123-81b637d8fcd2c6da-4f350c310174471e";
+  const answer = await stage.call({ as: "bob", target: PIPE, lines: [...offer(V5), `X-Clock-Object: ${name}`] });
+  assertRefused(answer, 503, /who you are here has just changed/);
+  assert.deepEqual(stage.upstream.received, [], "nothing ran");
+});
+
+test("a refused request has its manifest, and its place in the lists, whatever it asked for", async () => {
+  stage.upstream.script((received) => received.answer("404 Not Found", ["Content-Type: application/json"], "{}"));
+  for (const [pod, query] of [
+    ["y".repeat(9_000), "command=sh"],
+    ["%22".repeat(1_500), `container=${"%01".repeat(1_500)}&command=${"%01".repeat(1_000)}`],
+    ["web", "command=&".repeat(1_500)],
+  ] as const) {
+    const target = `/api/v1/namespaces/default/pods/${pod}/exec?${query}`;
+    const before = new Set((await list("bob")).map(({ id }) => id));
+    assert.equal((await stage.call({ as: "bob", target, lines: offer(V5) })).status, 404);
+    const id = await until("it is in the list", LIMIT_MS, async () => {
+      return (await list("bob", "&state=ended")).map(({ id }) => id).find((id) => !before.has(id));
+    });
+    const { manifest } = await ended(id, "bob");
+    assert.equal(manifest.target.pod, decodeURIComponent(pod), "whole");
+  }
+});
+
 test("a refusal of the cluster is the cluster's, and its manifest says so", async () => {
   const before = (await list("bob")).length;
   stage.upstream.script((received) =>
@@ -538,6 +577,38 @@ test("lists are paged, filtered, and show others' to whom RBAC lets", async () =
   assert.ok(mine.sessions.every(({ user }: Session) => user === "dave") && mine.sessions.length > 0);
   assertRefused(await own("?user=bob", "dave"), 403);
   assert.deepEqual(JSON.parse((await own("?user=bob&day=2001-01-01", "bob")).text).sessions, []);
+});
+
+test("those that go on are paged too", async () => {
+  const open = [(await stream("bob", PIPE)).id, (await stream("bob", PIPE)).id].toSorted();
+  const page = async (more: string) => JSON.parse((await own(`?user=bob&limit=1${more}`)).text);
+  const first = await page("");
+  const second = await page(`&cursor=${first.cursor}`);
+  const third = await page(`&cursor=${second.cursor}`);
+  const pages: Session[][] = [first, second, third].map(({ sessions }) => sessions);
+  assert.deepEqual(
+    pages.map((sessions) => sessions.map(({ state }) => state)),
+    [["live"], ["live"], ["ended"]],
+  );
+  assert.deepEqual(
+    pages.slice(0, 2).flatMap((sessions) => sessions.map(({ id }) => id)),
+    open,
+  );
+  const last = await page(`&state=live&cursor=live:${open[1]}`);
+  assert.deepEqual([last.sessions, last.cursor], [[], undefined]);
+});
+
+test("a chunk that is not there is not an empty one, and a recording without one of its own is not whole", async () => {
+  const exec = await stream("bob", TERMINAL);
+  assertRefused(await own(`/${exec.id}/chunks/00099`), 404, /no such chunk/);
+  exec.server.send(binary, SUCCESS);
+  exec.server.close(1000);
+  const { raw } = await ended(exec.id, "bob");
+  const whole = await own(`/${exec.id}/cast`);
+  assert.deepEqual(whole.values("content-length"), [String(Buffer.from(raw).length)]);
+  await stage.loseRecordings("00001");
+  await assert.rejects(own(`/${exec.id}/cast`), /the connection ended after/);
+  await stage.loseRecordings("");
 });
 
 test("a recording of more chunks than a bucket lists at once is whole", async () => {

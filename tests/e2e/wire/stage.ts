@@ -73,6 +73,10 @@ export interface Stage {
   hurry(times: number): Promise<void>;
   /** Lets writes to the bucket of recordings fail, or no longer; needs `hasClock`. */
   breakRecordings(isBroken: boolean): Promise<void>;
+  /** Lets the bucket take each key once, as R2 takes one write a second of each; needs `hasClock`. */
+  limitRecordings(): Promise<void>;
+  /** Lets the bucket list what it cannot give: keys that end so, or none again; needs `hasClock`. */
+  loseRecordings(end: string): Promise<void>;
   /** Lets writes to Workers KV be reported as failed, although they come through, or no longer; needs `hasClock`. */
   breakIdentities(isBroken: boolean): Promise<void>;
   stop(): Promise<void>;
@@ -179,6 +183,8 @@ export async function startStage(options: StageOptions = {}): Promise<Stage> {
     now: () => Date.now() + forward * 1000,
     hurry: (times) => tellClock(`Pace: ${times}`),
     breakRecordings: (isBroken) => tellClock(`Recordings: ${isBroken ? "broken" : "whole"}`),
+    limitRecordings: () => tellClock("Recordings: limited"),
+    loseRecordings: (end) => tellClock(`Lost: ${end}`),
     breakIdentities: (isBroken) => tellClock(`Identities: ${isBroken ? "broken" : "whole"}`),
     stop: async () => {
       await gateway.stop();
@@ -242,12 +248,21 @@ function clockedWorker(build = resolve(import.meta.dirname, "../../../build")): 
     let forward = 0;
     let pace = 1;
     const puts = {};
+    let gets;
     const fail = () => Promise.reject(new Error("put: internal error (10001)"));
     const breaking = {
       RECORDINGS: fail,
       IDENTITIES(...given) {
         return puts.IDENTITIES.apply(this, given).then(fail);
       },
+    };
+    const once = () => {
+      const taken = new Set();
+      return function (key, ...given) {
+        if (taken.has(key)) return Promise.reject(new Error("put: Reduce your concurrent request rate for the same object. (10058)"));
+        taken.add(key);
+        return puts.RECORDINGS.call(this, key, ...given);
+      };
     };
     const now = Date.now;
     Date.now = () => now() + forward * 1000;
@@ -267,8 +282,23 @@ function clockedWorker(build = resolve(import.meta.dirname, "../../../build")): 
           if (told) {
             const store = Object.getPrototypeOf(env[name]);
             puts[name] ??= store.put;
-            store.put = told === "whole" ? puts[name] : broken;
+            store.put = told === "whole" ? puts[name] : told === "limited" ? once() : broken;
           }
+        }
+        const lost = request.headers.get("x-clock-lost");
+        if (lost !== null) {
+          const store = Object.getPrototypeOf(env.RECORDINGS);
+          gets ??= store.get;
+          store.get = function (key, ...given) {
+            return lost !== "" && key.endsWith(lost) ? Promise.resolve(null) : gets.call(this, key, ...given);
+          };
+        }
+        // As if the Worker had taken whose stream it is for somebody else.
+        const object = request.headers.get("x-clock-object");
+        if (object) {
+          const headers = new Headers(request.headers);
+          headers.set("kube-access-stamp", [Date.now(), crypto.randomUUID(), object].join(" "));
+          return env.SESSIONS.get(env.SESSIONS.idFromName(object)).fetch(new Request(request, { headers }));
         }
         return wrapped.fetch(request, env, context);
       },
