@@ -55,14 +55,13 @@ const UPGRADE = {
 };
 const EXEC = "/api/v1/namespaces/default/pods/shell/exec?command=true&stdout=true";
 
-/** The kubelet's own, through which every pod of the node is reached. */
+/** The kubelet's own, through which every pod of the node is reached: it serves them by these methods alone. */
 const NODES: [path: string, options: Options][] = [
   ["/api/v1/nodes/local/proxy/exec/default/shell/shell?command=true&output=1", { headers: UPGRADE }],
   ["/api/v1/nodes/local/proxy/exec/default/shell/shell?command=true&output=1", {}],
   ["/api/v1/nodes/local/proxy/run/default/shell/shell?cmd=true", { method: "POST" }],
   ["/api/v1/nodes/local/proxy/containerLogs/default/web/web", {}],
   ["/api/v1/nodes/local/proxy/pods", {}],
-  ["/api/v1/nodes/local/proxy/pods", { method: "PUT" }],
 ];
 
 export const denied: Record<string, [path: string, options: Options][]> = {
@@ -90,6 +89,7 @@ export const denied: Record<string, [path: string, options: Options][]> = {
     ["/api/v1/namespaces/default/pods/web/portforward?ports=8080", { headers: UPGRADE }],
     ["/api/v1/namespaces/default/services/web/proxy/", {}],
     ...NODES,
+    ["/api/v1/nodes/local/proxy/pods", { method: "PUT" }],
     ["/api/v1/namespaces/default/pods/web", { method: "DELETE" }],
     ["/api/v1/namespaces/default/pods", { method: "DELETE" }],
     ["/api/v1/namespaces/default/configmaps", { method: "POST", body: "{}" }],
