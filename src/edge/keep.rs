@@ -68,6 +68,11 @@ async fn store(state: &JsValue, env: &JsValue, items: Vec<Item>, tries: u32) {
     let _ = JsFuture::from(streams::forget(state)).await;
 }
 
+/// Leaves with the object what must be stored, for the runtime to have it tried again.
+pub(super) fn hold(state: &JsValue, items: &[Item]) {
+    keep(state, items, 0, AGAIN_MILLISECONDS);
+}
+
 /// Leaves with the object what is to be stored, and how often that was tried.
 fn keep(state: &JsValue, items: &[Item], tries: u32, milliseconds: u32) {
     let left: Array = items

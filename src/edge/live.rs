@@ -9,7 +9,7 @@ use wasm_bindgen::prelude::Closure;
 use wasm_bindgen_futures::{JsFuture, future_to_promise, spawn_local};
 use worker::worker_sys::web_sys;
 
-use super::keep::{Item, closing, save};
+use super::keep::{Item, closing, hold, save};
 use super::streams::{self, Coupled};
 use super::{Visit, Way, log, now, review, text, to_text, with_gateway};
 use crate::caller::Caller;
@@ -28,7 +28,7 @@ use crate::session::{self, Error, Heard, Relay, Side, roll};
 const TICK_MILLISECONDS: u32 = 1_000;
 
 /// How long an object may say nothing before the runtime has it looked at, in milliseconds.
-const SILENCE_MILLISECONDS: u32 = 40_000;
+pub(super) const SILENCE_MILLISECONDS: u32 = 40_000;
 
 /// A stream that goes on.
 #[derive(Debug)]
@@ -286,7 +286,12 @@ impl Live {
         // What waits for a closed gate adds to it.
         while !self.storing.borrow().is_empty() {
             let storing: Array = self.storing.take().into_iter().collect();
+            let has_left = !items.is_empty();
             let _ = JsFuture::from(Promise::all(&storing)).await;
+            if has_left {
+                // To try again takes its time, and the runtime may end the object meanwhile.
+                hold(&self.state, &items);
+            }
         }
         let (items, record) = {
             let session = self.session.borrow();

@@ -28,6 +28,9 @@ export function command(env, name, path, body, request) {
   const object = name === "" ? env.ROLL.get(env.ROLL.idFromName("roll")) : objectOf(env, name);
   return tell(object, path, body, OBJECT_MS, request);
 }
+/** How much lies under one key of an object, in characters or bytes: the runtime takes 2 MB, and a character may be two bytes. */
+const PART = 512 * 1024;
+
 
 function objectOf(env, name) {
   return env.SESSIONS.get(env.SESSIONS.idFromName(name));
@@ -184,15 +187,38 @@ export async function probe(env, name) {
 }
 
 /** Keeps what is known of the stream with the object, and has it looked at when the object has said nothing for a while. */
-export function keep(state, known, milliseconds) {
+export async function keep(state, known, milliseconds) {
+  const { storage } = state;
   const options = { allowUnconfirmed: true };
-  state.storage.put("known", known, options);
-  state.storage.setAlarm(Date.now() + milliseconds, options);
+  // What is large is laid in parts, and what says which they are under "known". Those of before that are no longer named lie there in vain.
+  let place = 0;
+  const lay = (item) => {
+    if (item === undefined) return item;
+    if (Array.isArray(item)) return item.map(lay);
+    const first = place;
+    do storage.put(`part ${place}`, item.slice((place - first) * PART, (place - first + 1) * PART), options);
+    while ((++place - first) * PART < item.length);
+    return { first, end: place };
+  };
+  storage.put("known", lay(known), options);
+  rouse(state, milliseconds);
 }
 
 /** What was kept. */
-export function kept(state) {
-  return state.storage.get("known");
+export async function kept({ storage }) {
+  const raise = async (item) => {
+    if (Array.isArray(item)) return Promise.all(item.map(raise));
+    if (item?.end === undefined) return item;
+    const keys = Array.from({ length: item.end - item.first }, (_, place) => `part ${item.first + place}`);
+    const parts = await Promise.all(keys.map((key) => storage.get(key)));
+    return typeof parts[0] === "string" ? parts.join("") : new Blob(parts).bytes();
+  };
+  return raise(await storage.get("known"));
+}
+
+/** Has what was kept looked at, so many milliseconds from now. */
+export function rouse({ storage }, milliseconds) {
+  storage.setAlarm(Date.now() + milliseconds, { allowUnconfirmed: true });
 }
 
 /** Forgets the stream. */

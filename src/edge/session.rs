@@ -11,7 +11,7 @@ use worker::worker_sys::web_sys;
 use worker::{DurableObject, Env, State, durable_object};
 
 use super::keep::recover;
-use super::live::{Live, admitted};
+use super::live::{Live, SILENCE_MILLISECONDS, admitted};
 use super::{Visit, Way, failure, plain, refuse, rim, streams, text};
 use crate::gateway::{Journey, Plan};
 use crate::own;
@@ -52,7 +52,10 @@ impl DurableObject for Session {
 
     /// Comes when the object has said nothing for a while: since the runtime ended it, or since something waits to be stored.
     async fn alarm(&self) -> worker::Result<worker::Response> {
-        if self.live().is_none() {
+        if self.live().is_some() {
+            // It may end before what it has left is stored.
+            streams::rouse(&self.state, SILENCE_MILLISECONDS);
+        } else {
             let known = JsFuture::from(streams::kept(&self.state)).await?;
             if known.is_array() {
                 recover(&self.state, &self.env, &Array::from(&known)).await;

@@ -60,6 +60,8 @@ extern "C" {
 
     pub(super) fn kept(state: &JsValue) -> Promise;
 
+    pub(super) fn rouse(state: &JsValue, milliseconds: u32);
+
     pub(super) fn forget(state: &JsValue) -> Promise;
 
     pub(super) fn find(env: &JsValue, key: &str, request: Option<&Request>) -> Promise;
