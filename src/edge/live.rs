@@ -12,6 +12,7 @@ use worker::worker_sys::web_sys;
 use super::keep::{Item, closing, hold, save};
 use super::streams::{self, Coupled};
 use super::{Visit, Way, log, now, review, text, to_text, with_gateway};
+use crate::answer;
 use crate::caller::Caller;
 use crate::gateway::{Journey, Plan};
 use crate::head::Head;
@@ -128,7 +129,11 @@ impl Live {
     ) -> Result<web_sys::Response, Refusal> {
         let opened = self.ask(visit, asked, plan).await;
         if let Err(refusal) = &opened {
-            self.session.borrow_mut().stop(By::Gateway, refusal.to_string(), now());
+            // It may still be under way, and would go on with nobody there.
+            self.cluster.abort();
+            let is_gone = matches!(refusal, Refusal::Answer(answer::Error::Gone));
+            let by = if is_gone { By::Client } else { By::Gateway };
+            self.session.borrow_mut().stop(by, refusal.to_string(), now());
             self.finish().await;
         }
         opened
@@ -152,7 +157,7 @@ impl Live {
             return Ok(answer);
         }
         self.session.borrow_mut().open(&streams::protocol(&answer));
-        let coupled = self.couple(&answer).inspect_err(|_| self.cluster.abort())?;
+        let coupled = self.couple(&answer)?;
         let answer = coupled.answer();
         self.coupled.replace(Some(coupled));
         // Somebody may have ended it while the cluster was asked.
