@@ -14,7 +14,7 @@ use hmac_sha256::Hash;
 use serde::Serialize;
 
 use crate::config::Level;
-use crate::deadline::Deadline;
+use crate::deadline::{Deadline, Why};
 use crate::guard::Stay;
 use crate::record::{self, Record, open};
 
@@ -36,6 +36,12 @@ use manifest::Chunk;
 
 /// How much more than one direction may carry both may carry together, in bytes. All of it may be waiting.
 const SLACK_BYTES: u64 = 16 * 1024 * 1024;
+
+/// How large one message may be, in bytes. The runtime takes 32 MiB, and copies what it sends.
+const MESSAGE_BYTES: usize = 16 * 1024 * 1024;
+
+/// The longest status of a command that is read, in bytes.
+const STATUS_BYTES: usize = 256 * 1024;
 
 /// How large a chunk of a recording becomes before it is stored, in bytes.
 const CHUNK_BYTES: usize = 1024 * 1024;
@@ -81,6 +87,8 @@ pub struct Relay {
 pub struct Session {
     facts: Facts,
     protocol: String,
+    /// When it began, in seconds since the Unix epoch.
+    began: u64,
     deadline: Deadline,
     most: u64,
     is_warned: bool,
@@ -89,6 +97,10 @@ pub struct Session {
     counts: [Count; 3],
     /// From the client and from the cluster, in bytes.
     carried: [u64; 2],
+    /// The channels of the messages that are being written down, from the client and from the cluster.
+    channels: [Channel; 2],
+    /// What the cluster says of the command's end, as far as it has come.
+    status: Vec<u8>,
     outcome: Option<Outcome>,
     end: Option<End>,
     chunks: Vec<Chunk>,
@@ -156,12 +168,15 @@ impl Session {
         let cast = facts.is_recorded().then(|| Cast::new(now, facts.has_terminal(), &facts.command(), &facts.title()));
         Self {
             protocol: String::new(),
+            began: now / 1000,
             deadline: relay.deadline.clone(),
             most: relay.stay.bytes,
             is_warned: relay.deadline.at < now / 1000 + WARNING_SECONDS,
             cast,
             counts,
             carried: [0; 2],
+            channels: [Channel::Other; 2],
+            status: Vec::new(),
             outcome: None,
             end: None,
             chunks: Vec::new(),
@@ -187,29 +202,49 @@ impl Session {
         protocol.clone_into(&mut self.protocol);
     }
 
-    /// Rules on a message, and writes it down.
-    pub fn hear(&mut self, from: Side, message: &[u8], now: u64) -> Heard {
+    /// Rules on a message of so many bytes that has come. One that may pass is written down when its turn to go on has come.
+    pub fn admit(&mut self, from: Side, bytes: usize, now: u64) -> Heard {
         // A command that has ended takes no stdin: what is still sent to it would only be in the way of its last words.
         if self.end.is_some() || (from == Side::Client && self.is_over()) {
             return Heard::Drop;
         }
-        let [client, cluster] = &mut self.carried;
-        let carried = if from == Side::Client { client } else { cluster };
-        *carried += message.len() as u64;
-        if *carried > self.most || self.carried.iter().sum::<u64>() > self.most + SLACK_BYTES {
-            let limit = self.most / 1024;
-            let (limit, unit) = if limit.is_multiple_of(1024) { (limit / 1024, "MiB") } else { (limit, "KiB") };
+        if bytes > MESSAGE_BYTES {
+            let limit = in_units(MESSAGE_BYTES as u64);
             let reason = format!(
-                "a stream that is recorded or bounded carries at most {limit} {unit} each way, and this one would carry more"
+                "one message of a stream that is recorded or bounded has at most {limit}, and this one has more: send it in pieces"
             );
             self.stop(By::Gateway, reason, now);
             return Heard::Stop;
         }
-        if self.facts.is_tunnel() {
-            self.count(usize::from(from == Side::Cluster), message);
-            return Heard::Pass;
+        let mut carried = self.carried;
+        let [client, cluster] = &mut carried;
+        let way = if from == Side::Client { client } else { cluster };
+        *way += bytes as u64;
+        if *way > self.most || carried.iter().sum::<u64>() > self.most + SLACK_BYTES {
+            let limit = in_units(self.most);
+            let reason = format!(
+                "a stream that is recorded or bounded carries at most {limit} each way, and this one would carry more"
+            );
+            self.stop(By::Gateway, reason, now);
+            return Heard::Stop;
         }
-        let (channel, payload) = Channel::split(message);
+        self.carried = carried;
+        Heard::Pass
+    }
+
+    /// Writes down a piece of a message that goes on. The first begins with the channel of all of them.
+    pub fn write(&mut self, from: Side, piece: &[u8], is_first: bool, now: u64) {
+        if self.end.is_some() || (from == Side::Client && self.is_over()) {
+            return;
+        }
+        if self.facts.is_tunnel() {
+            self.count(usize::from(from == Side::Cluster), piece);
+            return;
+        }
+        let [client, cluster] = &mut self.channels;
+        let way = if from == Side::Client { client } else { cluster };
+        let (channel, payload) = if is_first { Channel::split(piece) } else { (*way, piece) };
+        *way = channel;
         match (from, channel) {
             (Side::Client, Channel::Stdin) => {
                 self.count(0, payload);
@@ -225,15 +260,24 @@ impl Session {
                 self.count(2, payload);
                 self.keep(Direction::Err, payload, now);
             }
-            (Side::Cluster, Channel::Status) => self.outcome = frame::outcome(payload).or(self.outcome.take()),
+            (Side::Cluster, Channel::Status) => self.read_status(payload),
             (Side::Client, Channel::Size) => {
-                if let (Some(cast), Some(size)) = (&mut self.cast, frame::size(payload)) {
+                let size = frame::size(payload).filter(|_| is_first);
+                if let (Some(cast), Some(size)) = (&mut self.cast, size) {
                     cast.resize(size, now);
                 }
             }
             _ => {}
         }
-        Heard::Pass
+    }
+
+    /// A channel is a stream of bytes: what comes on this one is one JSON document, in as many messages as the cluster likes.
+    fn read_status(&mut self, payload: &[u8]) {
+        if self.outcome.is_none() {
+            let left = STATUS_BYTES - self.status.len();
+            self.status.extend_from_slice(payload.get(..left).unwrap_or(payload));
+            self.outcome = frame::outcome(&self.status);
+        }
     }
 
     /// Looks at the clock: what is to be said to the client, if anything. The stream may have ended then.
@@ -249,19 +293,20 @@ impl Session {
         self.is_warned = true;
         let is_stderr = !self.facts.has_terminal();
         let line = if is_stderr { "\n" } else { "\r\n" };
-        let text = format!(
-            "{line}kube-access: this session ends in {} minutes: {}{line}",
-            WARNING_SECONDS / 60,
-            self.deadline.why
-        );
+        let left = until(self.deadline.at - seconds);
+        let text = format!("{line}kube-access: this session ends in {left}: {}{line}", self.deadline.why);
         self.keep(if is_stderr { Direction::Err } else { Direction::Out }, text.as_bytes(), now);
         Some(frame::output(is_stderr, &text))
     }
 
-    /// Brings the end nearer. A later one changes nothing.
-    pub fn bound(&mut self, deadline: Deadline) {
-        if deadline.at < self.deadline.at {
-            self.deadline = deadline;
+    /// Brings the end nearer, where what lets the caller in ends sooner by now, or guards ask for more. A later end changes nothing.
+    pub fn bound(&mut self, ends: Deadline, stay: Option<&Stay>) {
+        let seconds = stay.and_then(|stay| stay.seconds);
+        let ends = ends.or(seconds.map(|seconds| Deadline { at: self.began + seconds, why: Why::Guard(seconds) }));
+        self.most = stay.map_or(self.most, |stay| self.most.min(stay.bytes));
+        if ends.at < self.deadline.at {
+            self.deadline = ends;
+            self.is_warned = false;
         }
     }
 
@@ -301,7 +346,7 @@ impl Session {
     #[must_use]
     pub fn farewell(&self) -> Farewell {
         let nothing = Farewell { message: None, code: 1000, reason: String::new(), is_cut: false };
-        self.end.as_ref().map_or(nothing, |end| end.farewell(!self.facts.is_tunnel()))
+        self.end.as_ref().map_or(nothing, |end| end.farewell(!self.facts.is_tunnel(), !self.status.is_empty()))
     }
 
     /// Whether so much waits to be stored that nothing more should be read before it is.
@@ -383,6 +428,17 @@ impl Session {
             cast.add(direction, bytes, now);
         }
     }
+}
+
+/// A size in the largest unit that it is whole in.
+fn in_units(bytes: u64) -> String {
+    let (mebibytes, kibibytes) = (bytes / (1024 * 1024), bytes / 1024);
+    if kibibytes.is_multiple_of(1024) { format!("{mebibytes} MiB") } else { format!("{kibibytes} KiB") }
+}
+
+/// How soon something ends, as one says it.
+fn until(seconds: u64) -> String {
+    if seconds < 120 { format!("{seconds} seconds") } else { format!("{} minutes", (seconds + 30) / 60) }
 }
 
 /// RFC 3339 in UTC, of milliseconds since the Unix epoch.

@@ -48,17 +48,6 @@ pub(super) struct Live {
     entrance: Entrance,
 }
 
-/// Why a chunk is stored now.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Hurry {
-    /// It may be old enough.
-    InTime,
-    /// It is large, and nothing is heard until it is stored: no timer may be needed meanwhile.
-    WhileClosed,
-    /// It is the last.
-    AtTheEnd,
-}
-
 /// What a caller entered with.
 #[derive(Debug)]
 struct Entrance {
@@ -112,7 +101,7 @@ impl Live {
         let beginning = self.session.borrow_mut().take(true, now());
         self.keep();
         let stored = match beginning {
-            Some((place, bytes)) => self.store(place, &bytes).await,
+            Some((place, bytes)) => self.store(place, streams::bytes(&bytes)).await,
             None => true,
         };
         self.keep();
@@ -168,32 +157,33 @@ impl Live {
     /// Listens to both ends and to the clock, until the stream has ended.
     fn couple(self: &Rc<Self>, answer: &web_sys::Response) -> Result<Coupled, JsValue> {
         let live = Rc::clone(self);
-        let hear = Closure::<dyn FnMut(u32, Uint8Array) -> u32>::new(move |side: u32, message: Uint8Array| {
-            live.hear(side_of(side), &message.to_vec())
+        let admit = Closure::<dyn FnMut(u32, usize) -> bool>::new(move |side: u32, bytes: usize| {
+            let heard = live.session.borrow_mut().admit(side_of(side), bytes, now());
+            live.settle();
+            heard == Heard::Pass
         });
+        let live = Rc::clone(self);
+        let write = Closure::<dyn FnMut(u32, Uint8Array, bool) -> u32>::new(
+            move |side: u32, piece: Uint8Array, is_first: bool| {
+                let mut session = live.session.borrow_mut();
+                session.write(side_of(side), &piece.to_vec(), is_first, now());
+                u32::from(session.is_full()) | u32::from(session.is_over()) << 1
+            },
+        );
         let live = Rc::clone(self);
         let part = Closure::<dyn FnMut(u32, u16)>::new(move |side: u32, code: u16| {
             live.session.borrow_mut().part(side_of(side), code, now());
             live.settle();
         });
         let live = Rc::clone(self);
-        let store = Closure::<dyn FnMut() -> Promise>::new(move || live.store_next(Hurry::WhileClosed));
+        let store = Closure::<dyn FnMut() -> Promise>::new(move || live.store_next(false));
         let live = Rc::clone(self);
         let tick = Closure::<dyn FnMut() -> bool>::new(move || live.tick());
-        let (hear, part, store) = (hear.into_js_value(), part.into_js_value(), store.into_js_value());
-        let coupled = streams::couple(&self.state, answer, &hear, &part, &store)?;
+        let hear =
+            Array::of4(&admit.into_js_value(), &write.into_js_value(), &part.into_js_value(), &store.into_js_value());
+        let coupled = streams::couple(&self.state, &self.env, &self.session.borrow().facts().id, answer, &hear)?;
         streams::tick(TICK_MILLISECONDS, &tick.into_js_value());
         Ok(coupled)
-    }
-
-    /// What becomes of a message, as `couple` of `session.js` reads it.
-    fn hear(self: &Rc<Self>, from: Side, message: &[u8]) -> u32 {
-        let heard = self.session.borrow_mut().hear(from, message, now());
-        if heard == Heard::Stop {
-            self.settle();
-        }
-        let session = self.session.borrow();
-        u32::from(heard == Heard::Pass) | u32::from(session.is_full()) << 1 | u32::from(session.is_over()) << 2
     }
 
     /// Looks at the clock. Whether to look again.
@@ -206,7 +196,7 @@ impl Live {
         if self.settle() {
             return false;
         }
-        let _ = self.store_next(Hurry::InTime);
+        let _ = self.store_next(false);
         let Entrance { checked, told, .. } = &self.entrance;
         if is_due(checked, EVERY_SECONDS, now / 1000) {
             let live = Rc::clone(self);
@@ -233,7 +223,8 @@ impl Live {
         let lost = match visit.walk(&asked, &mut Journey::afresh(), None).await {
             Ok(Way::Send(plan)) => {
                 confirmed.set(received / 1000);
-                self.session.borrow_mut().bound(plan.caller.ends().clone());
+                let stay = plan.relay.as_ref().map(|relay| &relay.stay);
+                self.session.borrow_mut().bound(plan.caller.ends().clone(), stay);
                 let is_recorded_more = plan.relay.is_some_and(|now| now.stay.record > relay.stay.record);
                 let more = "more of your sessions is recorded than when this one began: begin it again";
                 standing::lost(caller, &plan.caller).or_else(|| is_recorded_more.then(|| more.to_owned()))
@@ -287,23 +278,20 @@ impl Live {
 
     /// Stores what is left, gives the place back, and writes down how it ended.
     async fn finish(self: &Rc<Self>) {
-        let _ = self.store_next(Hurry::AtTheEnd);
-        // What waits for a closed gate adds to it.
-        while !self.storing.borrow().is_empty() {
-            let storing: Array = self.storing.take().into_iter().collect();
-            let has_left = !items.is_empty();
-            let _ = JsFuture::from(Promise::all(&storing)).await;
-            if has_left {
-                // To try again takes its time, and the runtime may end the object meanwhile.
-                hold(&self.state, &items);
-            }
-        }
+        let _ = self.store_next(true);
+        let storing: Array = self.storing.take().into_iter().collect();
+        let _ = JsFuture::from(Promise::all(&storing)).await;
         let (items, record) = {
             let session = self.session.borrow();
             let (facts, end, code) = (session.facts(), session.end(), session.exit_code());
             let summary = manifest::summary(&facts.summary(), end, code);
             let mut items = self.left.take();
+            let has_left = !items.is_empty();
             items.extend(closing(&facts.id, facts.user(), &close(&session.manifest(), end, code), &summary));
+            if has_left {
+                // To try again takes its time, and the runtime may end the object meanwhile.
+                hold(&self.state, &items);
+            }
             (items, session.record())
         };
         let is_wanted = with_gateway(&self.env, |gateway| gateway.writes(record.level));
@@ -315,26 +303,17 @@ impl Live {
         let _ = streams::told(self.tell("leave")).await;
     }
 
-    /// Stores the next chunk, if there is one that is due. While the gate is closed it is tried once, and again when the gate is open.
-    fn store_next(self: &Rc<Self>, hurry: Hurry) -> Promise {
-        let next = self.session.borrow_mut().take(hurry == Hurry::AtTheEnd, now());
+    /// Stores the next chunk, if there is one that is due: each is when it is the last. One that cannot be stored ends the stream.
+    fn store_next(self: &Rc<Self>, is_last: bool) -> Promise {
+        let next = self.session.borrow_mut().take(is_last, now());
         let Some((place, bytes)) = next else { return Promise::resolve(&JsValue::UNDEFINED) };
-        let live = Rc::clone(self);
+        let (live, bytes) = (Rc::clone(self), streams::bytes(&bytes));
         let storing = future_to_promise(async move {
-            let is_stored = hurry == Hurry::WhileClosed && live.put(place, &bytes).await;
-            let rest = Rc::clone(&live);
-            let again = future_to_promise(async move {
-                if !is_stored && !rest.store(place, &bytes).await {
-                    rest.stop(By::Gateway, "what is done here cannot be recorded any more");
-                }
-                if !rest.is_finished.get() {
-                    rest.keep();
-                }
-                Ok(JsValue::UNDEFINED)
-            });
-            live.storing.borrow_mut().push(again.clone());
-            if hurry != Hurry::WhileClosed {
-                let _ = JsFuture::from(again).await;
+            if !live.store(place, bytes).await {
+                live.stop(By::Gateway, "what is done here cannot be recorded any more");
+            }
+            if !live.is_finished.get() {
+                live.keep();
             }
             Ok(JsValue::UNDEFINED)
         });
@@ -342,29 +321,12 @@ impl Live {
         storing
     }
 
-    /// Stores a chunk, if that can be done at once.
-    async fn put(&self, place: usize, bytes: &[u8]) -> bool {
-        let key = chunk_key(&self.session.borrow().facts().id, place);
-        let bytes = streams::bytes(bytes);
-        let is_stored = JsFuture::from(streams::put(&self.env, &key, &bytes, None)).await.is_ok();
-        if is_stored {
-            self.note(place, &bytes).await;
-        }
-        is_stored
-    }
-
-    /// Notes the digest of a chunk, by which the manifest has it.
-    async fn note(&self, place: usize, bytes: &JsValue) {
-        let digest = JsFuture::from(streams::digest(bytes)).await.ok().and_then(|digest| digest.as_string());
-        self.session.borrow_mut().stored(place, digest.unwrap_or_default());
-    }
-
     /// Stores a chunk. What cannot be stored now is tried again after the end.
-    async fn store(&self, place: usize, bytes: &[u8]) -> bool {
+    async fn store(&self, place: usize, bytes: JsValue) -> bool {
         let key = chunk_key(&self.session.borrow().facts().id, place);
-        let bytes = streams::bytes(bytes);
         let stored = JsFuture::from(streams::store(&self.env, &key, &bytes, None)).await;
-        self.note(place, &bytes).await;
+        let digest = JsFuture::from(streams::digest(&bytes)).await.ok().and_then(|digest| digest.as_string());
+        self.session.borrow_mut().stored(place, digest.unwrap_or_default());
         if stored.is_err() {
             self.left.borrow_mut().push(Item(key, bytes, None));
         }

@@ -7,14 +7,29 @@ const encoder = new TextEncoder();
 /** How long a store, an object or a pause may take, in milliseconds. */
 const [STORE_MS, OBJECT_MS, PAUSE_MS] = [8_000, 5_000, 500];
 
+/** The code of a WebSocket that ended without a close. */
+const NO_CLOSE = 1006;
+
 /** How long an end that takes no more is listened to, in milliseconds. */
 const LAST_WORDS_MS = 2_000;
 
-/** What `hear` of session.rs says of a message. */
-const [PASS, FULL, OVER] = [1, 2, 4];
+/** How long the input gate stays closed for one chunk at most, in milliseconds. */
+const GATE_MS = 3_000;
+
+/** The sides, as session.rs has them. */
+const [CLIENT, CLUSTER] = [0, 1];
+
+/** What is true of a stream after a piece of a message: much waits to be stored; and the command is over, which takes no more. */
+const [FULL, OVER] = [1, 2];
+
+/** How much of a message is written down at once, in bytes: it is copied, and as JSON it may be six times as large. */
+const PIECE = 64 * 1024;
 
 /** How much of what a client sends goes on at once at first, in bytes, and how soon more does, in milliseconds: so much more each time. */
 const [SLICE, SLICE_MS] = [64 * 1024, 10];
+
+/** How much lies under one key of an object, in characters or bytes: the runtime takes 2 MB, and a character may be two bytes. */
+const PART = 512 * 1024;
 
 /** Hands a request to the object that has the stream of this name. The object reads `stamp`: when it came, its UUID, and that name. */
 export function hand(env, request, name, stamp) {
@@ -28,9 +43,6 @@ export function command(env, name, path, body, request) {
   const object = name === "" ? env.ROLL.get(env.ROLL.idFromName("roll")) : objectOf(env, name);
   return tell(object, path, body, OBJECT_MS, request);
 }
-/** How much lies under one key of an object, in characters or bytes: the runtime takes 2 MB, and a character may be two bytes. */
-const PART = 512 * 1024;
-
 
 function objectOf(env, name) {
   return env.SESSIONS.get(env.SESSIONS.idFromName(name));
@@ -42,35 +54,68 @@ export function remember(request) {
 }
 
 /**
- * Couples the client's end of a stream with the cluster's, which came with an answer. `hear` is shown each message and says whether the
- * other side gets it; whether nothing more may come before `store` is done: the runtime's input gate then keeps every message where
- * it is, in the sender's own buffers (it is the one back pressure that there is: what is sent waits in this object's memory); and whether
- * the command is over, which takes no more.
- * `part` hears of a side that closed its end. Gives what the client is answered, and what `say` and `bid` speak through.
+ * Couples the client's end of a stream with the cluster's, which came with an answer. `admit` says whether a message that has come may
+ * go on. When its turn has come, `write` is shown it piece by piece, and then the other side gets it. `part` hears of a side that closed
+ * its end, after all that came before. While `store` stores a chunk, the runtime's input gate keeps every message where it is, in the
+ * sender's own buffers: it is the one back pressure that there is, since what is sent waits in this object's memory.
+ * Gives what the client is answered, and what `say` and `bid` speak through.
  */
-export function couple(state, answer, hear, part, store) {
+export function couple(state, env, name, answer, [admit, write, part, store]) {
   const [outer, client] = Object.values(new WebSocketPair());
   const ends = [client, answer.webSocket];
-  const toClient = (data) => send(client, data);
-  const toCluster = paced((data) => send(answer.webSocket, data));
-  const ways = [toCluster, toClient];
+  const hold = gate(state, objectOf(env, `${name} clock`), store);
+  const pause = slices();
+  const carry = async (side, data) => {
+    const bytes = typeof data === "string" ? encoder.encode(data) : new Uint8Array(data);
+    if (side === CLIENT) await pause(bytes.length);
+    let verdict = 0;
+    for (let from = 0; from === 0 || from < bytes.length; from += PIECE) {
+      if (verdict & FULL) await hold();
+      if (ways[side].isOver) return free(data);
+      verdict = write(side, bytes.subarray(from, from + PIECE), from === 0);
+      if (verdict & OVER) ways[CLIENT].forget();
+    }
+    send(ends[1 - side], data);
+    if (verdict & FULL) await hold();
+  };
+  const ways = [new Way((data) => carry(CLIENT, data)), new Way((data) => carry(CLUSTER, data))];
   for (const [side, end] of ends.entries()) {
     end.binaryType = "arraybuffer";
     end.accept({ allowHalfOpen: true });
     end.addEventListener("message", ({ data }) => {
-      const isText = typeof data === "string";
-      const verdict = hear(side, isText ? encoder.encode(data) : new Uint8Array(data));
-      if (verdict & PASS) ways[side](data);
+      if (admit(side, data.byteLength ?? encoder.encode(data).length)) ways[side].push(data);
       else free(data);
-      if (verdict & OVER) toCluster.forget();
-      if (verdict & FULL) state.blockConcurrencyWhile(store);
     });
-    end.addEventListener("close", ({ code }) => part(side, code));
+    end.addEventListener("close", ({ code }) => {
+      const leave = () => part(side, code);
+      // A client that is gone without a word wants nothing more to be done.
+      if (side === CLIENT && code === NO_CLOSE) leave();
+      else ways[side].push(leave);
+    });
     // An end that takes no more may still say what it had to say: a command ends while its stdin is coming.
-    end.addEventListener("error", () => setTimeout(() => part(side, 1006), LAST_WORDS_MS));
+    end.addEventListener("error", () => setTimeout(() => part(side, NO_CLOSE), LAST_WORDS_MS));
   }
   const { status, headers } = answer;
-  return { answer: new Response(null, { status, headers, webSocket: outer }), ends };
+  return { answer: new Response(null, { status, headers, webSocket: outer }), ends, ways };
+}
+
+/**
+ * Stores a chunk behind the closed gate, which opens when that has come to an end, and before that when it takes long. No timer of this object
+ * runs meanwhile, if another was due, and after 30 seconds the runtime would take the object away: so another object tells the time.
+ */
+function gate(state, clock, store) {
+  return () =>
+    state.blockConcurrencyWhile(async () => {
+      const ending = new AbortController();
+      const told = clock.fetch("http://object/.kube-access/wait", { signal: ending.signal });
+      await Promise.race([store(), told]).catch(() => {});
+      ending.abort();
+    });
+}
+
+/** Comes to an end when the gate of another object has been closed long enough. */
+export function wait() {
+  return new Promise((done) => setTimeout(done, GATE_MS));
 }
 
 /** What an answer says that both ends speak. */
@@ -84,45 +129,63 @@ export function say({ ends: [client] }, message) {
 }
 
 /** Closes both ends, after a last message to the client. The cluster's is left as it is where it is to be cut. */
-export function bid({ ends: [client, cluster] }, message, code, reason, isCut) {
+export function bid({ ends: [client, cluster], ways }, message, code, reason, isCut) {
+  for (const way of ways) way.forget();
   if (message) send(client, message);
   close(client, code, reason);
   if (!isCut) close(cluster, 1000, "");
 }
 
-/**
- * Hands on what comes in slices, with pauses between them; each is larger than the one before, as long as something waits. A command may
- * end while its stdin is coming: what has not been sent then is forgotten, and in the pauses `kubectl proxy`, which closes both sides when
- * it cannot write to one, has time to read the last words.
- */
-function paced(send) {
-  let [waiting, slice, credit, began, isPausing] = [[], SLICE, SLICE, 0, false];
-  const go = () => {
-    let count = 0;
-    while (count < waiting.length && credit > 0) {
-      credit -= waiting[count].byteLength ?? waiting[count].length;
-      send(waiting[count++]);
+/** One way of a stream: what has come is carried on in its order. */
+class Way {
+  isOver = false;
+  #waiting = [];
+  #isGoing = false;
+  #carry;
+
+  constructor(carry) {
+    this.#carry = carry;
+  }
+
+  /** Takes a message, or what is to be done when all that came before has gone on. */
+  push(item) {
+    this.#waiting.push(item);
+    if (!this.#isGoing) this.#go();
+  }
+
+  /** Lets no more messages go on. */
+  forget() {
+    this.isOver = true;
+  }
+
+  async #go() {
+    this.#isGoing = true;
+    while (this.#waiting.length > 0) {
+      const turn = this.#waiting;
+      this.#waiting = [];
+      for (const item of turn) await (item instanceof Function ? item() : this.#carry(item));
     }
-    waiting.splice(0, count);
-    if (isPausing || waiting.length === 0) return;
-    isPausing = true;
-    setTimeout(() => {
-      slice += SLICE;
-      [credit, began, isPausing] = [slice, Date.now(), false];
-      go();
-    }, SLICE_MS);
+    this.#isGoing = false;
+  }
+}
+
+/**
+ * Pauses, so that what comes goes on in slices; each is larger than the one before, as long as something waits. A command may end while its
+ * stdin is coming: what has not been sent then is forgotten, and in the pauses `kubectl proxy`, which closes both sides when it cannot
+ * write to one, has time to read the last words.
+ */
+function slices() {
+  let [slice, credit, began] = [SLICE, SLICE, 0];
+  return async (length) => {
+    if (credit <= 0) {
+      // Where nothing waits, a new slice begins by itself: a keystroke needs no timer.
+      const isLate = Date.now() >= began + SLICE_MS;
+      slice = isLate ? SLICE : slice + SLICE;
+      if (!isLate) await new Promise((done) => setTimeout(done, SLICE_MS));
+      [credit, began] = [slice, Date.now()];
+    }
+    credit -= length;
   };
-  const hand = (data) => {
-    // Where nothing waits, a new slice begins by itself: a keystroke needs no timer.
-    if (!isPausing && Date.now() >= began + SLICE_MS) [slice, credit, began] = [SLICE, SLICE, Date.now()];
-    waiting.push(data);
-    go();
-  };
-  hand.forget = () => {
-    waiting.forEach(free);
-    waiting = [];
-  };
-  return hand;
 }
 
 function send(end, message) {
@@ -158,18 +221,10 @@ export async function digest(bytes) {
   return new Uint8Array(await crypto.subtle.digest("SHA-256", bytes)).toHex();
 }
 
-/**
- * Stores something, if that can be done at once. Nothing bounds it: while the input gate is closed no timer runs, if another was due.
- * After 30 seconds the runtime would take the object away.
- */
-export async function put(env, key, bytes, summary) {
-  const options = summary === undefined ? {} : { customMetadata: { summary } };
-  await env.RECORDINGS.put(`recordings/${key}`, bytes, options);
-}
-
 /** Stores what must not be lost: at once, or a moment later. */
 export async function store(env, key, bytes, summary) {
-  const once = () => within(put(env, key, bytes, summary), STORE_MS);
+  const options = summary === undefined ? {} : { customMetadata: { summary } };
+  const once = () => within(env.RECORDINGS.put(`recordings/${key}`, bytes, options), STORE_MS);
   try {
     await once();
   } catch {

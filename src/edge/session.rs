@@ -45,6 +45,10 @@ impl DurableObject for Session {
                 let reason = JsFuture::from(request.text()?).await?.as_string().unwrap_or_default();
                 self.end(&reason)
             }
+            "http://object/.kube-access/wait" => {
+                JsFuture::from(streams::wait()).await?;
+                plain("", 200, "text/plain")
+            }
             _ => self.open(request).await,
         };
         Ok(answer?.into())

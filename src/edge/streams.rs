@@ -25,10 +25,10 @@ extern "C" {
     #[wasm_bindgen(catch)]
     pub(super) fn couple(
         state: &JsValue,
+        env: &JsValue,
+        name: &str,
         answer: &Response,
-        hear: &JsValue,
-        part: &JsValue,
-        store: &JsValue,
+        hear: &Array,
     ) -> Result<Coupled, JsValue>;
 
     /// Both ends of a stream, and what the client is answered.
@@ -47,7 +47,7 @@ extern "C" {
 
     pub(super) fn tick(milliseconds: u32, then: &JsValue);
 
-    pub(super) fn put(env: &JsValue, key: &str, bytes: &JsValue, summary: Option<&str>) -> Promise;
+    pub(super) fn wait() -> Promise;
 
     pub(super) fn store(env: &JsValue, key: &str, bytes: &JsValue, summary: Option<&str>) -> Promise;
 

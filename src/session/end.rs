@@ -85,8 +85,8 @@ impl By {
 }
 
 impl End {
-    /// What the client is told.
-    pub(super) fn farewell(&self, has_channels: bool) -> Farewell {
+    /// What the client is told. Where the cluster has begun a status, nothing can be added to it: the client reads them as one.
+    pub(super) fn farewell(&self, has_channels: bool, has_status: bool) -> Farewell {
         let Self { by, reason, code, .. } = self;
         let sentence = format!("this session ended: {reason}");
         let (name, status) = match by {
@@ -95,7 +95,7 @@ impl End {
         };
         let is_told = matches!(by, By::Client | By::Command);
         Farewell {
-            message: (!is_told && has_channels).then(|| frame::farewell(&sentence, name, status)),
+            message: (!is_told && has_channels && !has_status).then(|| frame::farewell(&sentence, name, status)),
             // After a status on its channel a close that is no normal one would hide the sentence.
             code: if has_channels { 1000 } else { sendable(*code) },
             reason: if is_told { String::new() } else { cut(&sentence, MAX_CLOSE_BYTES).to_owned() },

@@ -35,6 +35,23 @@ fn session(what: &str, record: Record) -> Session {
     Session::new(facts(what, &relay), &relay, NOW)
 }
 
+impl Session {
+    /// Hears a message that goes on at once, in pieces as the edge has them.
+    fn hear(&mut self, from: Side, message: &[u8], now: u64) -> Heard {
+        let heard = self.admit(from, message.len(), now);
+        if heard == Heard::Pass {
+            self.write_all(from, message, 64 * 1024, now);
+        }
+        heard
+    }
+
+    fn write_all(&mut self, from: Side, message: &[u8], bytes: usize, now: u64) {
+        for (place, piece) in message.chunks(bytes).enumerate() {
+            self.write(from, piece, place == 0, now);
+        }
+    }
+}
+
 fn manifest(session: &Session) -> Value {
     serde_json::from_str(&manifest::close(&session.manifest(), session.end(), session.exit_code())).unwrap()
 }
@@ -207,10 +224,104 @@ fn a_short_session_is_not_warned_and_an_earlier_end_counts() {
     let relay = relay(Record::Nothing, 1 << 20, 60);
     let mut session = Session::new(facts(PIPE, &relay), &relay, NOW);
     assert_eq!(session.tick(NOW + 1000), None);
-    session.bound(Deadline { at: NOW / 1000 + 90, why: Why::Policy });
-    session.bound(Deadline { at: NOW / 1000 + 30, why: Why::Token });
+    session.bound(Deadline { at: NOW / 1000 + 90, why: Why::Policy }, None);
+    session.bound(Deadline { at: NOW / 1000 + 30, why: Why::Token }, None);
     session.tick(NOW + 30_000);
     assert_eq!(session.end().unwrap().reason, "your login at Cloudflare Access ends");
+}
+
+#[test]
+fn an_end_that_comes_nearer_is_said_anew_and_as_near_as_it_is() {
+    let mut session = session(PIPE, Record::Output);
+    let warning = |session: &mut Session, seconds: u64| {
+        session.tick(NOW + seconds * 1000).map(|message| String::from_utf8(message).unwrap())
+    };
+    assert!(warning(&mut session, 3301).unwrap().contains("ends in 5 minutes: a session here"));
+    assert_eq!(warning(&mut session, 3302), None);
+    session.bound(Deadline { at: NOW / 1000 + 3400, why: Why::Policy }, None);
+    assert!(warning(&mut session, 3302).unwrap().contains("ends in 98 seconds: the entry or the grant"));
+    session.bound(Deadline { at: NOW / 1000 + 3400, why: Why::Policy }, None);
+    assert_eq!(warning(&mut session, 3303), None, "nothing has changed");
+}
+
+#[test]
+fn what_a_guard_asks_that_has_come_to_be_the_callers_counts_from_the_beginning() {
+    let mut session = session(PIPE, Record::Output);
+    let ends = || Deadline { at: NOW / 1000 + 86_400, why: Why::Token };
+    session.bound(ends(), Some(&relay(Record::Output, 64 << 20, 7200).stay));
+    session.tick(NOW + 1_801_000);
+    assert!(session.end().is_none());
+    assert_eq!(session.hear(Side::Client, &[0; 1024], NOW), Heard::Pass);
+    session.bound(ends(), Some(&relay(Record::Output, 1024, 1800).stay));
+    session.tick(NOW + 1_799_000);
+    assert!(session.end().is_none());
+    session.tick(NOW + 1_801_000);
+    assert_eq!(session.end().unwrap().reason, "a session here lasts at most 30 m");
+}
+
+#[test]
+fn a_message_that_is_too_large_is_told_so_and_not_counted() {
+    let relay = relay(Record::Output, 64 << 20, 3600);
+    let mut session = Session::new(facts(PIPE, &relay), &relay, NOW);
+    assert_eq!(session.admit(Side::Client, 16 << 20, NOW), Heard::Pass);
+    assert_eq!(session.admit(Side::Client, (16 << 20) + 1, NOW), Heard::Stop);
+    let message = String::from_utf8(session.farewell().message.unwrap()).unwrap();
+    assert!(message.contains("has at most 16 MiB, and this one has more: send it in pieces"), "{message}");
+    assert_eq!(manifest(&session)["bytes"]["stdin"], 0, "what has not gone on has not reached the command");
+}
+
+#[test]
+fn whatever_comes_is_written_down_in_chunks_that_one_value_holds() {
+    for what in [&b"\x01"[..], b"\xff", "\u{2028}".as_bytes()] {
+        let mut session = session(TERMINAL, Record::Output);
+        let message = [b"\x01", what.repeat((1 << 20) / what.len()).as_slice()].concat();
+        let mut chunks = Vec::new();
+        for (place, piece) in message.chunks(64 * 1024).enumerate() {
+            session.write(Side::Cluster, piece, place == 0, NOW);
+            if session.is_full() {
+                chunks.extend(session.take(false, NOW));
+            }
+        }
+        chunks.extend(session.take(true, NOW));
+        assert!(chunks.iter().all(|(_, bytes)| bytes.len() < 1_500_000), "{what:?}");
+        let text = String::from_utf8(chunks.into_iter().flat_map(|(_, bytes)| bytes).collect()).unwrap();
+        let events = text.lines().skip(1).map(|line| serde_json::from_str::<Value>(line).unwrap());
+        let shown: String = events.map(|event| event[2].as_str().unwrap().to_owned()).collect();
+        assert_eq!(shown, String::from_utf8_lossy(&message[1..]).into_owned());
+    }
+}
+
+#[test]
+fn a_status_that_comes_in_pieces_is_one() {
+    for bytes in [1, 7, 100, 1000] {
+        let mut session = session(PIPE, Record::Output);
+        for piece in FAILED[1..].chunks(bytes) {
+            assert_eq!(session.hear(Side::Cluster, &[b"\x03", piece].concat(), NOW), Heard::Pass);
+        }
+        session.part(Side::Cluster, 1000, NOW);
+        assert_eq!((session.exit_code(), session.end().map(|end| end.by)), (Some(3), Some(By::Command)), "{bytes}");
+    }
+    let mut session = session(PIPE, Record::Output);
+    session.write_all(Side::Cluster, &failed(), 10, NOW);
+    assert_eq!(session.exit_code(), Some(3), "of one message");
+}
+
+#[test]
+fn nothing_is_added_to_a_status_that_has_begun() {
+    for status in [FAILED[1..60].to_vec(), vec![b'['; STATUS_BYTES + 1]] {
+        for by in [By::Cluster, By::Policy] {
+            let mut session = session(PIPE, Record::Output);
+            session.hear(Side::Cluster, &[b"\x03", status.as_slice()].concat(), NOW);
+            match by {
+                By::Cluster => session.part(Side::Cluster, 1000, NOW),
+                _ => session.stop(by, "too late", NOW),
+            }
+            assert_eq!(session.end().map(|end| end.by), Some(by));
+            let farewell = session.farewell();
+            assert_eq!((farewell.message, farewell.code), (None, 1000));
+            assert!(farewell.reason.starts_with("this session ended: "));
+        }
+    }
 }
 
 #[test]

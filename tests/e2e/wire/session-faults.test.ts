@@ -59,6 +59,27 @@ test("case 124: what could not be stored to the end is stored when the store is 
   );
 });
 
+test("case 124: a bucket that hangs ends the stream with a sentence, and what was shown is recorded when it is back", async () => {
+  const { client, server, id } = await stream("bob");
+  await stage.breakRecordings("hung");
+  const line = `${"x".repeat(60_000)}\r\n`;
+  for (let round = 0; round < 80; round++) {
+    server.send(binary, `\x01${line}`);
+  }
+  const messages: string[] = [];
+  for (let message = await client.receive(); message?.opcode === binary; message = await client.receive()) {
+    messages.push(message.payload.toString("latin1"));
+  }
+  const shown = messages.filter((message) => message.startsWith("\x01")).map((message) => message.slice(1));
+  assert.match(messages.at(-1) ?? "", /this session ended: what is done here cannot be recorded any more/);
+  await stage.breakRecordings(false);
+  assert.equal((await manifestOf(stage, "bob", id)).by, "gateway");
+  const { text } = await stage.call({ as: "bob", target: `/.kube-access/sessions/${id}/cast` });
+  const events = text.trimEnd().split("\n").slice(1);
+  const recorded = events.map((event) => JSON.parse(event)).filter(([, code]) => code === "o");
+  assert.equal(recorded.map(([, , data]) => data).join(""), shown.join(""));
+});
+
 test("a runtime that ends breaks its streams; each has a manifest that says so, and gives its place back", async () => {
   const { client, server, id } = await stream("bob");
   server.send(binary, "\x01$ ");

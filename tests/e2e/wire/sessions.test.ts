@@ -322,7 +322,77 @@ test("case 115: a stream carries so much, and ends with a sentence when it would
   assert.equal(await exec.server.closed(), undefined, CUT);
 });
 
-test("case 113: large messages pass whole, both ways", async () => {
+/** How many bytes come, and with which code the other side closes. */
+async function arriving(server: Peer): Promise<{ bytes: number; close: number | undefined }> {
+  let bytes = 0;
+  for (let message = await server.receive(); message; message = await server.receive()) {
+    if (message.opcode === closing) {
+      return { bytes, close: message.payload.readUInt16BE() };
+    }
+    bytes += message.payload.length;
+  }
+  return { bytes, close: undefined };
+}
+
+test("what a client sent before it closed arrives, all of it, and is counted", async () => {
+  for (const [as, target, protocol, channel] of [
+    ["bob", PIPE, "v4.channel.k8s.io", 1],
+    ["dave", `${POD}/portforward?ports=80`, "SPDY/3.1+portforward.k8s.io", 0],
+  ] as const) {
+    const sent = await stream(as, target, protocol);
+    for (let count = 0; count < 60; count++) {
+      sent.client.send(binary, Buffer.alloc(32 * 1024));
+    }
+    sent.client.close(1000);
+    assert.deepEqual(await arriving(sent.server), { bytes: 60 * 32 * 1024, close: 1000 });
+    const manifest = await manifestOf(stage, as, sent.id);
+    assert.deepEqual([manifest.by, manifest.bytes.stdin], ["client", 60 * (32 * 1024 - channel)]);
+  }
+});
+
+test("what the command no longer took is not counted", async () => {
+  const exec = await stream("bob", PIPE);
+  for (let count = 0; count < 300; count++) {
+    exec.client.send(binary, Buffer.alloc(32 * 1024));
+  }
+  await exec.server.receive();
+  exec.server.send(binary, SUCCESS);
+  exec.server.close(1000);
+  const { bytes } = await arriving(exec.server);
+  const { manifest } = await ended(exec.id, "bob");
+  assert.equal(manifest.bytes.stdin, (bytes / (32 * 1024) + 1) * (32 * 1024 - 1));
+});
+
+test("a status that comes in two messages is the command's end", async () => {
+  const exec = await stream("bob", PIPE);
+  exec.server.send(binary, FAILURE.slice(0, 60));
+  exec.server.send(binary, `\x03${FAILURE.slice(60)}`);
+  exec.server.close(1000);
+  assert.deepEqual((await heard(exec)).messages, [FAILURE.slice(0, 60), `\x03${FAILURE.slice(60)}`]);
+  const { manifest } = await ended(exec.id, "bob");
+  assert.deepEqual([manifest.by, manifest.exit_code], ["command", 3]);
+
+  const half = await stream("bob", PIPE);
+  half.server.send(binary, FAILURE.slice(0, 60));
+  half.server.wire.socket.destroy();
+  assert.deepEqual((await heard(half)).messages, [FAILURE.slice(0, 60)], "nothing is added to half of one");
+  assert.equal((await ended(half.id, "bob")).manifest.by, "cluster");
+});
+
+test("a message that is six times as large as JSON is recorded whole, in chunks of the usual size", async () => {
+  const exec = await stream("bob", TERMINAL);
+  const message = Buffer.alloc(2 * 1024 * 1024, 1);
+  exec.server.send(binary, message);
+  assert.ok((await exec.client.receive())?.payload.equals(message));
+  exec.server.send(binary, SUCCESS);
+  exec.server.close(1000);
+  await heard(exec);
+  const { manifest, events } = await ended(exec.id, "bob");
+  assert.equal(events.map(([, code, text]) => (code === "o" ? text : "")).join("").length, message.length - 1);
+  assert.ok(manifest.chunks.length > 8 && manifest.chunks.every(({ size }) => size < 1_500_000));
+});
+
+test("case 113: large messages pass whole, both ways, and one that is too large ends the stream with a sentence", async () => {
   const exec = await stream("bob", PIPE);
   for (const bytes of [1024 * 1024, 16 * 1024 * 1024]) {
     const message = Buffer.alloc(bytes, 1);
@@ -332,6 +402,9 @@ test("case 113: large messages pass whole, both ways", async () => {
     exec.client.send(binary, message);
     assert.ok((await exec.server.receive())?.payload.equals(message), `${bytes} bytes to the cluster`);
   }
+  exec.client.send(binary, Buffer.alloc(16 * 1024 * 1024 + 1));
+  assert.match((await heard(exec)).messages.join(), /has at most 16 MiB, and this one has more: send it in pieces/);
+  assert.equal(await exec.server.closed(), undefined, CUT);
 });
 
 test("case 30, 123: it ends with its time, warns before, and says why", async () => {
@@ -393,10 +466,46 @@ test("case 123, 179: it ends when its caller leaves a group of the provider, wha
   assert.match((await heard(exec)).messages.join(), /you are no longer in the group developers, with which you/);
 });
 
+test("a guard that comes to be its caller's bounds it from its beginning, and it is told how little time is left", async () => {
+  const exec = await stream("bob", PIPE);
+  await stage.advance(480);
+  await stage.hurry(20);
+  const guest = { user: "bob", groups: ["developers", "on-call", "guests"] };
+  await stage.gateway.setIdentity("email:bob@example.com", JSON.stringify(guest));
+  const warning = (await exec.client.receive())?.payload.toString() ?? "";
+  assert.match(warning, /this session ends in \d+ seconds: a session here lasts at most 10 m/);
+  await stage.advance(120);
+  assert.match((await heard(exec)).messages.join(), /this session ended: a session here lasts at most 10 m/);
+});
+
+test("a stream that does not come about leaves no connection to the cluster, and gives its place back", async () => {
+  let late: Received | undefined;
+  stage.upstream.script((received) => {
+    late = received;
+    return new Promise(() => {});
+  });
+  // A client that leaves, and a cluster that is too late.
+  const wire = await stage.open({ as: "bob", target: PIPE, lines: offer(V5) });
+  await until("the cluster is asked", LIMIT_MS, async () => late);
+  wire.socket.resetAndDestroy();
+  await late?.wire.ended(LIMIT_MS);
+  await nothingIsOpen();
+  const [left] = await list("bob", "&state=ended");
+  assert.deepEqual([left?.by, left?.reason], ["client", "the client went away before the answer came"]);
+
+  late = undefined;
+  await stage.hurry(20);
+  const answer = await stage.call({ as: "bob", target: PIPE, lines: offer(V5) });
+  assertRefused(answer, 504, /did not answer in time/);
+  const slow = late as Received | undefined;
+  assert.ok(slow);
+  await slow.wire.ended(LIMIT_MS);
+});
+
 test("it ends on its owner's word, and on that of whom RBAC lets", async () => {
   const first = await stream("bob", TERMINAL);
   assertRefused(
-    await stage.call({ as: "bob", method: "DELETE", target: `/.kube-access/sessions/${first.id.slice(0, -1)}0` }),
+    await stage.call({ as: "bob", method: "DELETE", target: `/.kube-access/sessions/${first.id.slice(0, -1)}x` }),
     404,
   );
   const answer = await stage.call({
@@ -618,7 +727,11 @@ test("a recording of more chunks than a bucket lists at once is whole", async ()
   await ended(exec.id, "bob");
   const bucket = await stage.gateway.recordings();
   const names = Array.from({ length: 1_100 }, (_, place) => String(10_000 + place));
-  await Promise.all(names.map((name) => bucket.put(`recordings/chunks/${exec.id}/${name}`, `${name}\n`)));
+  // All at once, they would wait for each other longer than a connection does.
+  for (let from = 0; from < names.length; from += 50) {
+    const some = names.slice(from, from + 50);
+    await Promise.all(some.map((name) => bucket.put(`recordings/chunks/${exec.id}/${name}`, `${name}\n`)));
+  }
   const { chunks } = JSON.parse((await own(`/${exec.id}/chunks`)).text);
   assert.deepEqual(
     chunks.slice(2).map(({ name }: { name: string }) => name),

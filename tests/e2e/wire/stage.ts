@@ -71,8 +71,8 @@ export interface Stage {
   now(): number;
   /** Lets the Worker's timers run so many times as fast; needs `hasClock`. */
   hurry(times: number): Promise<void>;
-  /** Lets writes to the bucket of recordings fail, or no longer; needs `hasClock`. */
-  breakRecordings(isBroken: boolean): Promise<void>;
+  /** Lets writes to the bucket of recordings fail, never come to an end, or neither; needs `hasClock`. */
+  breakRecordings(how: boolean | "hung"): Promise<void>;
   /** Lets the bucket take each key once, as R2 takes one write a second of each; needs `hasClock`. */
   limitRecordings(): Promise<void>;
   /** Lets the bucket list what it cannot give: keys that end so, or none again; needs `hasClock`. */
@@ -182,7 +182,7 @@ export async function startStage(options: StageOptions = {}): Promise<Stage> {
     },
     now: () => Date.now() + forward * 1000,
     hurry: (times) => tellClock(`Pace: ${times}`),
-    breakRecordings: (isBroken) => tellClock(`Recordings: ${isBroken ? "broken" : "whole"}`),
+    breakRecordings: (how) => tellClock(`Recordings: ${how === "hung" ? how : how ? "broken" : "whole"}`),
     limitRecordings: () => tellClock("Recordings: limited"),
     loseRecordings: (end) => tellClock(`Lost: ${end}`),
     breakIdentities: (isBroken) => tellClock(`Identities: ${isBroken ? "broken" : "whole"}`),
@@ -282,7 +282,9 @@ function clockedWorker(build = resolve(import.meta.dirname, "../../../build")): 
           if (told) {
             const store = Object.getPrototypeOf(env[name]);
             puts[name] ??= store.put;
-            store.put = told === "whole" ? puts[name] : told === "limited" ? once() : broken;
+            const hung = () => new Promise(() => {});
+            const changed = { whole: puts[name], hung, limited: once() };
+            store.put = changed[told] ?? broken;
           }
         }
         const lost = request.headers.get("x-clock-lost");
