@@ -13,8 +13,11 @@ import type { Work } from "./work.ts";
 
 const POD = "/api/v1/namespaces/default/pods/web";
 const FLOOD = `${POD}/exec?command=stdout&command=1000000000&stdout=true`;
+const CONTROLS = `${POD}/exec?command=controls&command=1000000000&stdout=true&tty=true`;
 const DEAF = `${POD}/exec?command=deaf&stdin=true&stdout=true`;
-const SENTENCE = "this session ended: a stream that is recorded or bounded carries at most 64 MiB each way";
+const SENTENCE = "this session ended: ";
+const FULL = "carries at most 64 MiB each way";
+const TOO_LARGE = "a message is too large for a stream that is recorded or bounded";
 
 /** Over what may wait: what the garbage collector of an isolate leaves lying about, and the bucket's own. */
 const ALLOWED_MEGABYTES = 32;
@@ -24,7 +27,7 @@ const AFTER_MS = 2_000;
 const SLOW_READ_MS = 50;
 const SLOW_BYTES = 50_000;
 const SLOW_PUT_MS = 200;
-const PIECE = frame(OPCODE.binary, Buffer.alloc(1 + 32 * 1024), true);
+const MEBIBYTE = 1024 * 1024;
 
 /** What a client does once its stream is open; it is over when it returns. */
 type Client = (socket: Socket, hasEnded: () => Promise<void>) => Promise<void>;
@@ -34,12 +37,17 @@ interface Case {
   path: string;
   client: Client;
   isSlowBucket?: boolean;
+  /** Why the stream ends; that it carries too much unless this says otherwise. */
+  ends?: string;
 }
 
 const cases: Case[] = [
   { title: "a command floods, its client reads 1 MB/s", path: FLOOD, client: readSlowly },
   { title: "a command floods, its client never reads", path: FLOOD, client: (_, hasEnded) => hasEnded() },
-  { title: "a client floods stdin, nobody reads anything", path: DEAF, client: flood },
+  { title: "a client floods stdin, nobody reads anything", path: DEAF, client: flooding(1 + 32 * 1024) },
+  { title: "the same in messages of 4 MiB", path: DEAF, client: flooding(4 * MEBIBYTE) },
+  { title: "the same in messages that are too large", path: DEAF, client: flooding(30 * MEBIBYTE), ends: TOO_LARGE },
+  { title: "a terminal floods control characters in messages of 4 MiB", path: CONTROLS, client: readToTheEnd },
   {
     title: "a terminal floods, the bucket is slow",
     path: `${FLOOD}&tty=true`,
@@ -77,7 +85,7 @@ export const memoryWork: Work = {
   },
 };
 
-async function memoryOf(stage: Stage, worker: string, { path, client }: Case): Promise<number> {
+async function memoryOf(stage: Stage, worker: string, { path, client, ends }: Case): Promise<number> {
   const recording = await startRecording(stage, worker);
   try {
     // The first stream pays for what every later one finds warm.
@@ -89,7 +97,7 @@ async function memoryOf(stage: Stage, worker: string, { path, client }: Case): P
     const socket = connect({ host, port });
     socket.on("error", () => {}); // told by what is not there
     socket.write(recording.upgrade("recorded", path));
-    await client(socket, () => ended(recording));
+    await client(socket, () => ended(recording, ends ?? FULL));
     await recording.settle();
     await sleep(AFTER_MS);
     socket.destroy();
@@ -100,7 +108,7 @@ async function memoryOf(stage: Stage, worker: string, { path, client }: Case): P
 }
 
 /** Waits until the log says why the second stream has ended. */
-async function ended(recording: Recording): Promise<void> {
+async function ended(recording: Recording, why: string): Promise<void> {
   const deadline = performance.now() + LIMIT_MS;
   const ends = () => recording.logs().filter((line) => line.includes('"session ended"'));
   while (ends().length < 2) {
@@ -109,7 +117,7 @@ async function ended(recording: Recording): Promise<void> {
     }
     await sleep(10);
   }
-  if (!ends()[1]?.includes("carries at most 64 MiB each way")) {
+  if (!ends()[1]?.includes(why)) {
     throw new Error(`a stream ended otherwise: ${ends()[1]}`);
   }
 }
@@ -145,16 +153,21 @@ async function readToTheEnd(socket: Socket): Promise<void> {
   }
 }
 
-async function flood(socket: Socket, hasEnded: () => Promise<void>): Promise<void> {
-  await once(socket, "readable");
-  let isOver = false;
-  const ending = hasEnded().finally(() => {
-    isOver = true;
-  });
-  while (!isOver) {
-    if (!socket.write(PIECE)) {
-      await Promise.race([once(socket, "drain"), ending]);
+/** Sends messages of so many bytes, as fast as they are taken. */
+function flooding(bytes: number): Client {
+  const message = frame(OPCODE.binary, Buffer.alloc(bytes), true);
+  const messages = Buffer.concat(Array.from({ length: Math.max(1, Math.floor((32 * 1024) / bytes)) }, () => message));
+  return async (socket, hasEnded) => {
+    await once(socket, "readable");
+    let isOver = false;
+    const ending = hasEnded().finally(() => {
+      isOver = true;
+    });
+    while (!isOver) {
+      if (!socket.write(messages)) {
+        await Promise.race([once(socket, "drain"), ending]);
+      }
     }
-  }
-  await ending;
+    await ending;
+  };
 }

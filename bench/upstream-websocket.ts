@@ -11,6 +11,9 @@ const PIECE = 32 * 1024;
 const TEXT =
   "\u001b[32m2026-01-01T00:00:00Z\u001b[0m INFO  a request was served in 12 µs, and the next one is on its way\r\n";
 const STDOUT = frame(OPCODE.binary, stdout(Buffer.alloc(PIECE, TEXT)));
+/** The largest message that a recorded stream takes, and as JSON it is six times as large. */
+const LARGE = 4 * 1024 * 1024;
+const CONTROLS = frame(OPCODE.binary, Buffer.alloc(LARGE, 1));
 const HELLO = frame(OPCODE.binary, stdout(Buffer.from("hello\r\n")));
 const SUCCESS = frame(OPCODE.binary, Buffer.from('\u0003{"metadata":{},"status":"Success"}'));
 
@@ -21,7 +24,7 @@ const WORDS = ["pod", "größer", "日本語", "🚀🚀", "\u001b[1mbold\u001b[
 const CLOSE = frame(OPCODE.close, Buffer.from([0x03, 0xe8]));
 
 /**
- * Answers the upgrade, and does what the query asks for: `command=stdout&command=BYTES`, `upload`, `echo`, `hello`, which prints a line
+ * Answers the upgrade, and does what the query asks for: `command=stdout&command=BYTES`, `controls` (the same in large messages), `upload`, `echo`, `hello`, which prints a line
  * and is done, `converse`, which answers each message with lines in random pieces, or `deaf`, which reads nothing.
  */
 export function acceptWebSocket(socket: Socket, head: string, rest: Buffer): void {
@@ -69,13 +72,15 @@ export function acceptWebSocket(socket: Socket, head: string, rest: Buffer): voi
   if (command === "hello") {
     socket.write(Buffer.concat([HELLO, SUCCESS]));
   } else if (command === "stdout") {
-    write(socket, wanted).catch(() => socket.destroy());
+    write(socket, wanted, STDOUT, PIECE).catch(() => socket.destroy());
+  } else if (command === "controls") {
+    write(socket, wanted, CONTROLS, LARGE).catch(() => socket.destroy());
   }
 }
 
-async function write(socket: Socket, bytes: number): Promise<void> {
-  for (let sent = 0; sent < bytes; sent += PIECE) {
-    if (!socket.write(STDOUT)) {
+async function write(socket: Socket, bytes: number, message: Buffer, size: number): Promise<void> {
+  for (let sent = 0; sent < bytes; sent += size) {
+    if (!socket.write(message)) {
       await once(socket, "drain");
     }
   }

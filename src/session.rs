@@ -37,8 +37,10 @@ use manifest::Chunk;
 /// How much more than one direction may carry both may carry together, in bytes. All of it may be waiting.
 const SLACK_BYTES: u64 = 16 * 1024 * 1024;
 
-/// How large one message may be, in bytes. The runtime takes 32 MiB, and copies what it sends.
-const MESSAGE_BYTES: usize = 16 * 1024 * 1024;
+/// How large a message may be whatever has gone on, in bytes. The runtime has up to four copies of a message that goes on: a larger one
+/// passes while four of it have room beside all that may wait.
+const MESSAGE_BYTES: u64 = 4 * 1024 * 1024;
+const COPIES: u64 = 4;
 
 /// The longest status of a command that is read, in bytes.
 const STATUS_BYTES: usize = 256 * 1024;
@@ -208,18 +210,20 @@ impl Session {
         if self.end.is_some() || (from == Side::Client && self.is_over()) {
             return Heard::Drop;
         }
-        if bytes > MESSAGE_BYTES {
-            let limit = in_units(MESSAGE_BYTES as u64);
+        let bytes = bytes as u64;
+        let mut carried = self.carried;
+        let room = (self.most + 2 * SLACK_BYTES).saturating_sub(carried.iter().sum());
+        if bytes > MESSAGE_BYTES && COPIES * bytes > room {
+            let limit = in_units(MESSAGE_BYTES);
             let reason = format!(
-                "one message of a stream that is recorded or bounded has at most {limit}, and this one has more: send it in pieces"
+                "a message is too large for a stream that is recorded or bounded: send it in pieces of at most {limit}"
             );
             self.stop(By::Gateway, reason, now);
             return Heard::Stop;
         }
-        let mut carried = self.carried;
         let [client, cluster] = &mut carried;
         let way = if from == Side::Client { client } else { cluster };
-        *way += bytes as u64;
+        *way += bytes;
         if *way > self.most || carried.iter().sum::<u64>() > self.most + SLACK_BYTES {
             let limit = in_units(self.most);
             let reason = format!(

@@ -28,8 +28,11 @@ const PIECE = 64 * 1024;
 /** How much of what a client sends goes on at once at first, in bytes, and how soon more does, in milliseconds: so much more each time. */
 const [SLICE, SLICE_MS] = [64 * 1024, 10];
 
-/** How much lies under one key of an object, in characters or bytes: the runtime takes 2 MB, and a character may be two bytes. */
-const PART = 512 * 1024;
+/**
+ * How much of an item lies under one key of an object, in characters or bytes: the runtime takes 2 MB, and a character may be two bytes.
+ * What is small lies with the others.
+ */
+const [PART, SMALL] = [512 * 1024, 8 * 1024];
 
 /** Hands a request to the object that has the stream of this name. The object reads `stamp`: when it came, its UUID, and that name. */
 export function hand(env, request, name, stamp) {
@@ -248,8 +251,8 @@ export async function keep(state, known, milliseconds) {
   // What is large is laid in parts, and what says which they are under "known". Those of before that are no longer named lie there in vain.
   let place = 0;
   const lay = (item) => {
-    if (item === undefined) return item;
     if (Array.isArray(item)) return item.map(lay);
+    if (item === undefined || item.length <= SMALL) return item;
     const first = place;
     do storage.put(`part ${place}`, item.slice((place - first) * PART, (place - first + 1) * PART), options);
     while ((++place - first) * PART < item.length);

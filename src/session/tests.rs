@@ -262,11 +262,27 @@ fn what_a_guard_asks_that_has_come_to_be_the_callers_counts_from_the_beginning()
 #[test]
 fn a_message_that_is_too_large_is_told_so_and_not_counted() {
     let relay = relay(Record::Output, 64 << 20, 3600);
+    let mut fresh = Session::new(facts(PIPE, &relay), &relay, NOW);
+    assert_eq!(fresh.admit(Side::Cluster, (24 << 20) + 1, NOW), Heard::Stop);
+    let mut full = Session::new(facts(PIPE, &relay), &relay, NOW);
+    for (side, megabytes) in [(Side::Client, 60), (Side::Cluster, 16)] {
+        for _ in 0..megabytes {
+            assert_eq!(full.admit(side, 1 << 20, NOW), Heard::Pass);
+        }
+    }
+    assert_eq!(full.admit(Side::Client, 4 << 20, NOW), Heard::Pass, "whatever has gone on");
     let mut session = Session::new(facts(PIPE, &relay), &relay, NOW);
-    assert_eq!(session.admit(Side::Client, 16 << 20, NOW), Heard::Pass);
-    assert_eq!(session.admit(Side::Client, (16 << 20) + 1, NOW), Heard::Stop);
+    for side in [Side::Client, Side::Cluster, Side::Client] {
+        assert_eq!(session.admit(side, 16 << 20, NOW), Heard::Pass);
+    }
+    assert_eq!(session.admit(Side::Client, 16 << 20, NOW), Heard::Stop);
     let message = String::from_utf8(session.farewell().message.unwrap()).unwrap();
-    assert!(message.contains("has at most 16 MiB, and this one has more: send it in pieces"), "{message}");
+    assert!(
+        message.contains(
+            "a message is too large for a stream that is recorded or bounded: send it in pieces of at most 4 MiB"
+        ),
+        "{message}"
+    );
     assert_eq!(manifest(&session)["bytes"]["stdin"], 0, "what has not gone on has not reached the command");
 }
 
@@ -312,9 +328,10 @@ fn nothing_is_added_to_a_status_that_has_begun() {
         for by in [By::Cluster, By::Policy] {
             let mut session = session(PIPE, Record::Output);
             session.hear(Side::Cluster, &[b"\x03", status.as_slice()].concat(), NOW);
-            match by {
-                By::Cluster => session.part(Side::Cluster, 1000, NOW),
-                _ => session.stop(by, "too late", NOW),
+            if by == By::Cluster {
+                session.part(Side::Cluster, 1000, NOW);
+            } else {
+                session.stop(by, "too late", NOW);
             }
             assert_eq!(session.end().map(|end| end.by), Some(by));
             let farewell = session.farewell();
