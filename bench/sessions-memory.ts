@@ -46,6 +46,7 @@ const cases: Case[] = [
   { title: "a command floods, its client never reads", path: FLOOD, client: (_, hasEnded) => hasEnded() },
   { title: "a client floods stdin, nobody reads anything", path: DEAF, client: flooding(1 + 32 * 1024) },
   { title: "the same in messages of 4 MiB", path: DEAF, client: flooding(4 * MEBIBYTE) },
+  { title: "the same in messages of 16 MiB", path: DEAF, client: flooding(16 * MEBIBYTE), ends: TOO_LARGE },
   { title: "the same in messages that are too large", path: DEAF, client: flooding(30 * MEBIBYTE), ends: TOO_LARGE },
   { title: "a terminal floods control characters in messages of 4 MiB", path: CONTROLS, client: readToTheEnd },
   {

@@ -213,7 +213,7 @@ impl Session {
         let bytes = bytes as u64;
         let mut carried = self.carried;
         let room = (self.most + 2 * SLACK_BYTES).saturating_sub(carried.iter().sum());
-        if bytes > MESSAGE_BYTES && COPIES * bytes > room {
+        if bytes > MESSAGE_BYTES && COPIES * bytes >= room {
             let limit = in_units(MESSAGE_BYTES);
             let reason = format!(
                 "a message is too large for a stream that is recorded or bounded: send it in pieces of at most {limit}"

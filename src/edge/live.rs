@@ -327,7 +327,9 @@ impl Live {
         let stored = JsFuture::from(streams::store(&self.env, &key, &bytes, None)).await;
         let digest = JsFuture::from(streams::digest(&bytes)).await.ok().and_then(|digest| digest.as_string());
         self.session.borrow_mut().stored(place, digest.unwrap_or_default());
-        if stored.is_err() {
+        if stored.is_ok() {
+            streams::release(&bytes);
+        } else {
             self.left.borrow_mut().push(Item(key, bytes, None));
         }
         stored.is_ok()

@@ -206,6 +206,11 @@ function free(message) {
   if (message instanceof ArrayBuffer) message.transfer(0);
 }
 
+/** The same for a chunk that is stored. */
+export function release(bytes) {
+  free(bytes.buffer);
+}
+
 function close(end, code, reason) {
   try {
     end.close(code, reason);

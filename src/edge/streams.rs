@@ -53,6 +53,8 @@ extern "C" {
 
     pub(super) fn digest(bytes: &JsValue) -> Promise;
 
+    pub(super) fn release(bytes: &JsValue);
+
     #[wasm_bindgen(catch)]
     pub(super) fn probe(env: &JsValue, name: &str) -> Result<Promise, JsValue>;
 
