@@ -21,7 +21,7 @@ use crate::keys::{self, KeyRing, Keys, KeysError};
 use crate::protocol::{self, Protocol};
 use crate::record::Record;
 use crate::request::Request;
-use crate::review;
+use crate::review::{self, Attributes};
 use crate::session::Relay;
 use crate::session::standing;
 use crate::signature;
@@ -279,12 +279,13 @@ impl<'m> Gateway<'m> {
 
     /// One request for each name. Each has an `Audit-ID` of its own, since a last hop takes no signature twice.
     fn reviews(&self, request: &Request<'_>, caller: &Caller, names: &[Name]) -> Vec<Review> {
-        let review = |(index, name): (usize, &Name)| self.review(request, caller, index, name.review());
+        let review = |(index, name): (usize, &Name)| self.review(request, caller, index, name.question());
         names.iter().enumerate().map(review).collect()
     }
 
     /// What the API server is asked about the caller.
-    fn review(&self, request: &Request<'_>, caller: &Caller, index: usize, body: String) -> Review {
+    fn review(&self, request: &Request<'_>, caller: &Caller, index: usize, asked: Attributes<'_>) -> Review {
+        let body = review::body(asked);
         self.ask(request, caller, index, Review { method: "POST", target: review::PATH, body, ..Review::default() })
     }
 

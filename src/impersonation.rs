@@ -221,9 +221,9 @@ impl<'a> Wish<'a> {
 }
 
 impl Name {
-    /// The `SelfSubjectAccessReview` that asks about it.
+    /// What RBAC is asked about it.
     #[must_use]
-    pub fn review(&self) -> String {
+    pub fn question(&self) -> Attributes<'_> {
         let Self { kind, key, value } = self;
         let (group, resource) = match *kind {
             "user" => ("", "users"),
@@ -231,7 +231,7 @@ impl Name {
             "UID" => ("authentication.k8s.io", "uids"),
             _ => ("authentication.k8s.io", "userextras"),
         };
-        review::body(Attributes { verb: "impersonate", group, resource, subresource: key, name: value })
+        Attributes { verb: "impersonate", group, resource, subresource: key, name: value }
     }
 
     /// Takes the answer.

@@ -11,6 +11,7 @@ use serde::Serialize;
 use crate::guard::words::{VERBS, is_cluster_scoped};
 use crate::guard::{Guards, Held, Record, Whichever};
 use crate::json::{self, Malformed, Object};
+use crate::review::Attributes;
 use crate::target::Target;
 
 /// Where the API server is asked.
@@ -285,18 +286,9 @@ impl<'a> Row<'a> {
     fn target<'t>(&'t self, verb: &str, namespace: &'t str, name: &'t str) -> Target<'t> {
         let (resource, subresource) = self.resource.split_once('/').unwrap_or((&self.resource, ""));
         let is_in_none = is_cluster_scoped(&self.group, resource);
-        Target {
-            text: Cow::Borrowed("/"),
-            verb: VERBS.iter().find(|known| **known == verb).copied().unwrap_or_default(),
-            is_resource: true,
-            group: Cow::Borrowed(&*self.group),
-            version: Cow::Borrowed(""),
-            namespace: Cow::Borrowed(if is_in_none { "" } else { namespace }),
-            resource: Cow::Borrowed(resource),
-            subresource: Cow::Borrowed(subresource),
-            name: Cow::Borrowed(name),
-            url: Cow::Borrowed(""),
-        }
+        let verb = VERBS.iter().find(|known| **known == verb).copied().unwrap_or_default();
+        let asked = Attributes { verb, group: &self.group, resource, subresource, name };
+        Target { namespace: Cow::Borrowed(if is_in_none { "" } else { namespace }), ..asked.target() }
     }
 }
 

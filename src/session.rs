@@ -132,6 +132,13 @@ pub enum Side {
     Cluster,
 }
 
+impl Side {
+    /// What this side has of two, the client's first.
+    fn of<T>(self, [client, cluster]: &mut [T; 2]) -> &mut T {
+        if self == Self::Client { client } else { cluster }
+    }
+}
+
 /// What becomes of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Heard {
@@ -206,8 +213,7 @@ impl Session {
 
     /// Rules on a message of so many bytes that has come. One that may pass is written down when its turn to go on has come.
     pub fn admit(&mut self, from: Side, bytes: usize, now: u64) -> Heard {
-        // A command that has ended takes no stdin: what is still sent to it would only be in the way of its last words.
-        if self.end.is_some() || (from == Side::Client && self.is_over()) {
+        if !self.takes(from) {
             return Heard::Drop;
         }
         let bytes = bytes as u64;
@@ -221,8 +227,7 @@ impl Session {
             self.stop(By::Gateway, reason, now);
             return Heard::Stop;
         }
-        let [client, cluster] = &mut carried;
-        let way = if from == Side::Client { client } else { cluster };
+        let way = from.of(&mut carried);
         *way += bytes;
         if *way > self.most || carried.iter().sum::<u64>() > self.most + SLACK_BYTES {
             let limit = in_units(self.most);
@@ -236,17 +241,22 @@ impl Session {
         Heard::Pass
     }
 
+    /// Whether messages from this side go on. A command that has ended takes no stdin: what is still sent to it would only be in the way
+    /// of its last words.
+    fn takes(&self, from: Side) -> bool {
+        self.end.is_none() && (from == Side::Cluster || !self.is_over())
+    }
+
     /// Writes down a piece of a message that goes on. The first begins with the channel of all of them.
     pub fn write(&mut self, from: Side, piece: &[u8], is_first: bool, now: u64) {
-        if self.end.is_some() || (from == Side::Client && self.is_over()) {
+        if !self.takes(from) {
             return;
         }
         if self.facts.is_tunnel() {
             self.count(usize::from(from == Side::Cluster), piece);
             return;
         }
-        let [client, cluster] = &mut self.channels;
-        let way = if from == Side::Client { client } else { cluster };
+        let way = from.of(&mut self.channels);
         let (channel, payload) = if is_first { Channel::split(piece) } else { (*way, piece) };
         *way = channel;
         match (from, channel) {

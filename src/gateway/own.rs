@@ -69,17 +69,14 @@ impl Gateway<'_> {
         caller: &Caller,
         namespace: &str,
     ) -> Result<Reply, Step<'static>> {
-        let most = me::MAX_BYTES;
         // What a guard takes away is not asked for either.
         let target = Target::parse("GET", NAMESPACES).map_err(Refusal::from)?;
         let guarded = self.guards.check(caller.held(), &target).map_err(|error| error.to_string());
         let Some(answers) = &journey.reviews else {
             let version = Review { target: VERSION, ..Review::default() };
-            let body = rights::body(namespace);
-            let rights = Review { method: "POST", target: rights::PATH, body, most, ..Review::default() };
-            let namespaces =
-                guarded.is_ok().then(|| Review { target: NAMESPACES, accept: AS_TABLE, most, ..Review::default() });
-            let asked = [Some(version), Some(rights), namespaces].into_iter().flatten().enumerate();
+            let namespaces = Review { target: NAMESPACES, accept: AS_TABLE, most: me::MAX_BYTES, ..Review::default() };
+            let namespaces = guarded.is_ok().then_some(namespaces);
+            let asked = [Some(version), Some(rules_review(namespace)), namespaces].into_iter().flatten().enumerate();
             let asked = asked.map(|(index, review)| self.ask(request, caller, index, review));
             return Err(Step::Ask(Question::Reviews(asked.collect())));
         };
@@ -124,7 +121,7 @@ impl Gateway<'_> {
             return call.narrowed(user).map(Reply::Sessions).map_err(|_| taken);
         }
         let Some(answers) = &journey.reviews else {
-            let review = self.review(request, caller, 0, review::body(asked));
+            let review = self.review(request, caller, 0, asked);
             return Err(Step::Ask(Question::Reviews(vec![review])));
         };
         let answer = answers.first().and_then(Option::as_deref);
@@ -151,7 +148,7 @@ impl Gateway<'_> {
             let review = |(index, group): (usize, &String)| {
                 let asked = grant::question(verb, group);
                 self.check_own(caller, asked)?;
-                Ok(self.review(request, caller, index, review::body(asked)))
+                Ok(self.review(request, caller, index, asked))
             };
             let reviews = groups.iter().enumerate().map(review).collect::<Result<_, Step<'static>>>()?;
             Err(Step::Ask(Question::Reviews(reviews)))
@@ -161,14 +158,8 @@ impl Gateway<'_> {
                 let list = grant::question("list", "");
                 let passes = |asked: Attributes<'_>| self.check_own(caller, asked).is_ok();
                 let Some(answers) = &journey.reviews else {
-                    let rules = Review {
-                        method: "POST",
-                        target: rights::PATH,
-                        body: rights::body("default"),
-                        ..Review::default()
-                    };
-                    let rules = self.ask(request, caller, 0, Review { most: me::MAX_BYTES, ..rules });
-                    let all = passes(list).then(|| self.review(request, caller, 1, review::body(list)));
+                    let rules = self.ask(request, caller, 0, rules_review("default"));
+                    let all = passes(list).then(|| self.review(request, caller, 1, list));
                     return Err(Step::Ask(Question::Reviews([Some(rules), all].into_iter().flatten().collect())));
                 };
                 let answer = |place: usize| answers.get(place).and_then(Option::as_deref);
@@ -214,6 +205,12 @@ impl Gateway<'_> {
     fn check_own(&self, caller: &Caller, asked: Attributes<'_>) -> Result<(), Step<'static>> {
         self.guards.check(caller.held(), &asked.target()).map_err(|taken| Refusal::from(taken).into())
     }
+}
+
+/// The question what RBAC lets a caller do in a namespace.
+fn rules_review(namespace: &str) -> Review {
+    let body = rights::body(namespace);
+    Review { method: "POST", target: rights::PATH, body, most: me::MAX_BYTES, ..Review::default() }
 }
 
 /// The body of a change. It says that it is JSON, which no page of another site can have a browser say; kubectl says nothing, and has

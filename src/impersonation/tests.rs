@@ -158,7 +158,7 @@ fn case_82_83_each_name_is_asked_about_in_kubernetes_words_and_only_a_yes_is_one
         (name("UID", "", "42"), "authentication.k8s.io", "uids", ""),
         (name("extra", "a.b/c", "x"), "authentication.k8s.io", "userextras", "a.b/c"),
     ] {
-        let review: serde_json::Value = serde_json::from_str(&name.review()).unwrap();
+        let review: serde_json::Value = serde_json::from_str(&review::body(name.question())).unwrap();
         let attributes = serde_json::json!({
             "verb": "impersonate", "group": group, "resource": resource, "subresource": subresource, "name": name.value,
         });
