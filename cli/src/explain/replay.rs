@@ -233,7 +233,7 @@ fn asker(policy: &Policy, names: &HashSet<&str>, bench: &mut Bench<'_>, told: &T
     let email = told.name.to_ascii_lowercase();
     let is_person = asker.is_person();
     for entry in policy.idp_groups().filter(|_| is_person) {
-        let gives_the_user = entry.user.replace("{email}", &email) == told.user;
+        let gives_the_user = entry.user.replace(name::EMAIL_PLACEHOLDER, &email) == told.user;
         let is_theirs = entry.groups.iter().all(|group| told.groups.iter().any(|own| own == group));
         let says_something = !entry.groups.is_empty() || (may_be_of_group && gives_the_user);
         if is_theirs && says_something && (entry.idp.is_empty() || asker.idp.is_empty() || asker.idp == entry.idp) {
@@ -246,7 +246,7 @@ fn asker(policy: &Policy, names: &HashSet<&str>, bench: &mut Bench<'_>, told: &T
     let (user, groups) = entered_as(bench, &asker, told.at).unwrap_or_default();
     let is_listed = |name: &String| names.contains(name.as_str());
     let may_be_of_store = || {
-        let template = told.user.replace(&email, "{email}");
+        let template = told.user.replace(&email, name::EMAIL_PLACEHOLDER);
         (is_listed(&told.user) || is_listed(&template)) && told.groups.iter().all(is_listed)
     };
     if told.rule == "kv" || (told.rule.is_empty() && user != told.user && may_be_of_store()) {

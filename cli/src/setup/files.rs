@@ -143,16 +143,14 @@ fn says_nothing(value: &Value) -> bool {
 /// Puts each text in its file's place, whole, and each file as it was beside it; the names of these. Whatever can fail fails before the
 /// first is touched, if it can.
 pub(super) fn replace(changed: &[(&File, String)]) -> Result<Vec<PathBuf>, Failure> {
-    let ready = changed.iter().map(|(file, after)| Ready::make(file, after)).collect::<Result<Vec<_>, _>>()?;
-    let mut replaced = Vec::new();
+    let mut ready = changed.iter().map(|(file, after)| Ready::make(file, after)).collect::<Result<Vec<_>, _>>()?;
     let mut kept = Vec::new();
-    for Ready { path, before, after, lock } in ready {
-        if let Some(before) = before {
-            kept.push(keep(before, &path)?);
+    for Ready { path, before, .. } in &mut ready {
+        if let Some(before) = before.take() {
+            kept.push(keep(before, path)?);
         }
-        replaced.push((path, after, lock));
     }
-    for (path, after, _lock) in replaced {
+    for Ready { path, after, lock: _lock, .. } in ready {
         after.persist(&path).because(path.display())?;
     }
     Ok(kept)
