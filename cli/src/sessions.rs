@@ -51,7 +51,7 @@ pub(crate) enum Sessions {
 pub(crate) const EXAMPLES: &str = "\
 Examples:
   kubectl access sessions list --live
-  kubectl access sessions play 8204352649123-81b637d8fcd2c6da";
+  kubectl access sessions play 8204352649123-81b637d8fcd2c6da-4f350c310174471e";
 
 const LIST_EXAMPLES: &str = "\
 Examples:
@@ -64,26 +64,26 @@ Examples:
 
 const SHOW_EXAMPLES: &str = "\
 Examples:
-  kubectl access sessions show 8204352649123-81b637d8fcd2c6da";
+  kubectl access sessions show 8204352649123-81b637d8fcd2c6da-4f350c310174471e";
 
 const PLAY_EXAMPLES: &str = "\
 Examples:
   # Four times as fast, and no wait longer than half a second
-  kubectl access sessions play 8204352649123-81b637d8fcd2c6da --speed 4 --idle 0.5
+  kubectl access sessions play 8204352649123-81b637d8fcd2c6da-4f350c310174471e --speed 4 --idle 0.5
 
   # For other players
-  kubectl access sessions play 8204352649123-81b637d8fcd2c6da --save web.cast";
+  kubectl access sessions play 8204352649123-81b637d8fcd2c6da-4f350c310174471e --save web.cast";
 
 const END_EXAMPLES: &str = "\
 Examples:
-  kubectl access sessions end 8204352649123-81b637d8fcd2c6da --reason 'maintenance at 18:00'";
+  kubectl access sessions end 8204352649123-81b637d8fcd2c6da-4f350c310174471e --reason 'maintenance at 18:00'";
 
 const VERIFY_EXAMPLES: &str = "\
 Examples:
-  kubectl access sessions verify 8204352649123-81b637d8fcd2c6da
+  kubectl access sessions verify 8204352649123-81b637d8fcd2c6da-4f350c310174471e
 
   # What was copied from the bucket, without asking the gateway
-  kubectl access sessions verify --dir ./8204352649123-81b637d8fcd2c6da";
+  kubectl access sessions verify --dir ./8204352649123-81b637d8fcd2c6da-4f350c310174471e";
 
 #[derive(Debug, Args)]
 pub(crate) struct List {

@@ -191,6 +191,13 @@ test("what is given stands in the list until it is taken back", async () => {
   assert.deepEqual(refusal(await ask("auditor", endGrantPath(grant.id), {})), [404, "NotFound"]);
 });
 
+test("whoever gives to nobody gets the Worker's note", async () => {
+  const { json } = gateway();
+  const wish = { email: "eve@elsewhere.test", groups: ["sre"], expires: "2026-11-26T16:00:00Z", reason: "INC-8" };
+  const { note }: Grant = await json("auditor", grantsPath, wish);
+  assert.ok(note && source.includes(`const NOTE: &str = "${note}";`), note);
+});
+
 test("what may not be given is refused with a sentence", async () => {
   const { ask } = gateway();
   const wish = { email: "eve@example.com", groups: ["sre"], expires: "2026-11-26T16:00:00Z", reason: "INC-8" };
